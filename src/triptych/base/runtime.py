@@ -1,0 +1,121 @@
+"""Choices about the machine, each with its reason, so that a user can read why and say otherwise."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from triptych.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision that triptych took or was told to take."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass
+class Choices:
+    """All decisions of a run, in the order they were taken."""
+
+    made: list[Choice] = field(default_factory=list)
+
+    def note(self, name: str, value: object, reason: str) -> None:
+        """Remember a decision."""
+        self.made.append(Choice(name, str(value), reason))
+
+    def as_rows(self) -> list[dict[str, str]]:
+        """For the run folder and the report."""
+        return [asdict(choice) for choice in self.made]
+
+
+def choose_device(asked: str, choices: Choices) -> str:
+    """`cpu`, `cuda` or `mps`.
+
+    Raises:
+        InputError: the recipe asks for a device that is not there.
+    """
+    there = [name for name, ok in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()), ("cpu", True)) if ok]
+    if asked != "auto" and asked not in there:
+        raise InputError(f"the recipe asks for the device {asked!r}, which is not there", where="training.device", known=["auto", *there])
+    device = there[0] if asked == "auto" else asked
+    choices.note("device", device, "as the recipe says" if asked != "auto" else f"the best there is of: {', '.join(there)}")
+    return device
+
+
+def choose_threads(asked: int | None, choices: Choices) -> int:
+    """How many threads one operation may use; sets it for the process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = asked or cores
+    torch.set_num_threads(threads)
+    choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used")
+    return threads
+
+
+# Below this many numbers in the largest products, casting costs more than the faster product gains (docs/performance.md).
+BF16_FROM_PARAMETERS = 5_000_000
+
+
+def choose_precision(asked: str, device: str, parameters: int, choices: Choices) -> str:
+    """`float32` or `bf16` (mixed: weights, losses and statistics stay in float32)."""
+    if asked != "auto":
+        value, reason = asked, "as the recipe says"
+    elif device == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+        value, reason = ("bf16", "this GPU has it") if fast else ("float32", "this GPU has no bf16")
+    elif device == "cpu" and not _has_amx():
+        value, reason = "float32", "this CPU has no AMX tiles for bf16"
+    elif device != "cpu":
+        value, reason = "float32", f"bf16 is not faster on {device}"
+    elif parameters < BF16_FROM_PARAMETERS:
+        value, reason = "float32", f"{parameters:,} parameters are too few for AMX to pay for its casts"
+    else:
+        value, reason = "bf16", "this CPU has AMX: matrix products are several times faster than in float32"
+    choices.note("precision", value, reason)
+    return value
+
+
+def _has_amx() -> bool:
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def free_memory() -> int:
+    """Bytes of memory that can still be taken; half a GB where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 512 * 2**20
+
+
+def choose_keep(choices: Choices) -> int:
+    """Bytes of prepared rows that may stay in memory."""
+    budget = min(free_memory() // 4, 4 * 2**30)
+    choices.note(
+        "prepared rows kept",
+        f"up to {budget / 2**30:.1f} GB",
+        "a quarter of the free memory, 4 GB at most: what is kept is not prepared again",
+    )
+    return budget
+
+
+class Stopwatch:
+    """Wall and processor seconds since it was made; an honest energy estimate needs both."""
+
+    WATTS_A_CORE = 10.0  # a busy server core with its share of memory and board: 5 to 15 W by most vendors' figures
+
+    def __init__(self) -> None:
+        """Starts at once."""
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """`seconds`, `cpu_seconds`, and `watt_hours` estimated from the processor time alone (a GPU is not counted)."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        return {"seconds": wall, "cpu_seconds": cpu, "watt_hours": cpu * self.WATTS_A_CORE / 3600}

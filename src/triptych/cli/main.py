@@ -1,0 +1,234 @@
+"""The command line. Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triptych.base.errors import InputError, TriptychError
+
+app = typer.Typer(
+    help="Train and fine-tune models that see, hear and read: one table, one recipe, one run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
+RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a field: --set stages.0.lr=3e-4")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
+
+
+@app.command()
+def train(
+    recipe: RecipeArg,
+    set_: SetOption = None,
+    out: Annotated[str | None, typer.Option(help="run folder; by default runs/DATE-NAME")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recipe; ends with the untouched model against the trained one."""
+    from triptych.run.recipe import read
+
+    checked = read(recipe, set_ or [])
+    from triptych.cli import tables
+    from triptych.run.fit import fit
+    from triptych.use.report import next_commands, write_report
+
+    run = fit(checked, out, quiet=as_json and not sys.stderr.isatty())
+    report = write_report(run)
+    scores = run.read("scores.json")
+    if as_json:
+        print(json.dumps({"run": str(run.path), "report": str(report), "scores": scores}))
+        return
+    tables.scores(checked, scores, run.read("run.json"))
+    tables.lines(f"run     {run.path}", f"report  {report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def predict(
+    context: typer.Context,
+    run: RunArg,
+    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="files, one row each; the suffix says which input")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer for files, or for one row given as --INPUT VALUE (--image a.png --text "seven")."""
+    from triptych.cli.values import named_values, separated
+    from triptych.run.folder import open_folder
+
+    folder = open_folder(run)
+    plain, named = separated([*(files or []), *context.args])
+    row = named_values(named, folder.recipe())
+    if not plain and not row:
+        raise InputError("there is nothing to predict", fix=f"triptych predict {run} FILE, or --{next(iter(folder.recipe().inputs))} VALUE")
+    from triptych.cli import tables
+    from triptych.use.opened import Run, rows_of_files
+
+    opened = Run(folder)
+    rows: list[dict[str, Any]] = [*rows_of_files(opened, plain), *([row] if row else [])]
+    answers = opened.predict_rows(rows)
+    if as_json:
+        print(json.dumps([answer.as_dict() for answer in answers]))
+        return
+    for answer in answers:
+        tables.answer(answer)
+
+
+@app.command()
+def embed(
+    run: RunArg,
+    source: Annotated[str, typer.Argument(metavar="FOLDER", help="folder or CSV file to embed")],
+    out: Annotated[str, typer.Option(help="Parquet file to write")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the vectors of every row of a folder or table into a Parquet file."""
+    from triptych.run.folder import open_folder
+
+    folder = open_folder(run)
+    if not Path(source).exists():
+        raise InputError(f"there is no file or folder {source!r}")
+    from triptych.cli import tables
+    from triptych.run.progress import Voice
+    from triptych.use.embed import embed_source
+    from triptych.use.opened import Run
+
+    told = embed_source(Run(folder), Path(source), Path(out), Voice(quiet=as_json))
+    if as_json:
+        print(json.dumps(told))
+        return
+    tables.lines(f"{told['kept']} of {told['rows']} rows embedded -> {told['out']} (columns {', '.join(told['columns'])})")
+    if told["rejected"]:
+        tables.lines(f"{told['rejected']} rejected, with reasons in {told['out']}.rejects.csv")
+
+
+@app.command()
+def report(run: RunArg, as_json: JsonOption = False) -> None:
+    """Write the run's report again and say where it is."""
+    from triptych.cli import tables
+    from triptych.run.folder import open_folder
+    from triptych.use.report import write_report
+
+    folder = open_folder(run)
+    path = write_report(folder)
+    if as_json:
+        print(json.dumps({"run": str(folder.path), "report": str(path), "scores": folder.read("scores.json")}))
+        return
+    tables.scores(folder.recipe(), folder.read("scores.json"), folder.read("run.json"))
+    tables.lines(f"report  {path}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")], as_json: JsonOption = False
+) -> None:
+    """Lay runs side by side: recipe differences, scores, cost."""
+    from triptych.cli import tables
+    from triptych.run.folder import open_folder
+    from triptych.use.compare import compare as compared
+
+    if len(runs) < 2:
+        raise InputError("comparing takes two runs or more")
+    found = compared([open_folder(run) for run in runs])
+    if as_json:
+        print(json.dumps(found))
+    else:
+        tables.comparison(found)
+
+
+@app.command()
+def init(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="folder of class folders, or a CSV file with paths")],
+    out: Annotated[str | None, typer.Option(help="recipe file to write; by default FOLDER's name")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at your files and write a commented recipe for them."""
+    from triptych.base.files import write_text
+    from triptych.use.start import propose
+
+    source = Path(folder)
+    if not source.exists():
+        raise InputError(f"there is no file or folder {folder!r}")
+    path = Path(out) if out else Path(f"{source.resolve().stem}.yaml")
+    if path.exists():
+        raise InputError(f"{str(path)!r} is there already", fix="name another file with --out")
+    text = propose(source.resolve(), path.resolve())
+    write_text(path, text)
+    if as_json:
+        print(json.dumps({"recipe": str(path), "text": text}))
+    else:
+        print(f"{text}\nwritten to {path}; next:\n  triptych check {path}\n  triptych train {path}")
+
+
+@app.command()
+def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False) -> None:
+    """Check a recipe and every file its rows name, without training."""
+    from triptych.run.recipe import read
+
+    checked = read(recipe, set_ or [])
+    from triptych.cli import tables
+    from triptych.run.fit import open_table
+    from triptych.run.inspect import findings
+    from triptych.run.progress import Voice
+
+    table = open_table(checked, Voice(quiet=as_json))
+    found = findings(checked, table)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        tables.findings(found)
+
+
+@app.command()
+def recipes(as_json: JsonOption = False) -> None:
+    """List the recipes that come with triptych and what they need."""
+    from triptych.cli import tables
+    from triptych.run.recipe import described
+
+    found = described()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        tables.recipes(found)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for editors that complete and check it."""
+    from triptych.run.recipe import schema as described
+
+    print(json.dumps(described(), indent=2))
+
+
+def run() -> None:
+    """Entry point: run a verb, and turn errors into their text and exit code."""
+    try:
+        app(standalone_mode=False)
+    except TriptychError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except OSError as problem:
+        print(f"error: {problem.strerror or problem}" + (f"\n  where: {problem.filename}" if problem.filename else ""), file=sys.stderr)
+        sys.exit(1)
+    except Exception as problem:
+        _usage_or_raise(problem)
+
+
+def _usage_or_raise(problem: Exception) -> None:
+    """A misspelt option is the user's slip: its text and exit code 2. Anything else is ours: let it be seen."""
+    show = getattr(problem, "format_message", None)
+    if show is None:
+        raise problem
+    context = getattr(problem, "ctx", None)
+    usage = f"\n  try:   {context.command_path} --help" if context is not None else ""
+    print(f"error: {show()}{usage}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,120 @@
+"""Tables and lines on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from triptych.contract.tasks import headline
+from triptych.run.recipe import Recipe
+
+if TYPE_CHECKING:
+    from triptych.use.opened import Answer
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def lines(*texts: str) -> None:
+    """Plain lines, never wrapped: a path that is broken cannot be copied."""
+    for text in texts:
+        _console().print(text, markup=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -> None:
+    """The headline score of each task, overall and of every mixture and direction, untouched against trained."""
+    table = Table(title=f"untouched against trained, on the {about['judged_on']} rows", title_justify="left", title_style="bold")
+    for header, justify in (("score", "left"), ("of", "left"), ("untouched", "right"), ("trained", "right")):
+        table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for name, task in recipe.tasks.items():
+        for score in found:
+            if score["task"] == name and score["metric"] == headline(task):
+                cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
+                table.add_row(*cells, style="bold" if not score["of"] else None)
+        table.add_section()
+    _console().print(table)
+
+
+def answer(answer: Answer) -> None:
+    """What the run says of one row."""
+    console = _console()
+    console.print(", ".join(f"{name}: {value}" for name, value in answer.row.items()), markup=False, style="bold", soft_wrap=True)
+    for task, told in answer.tasks.items():
+        for line in _told(task, told):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
+    if "nearest" in told:
+        for given, others in told["nearest"].items():
+            for other, rows in others.items():
+                near = ", ".join(f"{row['label']} {row['similarity']:.2f}" for row in rows)
+                yield f"{task}: nearest {other} to this {given}: {near or 'none'}"
+    elif "probabilities" in told:
+        ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[:3]
+        yield f"{task}: {told['said']}   ({', '.join(f'{label} {share:.2f}' for label, share in ranked)})"
+    else:
+        yield f"{task}: {told['said']}"
+
+
+def comparison(found: dict[str, Any]) -> None:
+    """Recipe differences, scores and cost of several runs; the best score of a row is bold."""
+    console = _console()
+    for number, name in enumerate(found["runs"], start=1):
+        lines(f"{number}  {name}")
+    for part, title in (("recipe", "recipe differences"), ("scores", "scores on each run's test rows"), ("cost", "cost")):
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column("")
+        for number in range(len(found["runs"])):
+            table.add_column(str(number + 1), justify="right")
+        for row in found[part]:
+            table.add_row(escape(row["name"]), *_marked(row))
+        if found[part]:
+            console.print(table)
+        else:
+            lines(f"{title}: none")
+
+
+def _marked(row: dict[str, Any]) -> list[str]:
+    values = row["values"]
+    if "direction" not in row:
+        return [escape(f"{value:,.1f}" if isinstance(value, float) and row["name"] == "seconds" else str(value)) for value in values]
+    there = [value for value in values if value is not None]
+    best = (max if row["direction"] == "higher" else min)(there) if len(set(there)) > 1 else None
+    return [f"[bold]{_number(value)}[/bold]" if value is not None and value == best else _number(value) for value in values]
+
+
+def findings(found: dict[str, Any]) -> None:
+    """What `check` saw."""
+    lines(f"{found['recipe']}: the recipe is fine; {found['rows']} rows in, {found['kept']} kept, {found['rejected']} rejected")
+    table = Table()
+    for header in ("side", "rows", *found["targets"]):
+        table.add_column(header, justify="left" if header == "side" else "right")
+    for side, count in found["sides"].items():
+        table.add_row(side, str(count), *(target[side] for target in found["targets"].values()))
+    _console().print(table)
+    for reject in found["rejects"][:20]:
+        lines(f"rejected {reject['id']}: {reject['reason']}")
+    if len(found["rejects"]) > 20:
+        lines(f"and {len(found['rejects']) - 20} more; --json lists all")
+    for text in found["findings"]:
+        lines(f"note: {text}")
+
+
+def recipes(found: list[dict[str, str]]) -> None:
+    """Shipped recipes."""
+    table = Table()
+    for header in ("name", "what", "takes", "needs"):
+        table.add_column(header, overflow="fold")
+    for recipe in found:
+        table.add_row(recipe["name"], recipe["about"], recipe["takes"], escape(recipe["needs"]))
+    _console().print(table)

@@ -1,0 +1,111 @@
+"""What a room (text, image, audio, and the next one) must offer. The floors above know rooms by this file alone.
+
+A room is a package `triptych/modalities/<name>/` whose `__init__.py` defines one object `MODALITY`. Nothing heavy may be
+imported there: recipes are checked against a room's settings before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from pydantic import Field
+
+from triptych.base.settings import Settings
+
+if TYPE_CHECKING:
+    from triptych.contract.part import Encoder
+    from triptych.contract.values import Item, Packed, Value
+
+Split = Literal["train", "validation", "test"]
+
+
+class InputSettings(Settings):
+    """One input of a recipe. A room's own class adds a `modality` literal, `prepare` and `encoder`."""
+
+    modality: str
+    column: str | None = Field(default=None, description="column of the table; by default the input's own name")
+    prepare: Any
+    encoder: Any
+
+
+class ToyRow(NamedTuple):
+    """One row wanted of a sample: what it shows, and on which side of the split it stands."""
+
+    concept: str
+    split: Split
+
+
+class ToyCell(NamedTuple):
+    """One made-up value: a string for the table's cell, or the content of a file with its suffix.
+
+    `group` names what must not be on both sides of a split: the picture, the voice, the template.
+    """
+
+    content: str | bytes
+    group: str
+    suffix: str = ""
+
+
+class Preparation(Protocol):
+    """How values become tensors for one named encoder: `modalities/*/prepare.py`.
+
+    Everything it learns (a vocabulary, a mean) it learns in `fit` from training rows, keeps in its folder, and never
+    changes afterwards: the same value always gives the same tensors.
+    """
+
+    settings: Any
+
+    def fit(self, values: Iterable[Value]) -> None:
+        """Learn what is needed from the training rows; called once, before anything is prepared."""
+
+    def prepare(self, values: Sequence[Value]) -> list[Item]:
+        """Values -> items, computed for the whole list at once where that is faster."""
+
+    def collate(self, items: Sequence[Item]) -> Packed:
+        """P items -> one Packed, padded to the longest of them only."""
+
+    def facts(self) -> dict[str, int]:
+        """The sizes an encoder must know (channels, features, vocabulary ...), as keyword arguments of its class."""
+
+    def save(self, folder: Path) -> None:
+        """Write all that is needed to prepare the same way again."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. Raises InputError where a file is missing or damaged."""
+
+
+class Modality(Protocol):
+    """A room."""
+
+    name: str
+    hints: tuple[str, ...]
+    """Words that, in a column's name, suggest this modality (lower case)."""
+    suffixes: frozenset[str]
+    """File name endings this room reads, lower case with the dot."""
+    by_reference: bool
+    """True where a table's cell is a path to a file; False where the cell is the value itself."""
+    Input: type[InputSettings]
+    """What a recipe may say about an input of this modality."""
+
+    def read(self, source: Any) -> Value:
+        """Path, bytes, array or the value itself -> value. Raises BadValue that says precisely what is wrong."""
+
+    def preparation(self, settings: Any) -> Preparation:
+        """The (not yet fitted) preparation for an input's `prepare` settings."""
+
+    def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
+        """A new encoder for an input's `encoder` settings and the preparation's facts."""
+
+    def show(self, value: Value) -> str:
+        """The value as a self-contained HTML fragment for reports and pages: thumbnail, player, marked snippet."""
+
+    def seen(self, item: Item, preparation: Preparation) -> str:
+        """What the network sees of a value: the prepared item as an HTML fragment with its numbers."""
+
+    def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
+        """Make one cell a row of a named sample, groups never shared between splits. Raises InputError for an unknown sample."""
+
+    def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
+        """Look at some of a user's values and propose the settings that should not be left at their defaults."""

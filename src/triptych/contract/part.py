@@ -1,0 +1,117 @@
+"""A piece of a model that can be made, saved, frozen and thawed by itself."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from triptych.base import settings as base
+from triptych.base.errors import InputError
+from triptych.base.files import write_json, written_aside
+from triptych.base.settings import parse, spelled_out
+from triptych.contract.values import Encoded, Packed
+
+WEIGHTS, ABOUT = "weights.safetensors", "part.json"
+
+
+class Part(nn.Module):
+    """An `nn.Module` made of `settings` (what the recipe says) and `facts` (what the data said: sizes, class counts).
+
+    A subclass names its settings class as `Settings` and takes `(settings, **facts)`; facts are plain JSON values.
+    """
+
+    Settings: ClassVar[type[base.Settings]]
+
+    def __init__(self, settings: base.Settings, **facts: Any) -> None:
+        """Remember what the part is made of, so that it can save itself."""
+        super().__init__()
+        self.settings: Any = settings
+        self.facts: Mapping[str, Any] = facts
+
+    def blocks(self) -> list[nn.Module]:
+        """The part's blocks from input to output: what `last(N)`, gradual unfreezing, LoRA and caching count."""
+        return [self]
+
+    def save(self, folder: Path) -> None:
+        """Write `part.json` and `weights.safetensors` into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = type(self)
+        about = {"class": f"{kind.__module__}:{kind.__qualname__}", "settings": spelled_out(self.settings), "facts": dict(self.facts)}
+        write_json(folder / ABOUT, about)
+        with written_aside(folder / WEIGHTS) as aside:
+            save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, aside)
+
+    @staticmethod
+    def load(folder: Path) -> Part:
+        """Make the part again from its folder, weights and all, in eval mode.
+
+        Raises:
+            InputError: a file is missing, damaged, or names something that is not a part of triptych.
+        """
+        about = _read_about(folder / ABOUT)
+        kind = _part_class(about["class"], folder / ABOUT)
+        part = kind(parse(kind.Settings, about["settings"], str(folder / ABOUT)), **about["facts"])
+        part.load_weights(folder / WEIGHTS)
+        return part.eval()
+
+    def load_weights(self, path: Path) -> None:
+        """Take weights from a safetensors file; each name and shape must fit."""
+        try:
+            self.load_state_dict(load_file(path))
+        except FileNotFoundError as error:
+            raise InputError("a weights file is missing", where=str(path), fix="copy the whole run folder, or train again") from error
+        except (SafetensorError, RuntimeError, OSError) as error:
+            reason = str(error).strip().splitlines()
+            raise InputError(
+                f"the weights do not fit or are damaged: {' '.join(reason[:3])}",
+                where=str(path),
+                fix="copy the run folder again, or train again",
+            ) from error
+
+
+class Encoder(Part):
+    """A part that turns one prepared input into `Encoded` of width `width`."""
+
+    width: int
+
+    @abstractmethod
+    def forward(self, packed: Packed) -> Encoded:
+        """(P rows of one input) -> tokens_PTD, mask_PT, pooled_PD, and every intermediate by name in `inner`."""
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return {"class": about["class"], "settings": about["settings"], "facts": about["facts"]}
+    except FileNotFoundError as error:
+        raise InputError("a part of the model is missing", where=str(path), fix="copy the whole run folder, or train again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the part's description is damaged: {error}", where=str(path), fix="copy the run folder again, or train again"
+        ) from error
+
+
+def _part_class(name: str, where: Path) -> type[Part]:
+    """Only classes of this package are made from a run folder: opening a stranger's run must not run a stranger's code."""
+    module, _, qualname = name.partition(":")
+    found = None
+    if module.split(".")[0] == __name__.split(".")[0]:
+        try:
+            found = getattr(importlib.import_module(module), qualname, None)
+        except ImportError:
+            found = None
+    if not (isinstance(found, type) and issubclass(found, Part)):
+        raise InputError(
+            f"{name!r} is not a part this version of triptych knows",
+            where=str(where),
+            fix="open the run with the version named in its run.json",
+        )
+    return found

@@ -1,0 +1,80 @@
+"""What can be asked of a model: the words under `tasks:` of a recipe, and the scores each kind is judged by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from triptych.base.settings import Settings
+
+Direction = Literal["higher", "lower"]
+
+
+class _Task(Settings):
+    weight: float = Field(1.0, gt=0, description="share of this task's loss in the sum")
+
+
+class _Head(_Task):
+    target: str = Field(description="column of the table that holds the answer")
+    hidden: list[Annotated[int, Field(ge=1)]] = Field([], description="widths of dense layers before the last one; none: a linear head")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before each dense layer of the head")
+
+
+class Classify(_Head):
+    """One of several classes: cross-entropy."""
+
+    kind: Literal["classify"] = "classify"
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the answer spread over all classes (Szegedy et al. 2016)")
+
+
+class MultiLabel(_Head):
+    """Any number of labels: binary cross-entropy a label."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    separator: str = Field("|", min_length=1, description="what stands between labels in one cell")
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a label counts as given")
+
+
+class Regress(_Head):
+    """A number: mean squared error of the standardised target."""
+
+    kind: Literal["regress"] = "regress"
+
+
+class Contrast(_Task):
+    """Two or more inputs of a row belong together: contrastive loss over each pair of them, in one embedding space."""
+
+    kind: Literal["contrast"] = "contrast"
+    between: list[str] = Field(min_length=2, description="the inputs to bring together")
+    positives: str | None = Field(
+        None, description="column whose equal values also belong together (a class); by default only a row and itself"
+    )
+    width: int = Field(128, ge=2, description="numbers in an embedding")
+    form: Literal["softmax", "sigmoid"] = Field(
+        "softmax", description="softmax: CLIP (Radford et al. 2021); sigmoid: SigLIP (Zhai et al. 2023)"
+    )
+    temperature: float = Field(0.07, ge=0.01, le=10, description="where the learnt temperature starts; it stays between 0.01 and 10")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Contrast:
+        if len(set(self.between)) < len(self.between):
+            raise ValueError(f"between names an input twice: {', '.join(self.between)}")
+        return self
+
+
+Task = Annotated[Classify | MultiLabel | Regress | Contrast, Field(discriminator="kind")]
+"""One task of a recipe."""
+
+METRICS: dict[str, dict[str, Direction]] = {
+    "classify": {"accuracy": "higher", "macro_f1": "higher", "loss": "lower"},
+    "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "loss": "lower"},
+    "regress": {"r2": "higher", "mae": "lower", "loss": "lower"},
+    "contrast": {"recall@1": "higher", "recall@5": "higher", "recall@10": "higher", "loss": "lower"},
+}
+"""The scores of each kind of task and which way is better; the first is its headline."""
+
+
+def headline(task: Settings) -> str:
+    """Name of the one score that stands for a task."""
+    return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]

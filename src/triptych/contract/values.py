@@ -1,0 +1,128 @@
+"""What flows through a model, from a prepared batch to the answers.
+
+Shape letters, used as suffixes of names and in docstrings everywhere:
+
+    B batch    T tokens or frames    D width    C channels or classes    H W height, width    M columns (inputs)
+    P rows of the batch that have the input (P <= B)
+
+A missing input is normal. `Batch.present` says which rows have which input; a `Packed` holds the present rows only, so
+nothing is computed for an absent one; `Encoded` is spread back over all B rows before fusion, with zeros and a false
+mask where the input is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One input of a batch, ready for its encoder: named tensors, each with the P present rows first.
+
+    `mask_PT` marks the real tokens or frames (true) against padding (false); None where rows have no length.
+    """
+
+    tensors: Mapping[str, Tensor]
+    mask_PT: Tensor | None = None
+
+    def to(self, device: torch.device) -> Packed:
+        """The same on another device."""
+        mask = None if self.mask_PT is None else self.mask_PT.to(device)
+        return Packed({name: tensor.to(device) for name, tensor in self.tensors.items()}, mask)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows: inputs ready for their encoders, and what is asked of them.
+
+    A column that no row of the batch has is absent from `inputs` but stays, all false, in `present`.
+    `targets` holds one tensor a task, in the form its loss wants; `has_target` says which rows have it.
+    """
+
+    inputs: Mapping[str, Packed]
+    present: Mapping[str, Tensor]  # {column: bool_B}
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    has_target: Mapping[str, Tensor] = field(default_factory=dict)  # {task: bool_B}
+    ids: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of rows B."""
+        return len(next(iter(self.present.values())))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        inputs = {column: packed.to(device) for column, packed in self.inputs.items()}
+        present, targets, has = ({k: v.to(device) for k, v in part.items()} for part in (self.present, self.targets, self.has_target))
+        return Batch(inputs, present, targets, has, self.ids)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder gives: a sequence, its mask, and one vector a row.
+
+    `inner` holds every intermediate by name (`block.0`, `block.1` ...), for reports, probes, caching and distillation.
+    """
+
+    tokens_BTD: Tensor
+    mask_BT: Tensor
+    pooled_BD: Tensor
+    inner: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def spread(self, present_B: Tensor) -> Encoded:
+        """Put P encoded rows back into their places among B rows; absent rows are zero and masked out."""
+        if bool(present_B.all()):
+            return self
+        tokens, mask, pooled = (_spread(rows, present_B) for rows in (self.tokens_BTD, self.mask_BT, self.pooled_BD))
+        return replace(self, tokens_BTD=tokens, mask_BT=mask, pooled_BD=pooled)
+
+
+def _spread(rows: Tensor, present_B: Tensor) -> Tensor:
+    places = present_B.nonzero()[:, 0]
+    return rows.new_zeros((len(present_B), *rows.shape[1:])).index_copy(0, places, rows)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """All inputs of a row in one.
+
+    `parts` holds each column alone, in the fusion's width, taken before anything is mixed, so that a contrastive loss
+    over parts cannot see the other side's answer.
+    """
+
+    tokens_BTD: Tensor
+    mask_BT: Tensor
+    pooled_BD: Tensor
+    parts: Mapping[str, Tensor]  # {column: pooled_BD}
+    inner: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One task's answer by name (`logits_BC`, `value_BC`, `embedding.<column>_BD`, `scale`), before any loss."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One tensor of the answer."""
+        return self.tensors[name]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """All that one forward pass made: the answers, and every step on the way by name."""
+
+    outputs: Mapping[str, Output]  # {task: Output}
+    encoded: Mapping[str, Encoded]
+    fused: Fused
+
+
+Item = dict[str, Tensor]
+"""One row of one input, prepared: named tensors without a batch dimension."""
+
+Value = Any
+"""What a room reads: its own kind of thing (a picture, a recording, a string), not looked into by any other floor."""

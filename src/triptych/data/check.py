@@ -1,0 +1,71 @@
+"""Every value is read once before training starts: a bad one costs its row and leaves the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from triptych.base.errors import BadValue, InputError
+from triptych.contract.modality import Modality
+from triptych.data.table import Cell, Reject, Row, Table
+
+Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
+
+
+def locate(table: Table, columns: Mapping[str, Modality]) -> Table:
+    """Turn the cells of by-reference columns into paths, relative to the table's folder."""
+    media = {column for column, room in columns.items() if room.by_reference}
+    return replace(
+        table,
+        rows=[
+            Row(row.id, {name: _path(cell, table.folder) if name in media else cell for name, cell in row.cells.items()})
+            for row in table.rows
+        ],
+    )
+
+
+def _path(cell: Cell, folder: Path) -> Cell:
+    return folder / cell if isinstance(cell, str) else cell
+
+
+def screen(table: Table, columns: Mapping[str, Modality], max_rejected: float, track: Track = lambda rejects, total: rejects) -> Table:
+    """Read every input cell of every row; rows with an unreadable or no input at all become rejects.
+
+    Args:
+        table: located rows.
+        columns: {column of the table: its room}.
+        max_rejected: share of rows that may be lost.
+        track: wraps the rows as they are done, for a progress bar.
+
+    Raises:
+        InputError: more than `max_rejected` of the rows cannot be used; the first reasons are listed.
+    """
+    total = len(table.rows) + len(table.rejects)
+    with ThreadPoolExecutor(2) as pool:  # decoding leaves Python's lock, so two threads keep two cores busy
+        found = track(pool.map(lambda row: _problem(row, columns), table.rows), len(table.rows))
+        kept = table.without([reject for reject in found if reject])
+    if len(kept.rejects) > max_rejected * total or not kept.rows:
+        reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in kept.rejects[:10])
+        more = f"\n    and {len(kept.rejects) - 10} more" if len(kept.rejects) > 10 else ""
+        fix = (
+            "mend the rows, or allow more with --set data.max_rejected=0.5"
+            if kept.rows
+            else "check that the recipe's inputs name the right columns"
+        )
+        raise InputError(f"{len(kept.rejects)} of {total} rows cannot be used:{reasons}{more}", where=table.source, fix=fix)
+    return kept
+
+
+def _problem(row: Row, columns: Mapping[str, Modality]) -> Reject | None:
+    filled = [column for column in columns if row.cells.get(column) is not None]
+    if not filled:
+        return Reject(row.id, f"no input at all: {', '.join(columns)} {'is' if len(columns) == 1 else 'are'} empty")
+    for column in filled:
+        try:
+            columns[column].read(row.cells[column])
+        except BadValue as problem:
+            where = f" ({problem.where})" if problem.where else ""
+            return Reject(row.id, f"{column}: {problem.what}{where}")
+    return None

@@ -1,0 +1,82 @@
+"""Samples: small honest tables that are made on this machine, without a network, and read like a user's own files.
+
+A sample is a list of concepts and a number of rows; what a cell of it looks like is each room's affair (`toy.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from triptych.base.errors import unknown_word
+from triptych.base.files import cache_root
+from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
+
+VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
+TABLE = "table.csv"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`rows` a concept and side of the split; `target` is the column that names the concept."""
+
+    concepts: tuple[str, ...]
+    rows: Mapping[Split, int]
+    target: str
+
+
+SAMPLES = {
+    "digits": Sample(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        {"train": 120, "validation": 20, "test": 34},  # 1,740 of the 1,797 pictures there are: the rarest digit has 174
+        target="digit",
+    ),
+}
+
+
+def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
+    """The sample's table on disk, made if it is not there yet: one column for each entry of `columns`.
+
+    Raises:
+        InputError: the sample is unknown, or a room has nothing of that name.
+    """
+    if name not in SAMPLES:
+        raise unknown_word("sample", name, SAMPLES, where="data.source")
+    mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
+    folder = cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
+    if not (folder / TABLE).exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+            _write(SAMPLES[name], name, columns, Path(aside))
+            if not folder.exists():  # another process may have been faster
+                shutil.copytree(aside, f"{aside}.whole")
+                Path(f"{aside}.whole").rename(folder)
+    return folder / TABLE
+
+
+def _write(sample: Sample, name: str, columns: Mapping[str, Modality], folder: Path) -> None:
+    wanted = [ToyRow(concept, split) for split, count in sample.rows.items() for _ in range(count) for concept in sample.concepts]
+    made = {column: room.toy(name, wanted, seed=0) for column, room in columns.items()}
+    header = ["id", *columns, sample.target, "split", *(f"{column}_group" for column in columns)]
+    with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for index, row in enumerate(wanted):
+            row_id = f"{row.concept}-{index:04d}"
+            cells = [_kept(made[column][index], folder, column, row_id) for column in columns]
+            groups = [made[column][index].group for column in columns]
+            writer.writerow([row_id, *cells, row.concept, row.split, *groups])
+
+
+def _kept(cell: ToyCell, folder: Path, column: str, row_id: str) -> str:
+    """What stands in the table: the string itself, or the path of the file that was written."""
+    if isinstance(cell.content, str):
+        return cell.content
+    path = folder / column / f"{row_id}{cell.suffix}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(cell.content)
+    return path.relative_to(folder).as_posix()

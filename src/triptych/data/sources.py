@@ -1,0 +1,172 @@
+"""From a user's files to rows: a folder of class folders, a CSV or TSV file, a made-up sample."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from triptych.base.errors import InputError
+from triptych.contract.modality import Modality
+from triptych.data.table import Cell, Reject, Row, Table
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+DELIMITERS = ",;\t|"
+
+
+def read_source(path: Path, rooms: Mapping[str, Modality]) -> Table:
+    """Rows of a folder or a delimited file; nothing is decoded yet.
+
+    Raises:
+        InputError: there is nothing there, or nothing in it that can be read as rows.
+    """
+    if path.is_dir():
+        return read_folder(path, rooms)
+    if not path.exists():
+        raise InputError(
+            f"there is no file or folder {str(path)!r}", fix="give a folder of class folders, a .csv or .tsv file, or sample:digits"
+        )
+    if path.suffix.lower() not in {".csv", ".tsv"}:
+        raise InputError(f"cannot read rows from a {path.suffix or 'suffixless'} file", where=str(path), known=["a folder", ".csv", ".tsv"])
+    return read_delimited(path)
+
+
+def read_folder(folder: Path, rooms: Mapping[str, Modality]) -> Table:
+    """One row a file stem: `happy/a.mp3` and `happy/a.txt` are one row with two inputs and the label `happy`.
+
+    The columns are the rooms' names, `label` (the folder), and `split` where the first folders are train, test ...
+    """
+    found, left = _files_by_stem(folder, rooms)
+    if not found:
+        known = sorted({suffix for room in rooms.values() for suffix in room.suffixes})
+        seen = f"; it holds {_counted(left)}" if left else "; it is empty"
+        raise InputError(
+            f"no file in this folder can be read{seen}",
+            where=str(folder),
+            known=known,
+            fix="put files into one folder a class: FOLDER/happy/a.mp3",
+        )
+    rows = [Row(stem, _cells_of(stem, files)) for stem, files in sorted(found.items())]
+    columns = [name for name in rooms if any(name in row.cells for row in rows)]
+    columns += [extra for extra in ("label", "split") if any(extra in row.cells for row in rows)]
+    findings = [f"{sum(left.values())} files of other kinds were left aside: {_counted(left)}"] if left else []
+    return Table(columns, rows, str(folder), folder, findings=findings)
+
+
+def _files_by_stem(folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[str, dict[str, Path]], Counter[str]]:
+    room_of = {suffix: name for name, room in rooms.items() for suffix in room.suffixes}
+    found: dict[str, dict[str, Path]] = {}
+    left: Counter[str] = Counter()
+    for path in _walk(folder):
+        room = room_of.get(path.suffix.lower())
+        if room is None:
+            left[path.suffix.lower() or "no suffix"] += 1
+            continue
+        relative = path.relative_to(folder)
+        stem = relative.with_suffix("").as_posix()
+        if room in found.get(stem, {}):  # a.jpg beside a.png: two rows
+            stem = relative.as_posix()
+        found.setdefault(stem, {})[room] = path
+    return found, left
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files in a stable order; hidden ones and links to folders are not followed."""
+    for root, folders, files in os.walk(folder, onerror=_refuse, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root) / name for name in sorted(files) if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"cannot look into a folder: {error.strerror}", where=str(error.filename), fix="give yourself the right to read it")
+
+
+def _cells_of(stem: str, files: dict[str, Path]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = dict(files)
+    folders = stem.split("/")[:-1]
+    if len(folders) > 1 and folders[0].lower() in SPLIT_FOLDERS:
+        cells["split"] = SPLIT_FOLDERS[folders.pop(0).lower()]
+    if folders:
+        cells["label"] = folders[0]
+    return cells
+
+
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+
+
+def read_delimited(path: Path) -> Table:
+    """A CSV or TSV file with a header; delimiter and byte-order mark are found by looking.
+
+    A line with more cells than the header costs that row. Cells are stripped; empty ones are absent.
+    """
+    text, findings = _decoded(path)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False))
+    except csv.Error as error:
+        raise InputError(f"this is not a delimited text file: {error}", where=str(path)) from error
+    lines = [line for line in lines if any(cell.strip() for cell in line)]
+    if len(lines) < 2:
+        raise InputError("the file has no rows below its header" if lines else "the file is empty", where=str(path))
+    header = _header(lines[0], path)
+    rows, rejects = _rows(header, lines[1:])
+    return Table(header, rows, str(path), path.parent, rejects=rejects, findings=findings)
+
+
+def _decoded(path: Path) -> tuple[str, list[str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace"), []
+    if b"\0" in content[:4096]:
+        raise InputError("this is not a text file", where=str(path), fix="export it as CSV in UTF-8")
+    try:
+        return content.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), [f"{path.name} is not UTF-8; it was read as Latin-1"]
+
+
+def _delimiter(text: str) -> str:
+    """The candidate that splits the header most, among those that split the next lines as often (a comma in prose does not)."""
+    lines = [line for line in text.splitlines()[:20] if line.strip()] or [""]
+    counts = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in DELIMITERS}
+    agreeing = {mark: sum(n == counted[0] for n in counted) / len(counted) for mark, counted in counts.items() if counted[0] > 1}
+    return max(agreeing, key=lambda mark: (round(agreeing[mark], 1), counts[mark][0]), default=",")
+
+
+def _header(cells: list[str], path: Path) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    while header and not header[-1]:  # a trailing delimiter
+        header.pop()
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice or "" in header:
+        problem = f"two columns are called {twice[0]!r}" if twice and twice[0] else "a column has no name"
+        raise InputError(problem, where=f"{path}, first line", known=[name for name in header if name])
+    return header
+
+
+def _rows(header: list[str], lines: list[list[str]]) -> tuple[list[Row], list[Reject]]:
+    ids = [line[header.index("id")].strip() if "id" in header and len(line) > header.index("id") else "" for line in lines]
+    named = all(ids) and len(set(ids)) == len(ids)
+    rows, rejects = [], []
+    for number, line in enumerate(lines, start=1):
+        row_id = ids[number - 1] if named else f"row-{number}"
+        if any(cell.strip() for cell in line[len(header) :]):
+            rejects.append(Reject(row_id, f"{len(line)} cells where the header has {len(header)}"))
+            continue
+        rows.append(Row(row_id, {name: cell.strip() for name, cell in zip(header, line, strict=False) if cell.strip()}))
+    return rows, rejects

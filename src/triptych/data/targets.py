@@ -1,0 +1,135 @@
+"""What is asked of each row, as tensors; what the training rows say of it goes into the heads as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.base.errors import InputError
+from triptych.data.table import Cell, Table
+
+
+@dataclass(frozen=True)
+class Target:
+    """One task's targets over all rows of a table: `values` (N or N x C), `has` (bool N), `facts` for the head."""
+
+    values: Tensor
+    has: Tensor
+    facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+
+
+def learn_target(name: str, task: Any, table: Table) -> Target:
+    """Read a task's column; what must be learnt (the labels, a mean) is learnt from training rows alone.
+
+    Raises:
+        InputError: the column is missing, or the training rows cannot teach the task (one class, no number).
+    """
+    return _LEARN[task.kind](name, task, table)
+
+
+def _cells(name: str, task: Any, table: Table) -> tuple[list[Cell], list[Cell]]:
+    cells = table.column(task.target, f"task {name}")
+    train = [cells[index] for index in table.at("train")]
+    if not any(cell is not None for cell in train):
+        raise InputError(f"task {name}: no training row has a {task.target!r}", where=table.source)
+    return cells, train
+
+
+def _classify(name: str, task: Any, table: Table) -> Target:
+    cells, train = _cells(name, task, table)
+    labels = sorted({str(cell) for cell in train if cell is not None}, key=_natural)
+    if len(labels) < 2:
+        raise InputError(
+            f"task {name}: all training rows are {labels[0]!r}; one class cannot be learnt",
+            where=f"{table.source}, column {task.target}",
+            fix="add rows of another class, or check data.split",
+        )
+    number = {label: index for index, label in enumerate(labels)}
+    values = torch.tensor([number.get(str(cell), -1) if cell is not None else -1 for cell in cells])
+    strange = sorted({str(cell) for cell in cells if cell is not None and str(cell) not in number})
+    findings = [f"task {name}: {', '.join(strange[:5])} not in the training rows; rows with them are not scored"] if strange else []
+    return Target(values, values >= 0, {"labels": labels}, findings)
+
+
+def _natural(label: str) -> tuple[int, float, str]:
+    """Numbers in their order, before words in theirs."""
+    try:
+        return (0, float(label), "")
+    except ValueError:
+        return (1, 0.0, label)
+
+
+def _multilabel(name: str, task: Any, table: Table) -> Target:
+    cells, train = _cells(name, task, table)
+    labels = sorted({label for cell in train for label in _split(cell, task.separator)}, key=_natural)
+    if not labels:
+        raise InputError(
+            f"task {name}: no training row has a label",
+            where=f"{table.source}, column {task.target}",
+            fix=f"check separator: {task.separator!r}",
+        )
+    rows = [set(_split(cell, task.separator)) for cell in cells]
+    values = torch.tensor([[float(label in row) for label in labels] for row in rows])
+    strange = sorted(set().union(*rows) - set(labels))
+    findings = [f"task {name}: labels {', '.join(strange[:5])} are not in the training rows and cannot be answered"] if strange else []
+    # An empty cell is an answer here: none of the labels.
+    return Target(values, torch.ones(len(cells), dtype=torch.bool), {"labels": labels}, findings)
+
+
+def _split(cell: Cell, separator: str) -> list[str]:
+    return [label.strip() for label in str(cell).split(separator) if label.strip()] if cell is not None else []
+
+
+def _regress(name: str, task: Any, table: Table) -> Target:
+    cells, _ = _cells(name, task, table)
+    numbers = [_number(cell) for cell in cells]
+    values = torch.tensor([float("nan") if n is None else n for n in numbers])
+    has = values.isfinite()
+    train = values[table.at("train")]
+    train = train[train.isfinite()]
+    if len(train) < 2 or float(train.std()) == 0:
+        raise InputError(f"task {name}: the training rows hold no two different numbers", where=f"{table.source}, column {task.target}")
+    wrong = [str(cell) for cell, number in zip(cells, numbers, strict=True) if cell is not None and number is None]
+    findings = (
+        [f"task {name}: {len(wrong)} cells are not numbers ({', '.join(wrong[:3])}); those rows are not used for it"] if wrong else []
+    )
+    mean, std = float(train.mean()), float(train.std())
+    return Target(torch.where(has, values, mean), has, {"mean": mean, "std": std}, findings)
+
+
+def _number(cell: Cell) -> float | None:
+    try:
+        number = float(str(cell))
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _contrast(name: str, task: Any, table: Table) -> Target:
+    if task.positives is None:
+        groups = list(range(len(table.rows)))
+    else:
+        cells = table.column(task.positives, f"task {name}")
+        number: dict[str, int] = {}
+        groups = [number.setdefault(f"row:{i}" if cell is None else f"cell:{cell}", len(number)) for i, cell in enumerate(cells)]
+    values = torch.tensor(groups)
+    return Target(values, torch.ones(len(groups), dtype=torch.bool))
+
+
+_LEARN: dict[str, Callable[[str, Any, Table], Target]] = {
+    "classify": _classify,
+    "multilabel": _multilabel,
+    "regress": _regress,
+    "contrast": _contrast,
+}
+
+
+def pick(targets: dict[str, Target], indices: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Values and presence of every task for some rows."""
+    rows = torch.tensor(indices, dtype=torch.long)
+    return {n: t.values[rows] for n, t in targets.items()}, {n: t.has[rows] for n, t in targets.items()}

@@ -1,0 +1,54 @@
+"""Convolution blocks whose answer for a row does not depend on the other rows of its batch, nor on how far it was padded."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of each position of (B, C, H, W), as in ConvNeXt (Liu et al. 2022).
+
+    Unlike BatchNorm it gives a row the same answer in any batch, and unlike GroupNorm it does not see padded positions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Learns a scale and a shift a channel."""
+        super().__init__()
+        self.scale_C, self.shift_C = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        centred = x_BCHW - x_BCHW.mean(1, keepdim=True)
+        normed = centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-6)
+        return normed * self.scale_C[:, None, None] + self.shift_C[:, None, None]
+
+
+class ConvBlock(nn.Module):
+    """3x3 convolution, ChannelNorm, GELU, then 2x2 max pooling: halves height and width (rounding up)."""
+
+    def __init__(self, channels_in: int, channels_out: int, dropout: float = 0.0) -> None:
+        """`dropout` zeroes whole channels."""
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.norm, self.act = ChannelNorm(channels_out), nn.GELU()
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.drop = nn.Dropout2d(dropout)
+
+    def forward(self, x_BCHW: Tensor, rows_BH: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', ceil(H/2), ceil(W/2)).
+
+        `rows_BH` marks the real rows of H where H is padded (frames of sound); padded rows are set to zero before the
+        convolution and kept out of the pooling, so that they act like the edge of the picture.
+        """
+        if rows_BH is None:
+            return self.drop(self.pool(self.act(self.norm(self.conv(x_BCHW)))))
+        hidden = ~rows_BH[:, None, :, None]
+        made = self.act(self.norm(self.conv(x_BCHW.masked_fill(hidden, 0.0))))
+        pooled = self.pool(made.masked_fill(hidden, torch.finfo(made.dtype).min))
+        return self.drop(pooled.masked_fill(~halved(rows_BH)[:, None, :, None], 0.0))
+
+
+def halved(rows_BH: Tensor) -> Tensor:
+    """The mask after one pooling by two: a row is real where either of its two was. (B, H) -> (B, ceil(H/2))."""
+    return nn.functional.max_pool1d(rows_BH[:, None].float(), 2, ceil_mode=True)[:, 0] > 0

@@ -1,0 +1,68 @@
+"""The room of sound: speech, music, any recording. Heavy files are imported inside the methods, never at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from triptych.contract.modality import Preparation, ToyCell, ToyRow
+from triptych.modalities.audio.settings import Input
+
+if TYPE_CHECKING:
+    from triptych.contract.part import Encoder
+    from triptych.contract.values import Item, Value
+
+
+class Audio:
+    """Implements `contract.modality.Modality`; see there for what each method promises."""
+
+    name = "audio"
+    hints = ("audio", "sound", "voice", "song", "speech", "recording", "clip", "wav", "music", "utterance", "spoken", "track", "noise", "mp3")
+    suffixes = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".wma", ".aiff", ".aif", ".au", ".mka"})
+    by_reference = True
+    Input = Input
+
+    def read(self, source: Any) -> Value:
+        """Path, bytes, file object, (array, rate), a data set's dict or a `Recording` -> `Recording`."""
+        from triptych.modalities.audio.read import read
+
+        return read(source)
+
+    def preparation(self, settings: Any) -> Preparation:
+        """Log-mel or MFCC features, not yet fitted."""
+        from triptych.modalities.audio.prepare import Features
+
+        return Features(settings)
+
+    def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
+        """A new `cnn` or `transformer` over `facts["features"]` features a frame."""
+        from triptych.modalities.audio.encode import ENCODERS
+
+        return ENCODERS[settings.kind](settings, **facts)
+
+    def show(self, value: Value) -> str:
+        """A player over a small spectrogram."""
+        from triptych.modalities.audio.show import show
+
+        return show(value)
+
+    def seen(self, item: Item, preparation: Preparation) -> str:
+        """The prepared features as a picture with its axes."""
+        from triptych.modalities.audio.show import seen
+
+        return seen(item, preparation.settings)
+
+    def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
+        """Spoken words of a named sample, as WAV files."""
+        from triptych.modalities.audio.toy import toy
+
+        return toy(sample, rows, seed)
+
+    def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
+        """The sampling rate and the length that fit the user's recordings."""
+        from triptych.modalities.audio.prepare import suggest
+
+        return suggest(values)
+
+
+MODALITY = Audio()

@@ -1,0 +1,103 @@
+"""What a recipe may say about a sound input."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from triptych.base.settings import Settings, word
+from triptych.contract.modality import InputSettings
+
+
+class Prepare(Settings):
+    """From a recording to a table of frames by features."""
+
+    rate: int = Field(16_000, description="samples a second everything is resampled to; half of it is the highest pitch seen", ge=4_000, le=192_000)
+    seconds: float = Field(10.0, description="longest sound seen; of a longer recording the middle part is kept", gt=0, le=3_600)
+    features: Literal["log_mel", "mfcc"] = Field("log_mel", description="log_mel: a spectrogram in mel bands; mfcc: its cosine transform")
+    bins: int = Field(64, description="mel bands", ge=2, le=512)
+    coefficients: int = Field(20, description="how many cosine coefficients mfcc keeps, at most `bins`", ge=1, le=512)
+    window_ms: float = Field(25.0, description="length of one analysis window in milliseconds", ge=1, le=1_000)
+    hop_ms: float = Field(10.0, description="milliseconds from one frame to the next, at most `window_ms`", ge=1, le=1_000)
+    normalize: Literal["data", "clip", "none"] = Field(
+        "data",
+        description="data: each feature to mean 0 and deviation 1 over the training rows; clip: less its mean over the recording; none: as it is",
+    )
+    trim_silence: bool = Field(False, description="drop what is 50 dB or more below the loudest sample at both ends")
+
+    @property
+    def window(self) -> int:
+        """Samples in one analysis window."""
+        return max(2, round(self.rate * self.window_ms / 1000))
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return max(1, round(self.rate * self.hop_ms / 1000))
+
+    @property
+    def n_fft(self) -> int:
+        """Length of the Fourier transform: the window, filled up with zeros to a power of two."""
+        return int(2 ** math.ceil(math.log2(self.window)))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Prepare:
+        if self.features == "mfcc" and self.coefficients > self.bins:
+            raise ValueError(f"mfcc cannot keep {self.coefficients} coefficients of {self.bins} mel bands; lower `coefficients` or raise `bins`")
+        if self.hop_ms > self.window_ms:
+            raise ValueError(f"`hop_ms` {self.hop_ms:g} is longer than `window_ms` {self.window_ms:g}: the sound between two windows would never be seen")
+        if self.bins > (most := self._most_bins()):
+            raise ValueError(
+                f"a window of {self.window_ms:g} ms at {self.rate} samples a second cannot tell {self.bins} mel bands apart;"
+                f" use `bins` of {most} or fewer, or a longer `window_ms`"
+            )
+        return self
+
+    def _most_bins(self) -> int:
+        """The narrowest band (Slaney's scale: 200/3 Hz a mel below 1 kHz) must be wider than the Fourier bins are apart."""
+        half = self.rate / 2
+        mels = half * 3 / 200 if half < 1000 else 15 + math.log(half / 1000) * 27 / math.log(6.4)
+        return int(2 * mels * (200 / 3) * self.n_fft / self.rate - 1)
+
+
+class Cnn(Settings):
+    """Convolutions over the spectrogram as over a picture: the one to start with, good from a few hundred rows on."""
+
+    kind: Literal["cnn"] = "cnn"
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (32, 64, 128), description="channels of each block; every block halves time and frequency", min_length=1, max_length=8
+    )
+    width: int = Field(128, description="width of the tokens and of the pooled vector", ge=1, le=8192)
+    dropout: float = Field(0.0, description="share of whole channels set to zero in training", ge=0, lt=1)
+
+
+class Transformer(Settings):
+    """A spectrogram transformer (AST: Gong et al. 2021) with fixed time positions, so that any length works."""
+
+    kind: Literal["transformer"] = "transformer"
+    patch_frames: int = Field(4, description="frames of one patch", ge=1, le=1_000)
+    patch_bins: int | None = Field(None, description="features of one patch; none: a patch spans them all, one token a step of time", ge=1, le=512)
+    width: int = Field(128, description="width of the tokens; even, and divisible by `heads`", ge=2, le=8192)
+    depth: int = Field(4, description="transformer blocks", ge=1, le=64)
+    heads: int = Field(4, description="attention heads", ge=1, le=128)
+    dropout: float = Field(0.0, description="dropout in attention and after both branches of a block", ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Transformer:
+        if self.width % self.heads:
+            raise ValueError(f"`width` {self.width} is not divisible by `heads` {self.heads}")
+        if self.width % 2:
+            raise ValueError(f"`width` {self.width} is odd: its position code needs pairs of sine and cosine")
+        return self
+
+
+class Input(InputSettings):
+    """A sound input of a recipe."""
+
+    modality: Literal["audio"] = Field("audio", description="the room that reads this input")
+    prepare: Prepare = Field(Prepare(), description="how a recording becomes features")
+    encoder: Annotated[Cnn | Transformer, Field(discriminator="kind"), BeforeValidator(word)] = Field(
+        Cnn(), description="how features become tokens and one vector; a kind alone will do: `encoder: cnn`"
+    )

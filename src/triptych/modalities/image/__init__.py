@@ -1,0 +1,72 @@
+"""The image room: photographs, scans, drawings; any still picture Pillow reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from triptych.contract.modality import InputSettings, Modality, Preparation, ToyCell, ToyRow
+from triptych.modalities.image.settings import Input
+
+if TYPE_CHECKING:
+    from triptych.contract.part import Encoder
+    from triptych.contract.values import Item, Value
+
+
+class ImageModality:
+    """Pictures: a value is a PIL image in mode L or RGB, a table's cell is the path of a file."""
+
+    name = "image"
+    hints: tuple[str, ...] = ("image", "img", "picture", "photo", "photograph", "scan", "drawing", "screenshot", "thumbnail")
+    suffixes = frozenset(
+        {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
+        | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".qoi"}
+    )
+    by_reference = True
+    Input: type[InputSettings] = Input
+
+    def read(self, source: Any) -> Value:
+        """Path, bytes, file, array or PIL image -> upright PIL image in mode L or RGB; see `read.py`."""
+        from triptych.modalities.image.read import read
+
+        return read(source)
+
+    def preparation(self, settings: Any) -> Preparation:
+        """The preparation of square pictures; see `prepare.py`."""
+        from triptych.modalities.image.prepare import ImagePreparation
+
+        return ImagePreparation(settings)
+
+    def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
+        """A cnn, vit or mobilenet with new weights; see `encode.py`."""
+        from triptych.modalities.image.encode import ENCODERS
+
+        made: Encoder = ENCODERS[settings.kind](settings, **facts)
+        return made
+
+    def show(self, value: Value) -> str:
+        """A thumbnail."""
+        from triptych.modalities.image.show import show
+
+        return show(value)
+
+    def seen(self, item: Item, preparation: Preparation) -> str:
+        """The prepared pixels with their numbers."""
+        from triptych.modalities.image.show import seen
+
+        return seen(item, preparation)
+
+    def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
+        """Handwritten digits as PNG files; see `toy.py`."""
+        from triptych.modalities.image.toy import toy
+
+        return toy(sample, rows, seed)
+
+    def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
+        """A side and a number of channels that suit the pictures."""
+        from triptych.modalities.image.prepare import suggest
+
+        return suggest(values)
+
+
+MODALITY: Modality = ImageModality()

@@ -1,0 +1,104 @@
+"""What a recipe may say about an input of pictures. Checked before torch or Pillow is imported."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from triptych.base.settings import Settings, word
+from triptych.contract.modality import InputSettings
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Prepare(Settings):
+    """From a picture of any shape to a square of numbers."""
+
+    size: int = Field(default=64, ge=8, le=1024, description="side of the square the network sees, in pixels")
+    channels: Literal[1, 3] = Field(default=3, description="3 for colour, 1 for grey; pictures are converted")
+    fit: Literal["pad", "stretch", "crop"] = Field(
+        default="pad",
+        description="how a picture becomes square: pad keeps all of it and its shape and fills the rest with the colour of its border; "
+        "stretch keeps all of it; crop keeps its shape and the middle square",
+    )
+    normalize: Literal["data", "half", "none"] = Field(
+        default="data",
+        description="data: each channel to mean 0 and deviation 1 over training pictures; half: 0..1 to -1..1; none: 0..1 as it is",
+    )
+
+
+class Cnn(Settings):
+    """Convolution and pooling, then flatten and a dense layer, as in VGG (Simonyan & Zisserman 2015)."""
+
+    kind: Literal["cnn"] = "cnn"
+    widths: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        default=(32, 64, 128), min_length=1, description="channels of each convolution; after each a pooling halves height and width"
+    )
+    width: int = Field(default=128, gt=0, description="width of the dense layer, and so of the answer")
+    dropout: Dropout = Field(default=0.1, description="share of whole channels set to zero after each convolution, while training")
+
+
+class Vit(Settings):
+    """Vision Transformer (Dosovitskiy et al. 2021), plain and small: sine positions, mean over patches (Beyer et al. 2022)."""
+
+    kind: Literal["vit"] = "vit"
+    patch: int = Field(default=8, gt=0, le=256, description="side of a patch in pixels; must divide prepare.size")
+    width: int = Field(default=192, gt=0, description="width of a patch's vector; a multiple of 4 and of heads")
+    depth: int = Field(default=6, gt=0, description="number of transformer blocks")
+    heads: int = Field(default=3, gt=0, description="attention heads of a block; must divide width")
+    dropout: Dropout = Field(default=0.1, description="dropout in attention and both branches of a block, while training")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Vit:
+        """Heads share the width evenly; the sine positions take a quarter each for sine and cosine, across and down."""
+        step = math.lcm(4, self.heads)
+        if self.width % step:
+            clash = f"width {self.width} of the vit is not a multiple of 4 and of its heads {self.heads}"
+            raise ValueError(f"{clash}: set width to {step * max(1, round(self.width / step))}, or heads to another number")
+        return self
+
+
+class MobileNet(Settings):
+    """MobileNetV2 (Sandler et al. 2018): few weights, made for phones; halves less often where pictures are small."""
+
+    kind: Literal["mobilenet"] = "mobilenet"
+    multiplier: float = Field(default=0.5, gt=0, le=4, description="scales the channels of every block, rounded to multiples of 8")
+    width: int = Field(default=256, gt=0, description="channels of the last layer, and so width of the answer")
+    dropout: Dropout = Field(default=0.1, description="share of whole channels of the last layer set to zero, while training")
+
+
+EncoderSettings = Annotated[Cnn | Vit | MobileNet, Field(discriminator="kind")]
+
+
+class Input(InputSettings):
+    """An input of pictures."""
+
+    modality: Literal["image"] = Field(default="image", description="pictures")
+    prepare: Prepare = Field(default=Prepare(), description="how pictures become numbers")
+    encoder: Annotated[EncoderSettings, BeforeValidator(word)] = Field(default=Cnn(), description="the network: cnn, vit or mobilenet")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Input:
+        if clash := misfit(self.prepare.size, self.encoder):
+            raise ValueError(": ".join(clash))
+        return self
+
+
+def misfit(size: int, encoder: Settings) -> tuple[str, str] | None:
+    """Why `encoder` cannot look at pictures of `size`, naming both settings, and a way out; None where it can."""
+    if isinstance(encoder, Vit) and size % encoder.patch:
+        return f"encoder.patch {encoder.patch} does not divide prepare.size {size}", _way_out(size, encoder.patch)
+    if isinstance(encoder, Cnn) and len(encoder.widths) > (most := size.bit_length() - 1):
+        clash = f"encoder.widths has {len(encoder.widths)} convolutions that each halve the picture"
+        return f"{clash}, but prepare.size {size} can be halved {most} times only", f"give encoder.widths {most} numbers or fewer"
+    return None
+
+
+def _way_out(size: int, patch: int) -> str:
+    """The sizes this patch suits and the patch that suits this size, each the nearest there is."""
+    near = max(math.ceil(8 / patch), round(size / patch)) * patch
+    patches = [n for n in range(2, min(size // 2, 256) + 1) if size % n == 0]
+    other = f", or encoder.patch to {min(patches, key=lambda n: abs(n - patch))}" if patches else ""
+    return f"set prepare.size to {near}{other}"

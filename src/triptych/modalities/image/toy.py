@@ -1,0 +1,65 @@
+"""Samples of pictures made without a network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from triptych.base.errors import unknown_word
+from triptych.base.extras import need
+from triptych.contract.modality import ToyCell, ToyRow
+
+DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])}
+
+
+def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
+    """One cell a row. The one sample is `digits`: concepts zero to nine, real handwriting.
+
+    Source: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
+    17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another
+    picture while there are any.
+
+    Raises:
+        InputError: unknown sample or concept, or scikit-learn is not installed.
+    """
+    if sample != "digits":
+        raise unknown_word("sample of pictures", sample, ["digits"])
+    for row in rows:
+        if row.concept not in DIGITS:
+            raise unknown_word("concept", row.concept, DIGITS, where="sample digits")
+    bunch: Any = need("sklearn.datasets", extra="demo", why="the sample 'digits'").load_digits()
+    decks = {word: _dealt(np.flatnonzero(bunch.target == digit).tolist(), word, rows, seed) for word, digit in DIGITS.items()}
+    drawn: dict[tuple[str, str], int] = {}
+    cells = []
+    for row in rows:
+        turn = drawn[row.concept, row.split] = drawn.get((row.concept, row.split), -1) + 1
+        pool = decks[row.concept][row.split]
+        picture = pool[turn % len(pool)]
+        cells.append(ToyCell(_png(bunch.images[picture]), group=f"picture-{picture}", suffix=".png"))
+    return cells
+
+
+def _dealt(pictures: list[int], concept: str, rows: Sequence[ToyRow], seed: int) -> dict[str, list[int]]:
+    """Shuffle a digit's pictures and deal them to the splits, in proportion to the rows each asks for, one at least."""
+    random.Random(f"{seed} {concept}").shuffle(pictures)
+    asked = {split: sum(row.concept == concept and row.split == split for row in rows) for split in ("train", "validation", "test")}
+    wanted = [split for split, count in asked.items() if count]
+    dealt, start = {}, 0
+    for left, split in zip(range(len(wanted) - 1, -1, -1), wanted, strict=True):
+        share = round(len(pictures) * asked[split] / sum(asked.values()))
+        end = len(pictures) if not left else min(max(start + 1, start + share), len(pictures) - left)
+        dealt[split] = pictures[start:end]
+        start = end
+    return dealt
+
+
+def _png(levels_HW: Any) -> bytes:
+    """0..16 as an 8-bit grey PNG."""
+    file = BytesIO()
+    Image.fromarray(np.rint(levels_HW * (255 / 16)).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,71 @@
+"""The text room: captions, messages, transcripts, documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from triptych.contract.modality import InputSettings, Preparation, ToyCell, ToyRow
+from triptych.modalities.text.settings import Input
+
+if TYPE_CHECKING:
+    from triptych.contract.part import Encoder
+    from triptych.contract.values import Item
+
+
+class Text:
+    """Implements `triptych.contract.modality.Modality`; a value is a `str`."""
+
+    name = "text"
+    hints = (
+        *("text", "caption", "sentence", "message", "title", "description", "note", "transcript", "comment", "review"),
+        *("question", "prompt", "summary", "abstract", "body", "headline", "lyrics", "tweet"),
+    )
+    suffixes = frozenset({".txt", ".md"})
+    by_reference = False
+    Input: type[InputSettings] = Input
+
+    def read(self, source: Any) -> str:
+        """See `read.read`."""
+        from triptych.modalities.text.read import read
+
+        return read(source)
+
+    def preparation(self, settings: Any) -> Preparation:
+        """A tokenizer still to be trained."""
+        from triptych.modalities.text.prepare import TextPreparation
+
+        return TextPreparation(settings)
+
+    def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
+        """A transformer, an LSTM or a GRU."""
+        from triptych.modalities.text.encode import ENCODERS
+
+        return ENCODERS[settings.kind](settings, **facts)
+
+    def show(self, value: str) -> str:
+        """See `show.show`."""
+        from triptych.modalities.text.show import show
+
+        return show(value)
+
+    def seen(self, item: Item, preparation: Any) -> str:
+        """See `show.seen`."""
+        from triptych.modalities.text.show import seen
+
+        return seen(item, preparation)
+
+    def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
+        """See `toy.toy`."""
+        from triptych.modalities.text.toy import toy
+
+        return toy(sample, rows, seed)
+
+    def suggest(self, values: Sequence[str]) -> dict[str, Any]:
+        """See `prepare.suggest`."""
+        from triptych.modalities.text.prepare import suggest
+
+        return suggest(values)
+
+
+MODALITY = Text()

@@ -1,0 +1,87 @@
+"""The whole model: encoders, a fusion, heads. The last stop on the way from the shell to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from triptych.base.errors import InputError
+from triptych.contract.part import ABOUT, Encoder, Part
+from triptych.contract.values import Batch, Encoded, Fused, Output, Passed
+from triptych.layers.named import ByName
+from triptych.model.fusion import FusionPart
+from triptych.model.heads import Head
+
+
+class Model(nn.Module):
+    """Encoders by column, one fusion, heads by task."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion: FusionPart, heads: Mapping[str, Head], drop_inputs: float = 0.0) -> None:
+        """`drop_inputs` is the chance that an input of a training row is hidden from the fusion (never all of a row's)."""
+        super().__init__()
+        self.encoders, self.fusion, self.heads = ByName(encoders), fusion, ByName(heads)
+        self.drop_inputs = drop_inputs
+
+    def forward(self, batch: Batch) -> Passed:
+        """Encode what is there, fuse, ask."""
+        encoded = self.encode(batch)
+        present = hide(batch.present, self.drop_inputs) if self.training and self.drop_inputs else batch.present
+        fused = self.fusion(encoded, present)
+        return Passed(self.ask(fused), encoded, fused)
+
+    def encode(self, batch: Batch) -> dict[str, Encoded]:
+        """Each input's present rows through its encoder, spread back over the B rows."""
+        return {column: self.encoders[column](packed).spread(batch.present[column]) for column, packed in batch.inputs.items()}
+
+    def ask(self, fused: Fused) -> dict[str, Output]:
+        """Every head's answer."""
+        return {name: head(fused) for name, head in self.heads.items()}
+
+    def parts(self) -> dict[str, Part]:
+        """The parts by the names a recipe's stages use: columns, `fusion`, tasks."""
+        named = {**dict(self.encoders.items()), "fusion": self.fusion, **dict(self.heads.items())}
+        return cast(dict[str, Part], named)
+
+    def save(self, folder: Path) -> None:
+        """Each part into its own folder below `folder`."""
+        for place, part in self._places(folder).items():
+            part.save(place)
+
+    def load_weights(self, folder: Path) -> None:
+        """Take the weights that `save` wrote."""
+        for place, part in self._places(folder).items():
+            part.load_weights(place / "weights.safetensors")
+
+    def _places(self, folder: Path) -> dict[Path, Part]:
+        encoders = {folder / "encoders" / column: part for column, part in self.encoders.items()}
+        heads = {folder / "heads" / task: part for task, part in self.heads.items()}
+        return cast(dict[Path, Part], {**encoders, folder / "fusion": self.fusion, **heads})
+
+    @staticmethod
+    def load(folder: Path) -> Model:
+        """Make the model again from what `save` wrote, in eval mode.
+
+        Raises:
+            InputError: a part is missing or damaged.
+        """
+        fusion = cast(FusionPart, Part.load(folder / "fusion"))
+        encoders = {column: cast(Encoder, Part.load(folder / "encoders" / column)) for column in fusion.columns}
+        tasks = sorted(path.parent.name for path in (folder / "heads").glob(f"*/{ABOUT}"))
+        if not tasks:
+            raise InputError("the model has no heads", where=str(folder / "heads"), fix="copy the whole run folder, or train again")
+        return Model(encoders, fusion, {task: cast(Head, Part.load(folder / "heads" / task)) for task in tasks}).eval()
+
+
+def hide(present: Mapping[str, Tensor], chance: float) -> dict[str, Tensor]:
+    """Hide each present input of each row with the given chance, but never the last one a row has."""
+    columns = list(present)
+    there_BM = torch.stack([present[c] for c in columns], 1)
+    draw_BM = torch.rand(there_BM.shape, device=there_BM.device).masked_fill(~there_BM, -1.0)
+    keep_BM = there_BM & (draw_BM >= chance)
+    luckiest_BM = nn.functional.one_hot(draw_BM.argmax(1), len(columns)).bool()
+    keep_BM = keep_BM | (luckiest_BM & there_BM & ~keep_BM.any(1, keepdim=True))
+    return {column: keep_BM[:, m] for m, column in enumerate(columns)}

@@ -1,0 +1,102 @@
+"""What is asked of the fused row: one head a task, all with one signature.
+
+forward(fused: Fused) -> Output
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from triptych.base.settings import Settings
+from triptych.contract import tasks
+from triptych.contract.part import Part
+from triptych.contract.values import Fused, Output
+from triptych.layers.mlp import mlp
+from triptych.layers.named import ByName
+
+
+class Head(Part):
+    """Base of all heads."""
+
+    @abstractmethod
+    def forward(self, fused: Fused) -> Output:
+        """(B rows) -> the task's answer by name."""
+
+
+class Classify(Head):
+    """`logits_BC` over the classes `labels`."""
+
+    Settings: ClassVar[type[Settings]] = tasks.Classify
+
+    def __init__(self, settings: tasks.Classify | tasks.MultiLabel, *, width: int, labels: list[str]) -> None:
+        """`width` of the fused vector; `labels` in the order of the logits."""
+        super().__init__(settings, width=width, labels=labels)
+        self.labels = labels
+        self.norm = nn.LayerNorm(width)
+        self.dense = mlp(width, settings.hidden, len(labels), settings.dropout)
+
+    def forward(self, fused: Fused) -> Output:
+        """See the module's text."""
+        return Output({"logits_BC": self.dense(self.norm(fused.pooled_BD)).float()})
+
+
+class MultiLabel(Classify):
+    """`logits_BC`, each label for itself."""
+
+    Settings = tasks.MultiLabel
+
+
+class Regress(Head):
+    """`value_B` in the target's own unit, and the target's `std`, by which the loss divides."""
+
+    Settings = tasks.Regress
+
+    def __init__(self, settings: tasks.Regress, *, width: int, mean: float, std: float) -> None:
+        """`mean` and `std` of the target over the training rows."""
+        super().__init__(settings, width=width, mean=mean, std=std)
+        self.mean, self.std = mean, std
+        self.norm = nn.LayerNorm(width)
+        self.dense = mlp(width, settings.hidden, 1, settings.dropout)
+
+    def forward(self, fused: Fused) -> Output:
+        """See the module's text."""
+        standard_B = self.dense(self.norm(fused.pooled_BD)).float()[:, 0]
+        return Output({"value_B": standard_B * self.std + self.mean, "std": torch.tensor(self.std)})
+
+
+class Contrast(Head):
+    """`embedding.<column>_BD` of unit length for each column of `between`, and the learnt `scale` and `bias`."""
+
+    Settings = tasks.Contrast
+    COLDEST = 100.0  # scale = 1 / temperature, bounded as in CLIP (Radford et al. 2021), so that it cannot run away
+    HOTTEST = 0.1
+
+    def __init__(self, settings: tasks.Contrast, *, width: int) -> None:
+        """`width` of the fusion's parts."""
+        super().__init__(settings, width=width)
+        self.project = ByName({column: nn.Linear(width, settings.width) for column in settings.between})
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
+        # SigLIP starts its bias at -10, for thousands of negatives a positive; it is learnt from there (Zhai et al. 2023).
+        # The softmax form has no use for one: there it is a constant.
+        start = torch.tensor(-10.0 if settings.form == "sigmoid" else 0.0)
+        self.bias = nn.Parameter(start) if settings.form == "sigmoid" else start
+
+    def forward(self, fused: Fused) -> Output:
+        """See the module's text."""
+        named: dict[str, Tensor] = {f"embedding.{c}_BD": F.normalize(p(fused.parts[c]).float(), dim=-1) for c, p in self.project.items()}
+        scale = self.log_scale.exp().clamp(self.HOTTEST, self.COLDEST)
+        return Output({**named, "scale": scale, "bias": self.bias})
+
+
+HEADS: dict[str, type[Head]] = {"classify": Classify, "multilabel": MultiLabel, "regress": Regress, "contrast": Contrast}
+
+
+def build_head(task: Any, width: int, facts: dict[str, Any]) -> Head:
+    """The head for a task's settings; `facts` is what the training rows say of its target (labels, mean and std)."""
+    return HEADS[task.kind](task, width=width, **facts)

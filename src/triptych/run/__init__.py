@@ -1,0 +1,1 @@
+"""Floor 4: the only place where data, model and objective meet."""

@@ -1,0 +1,40 @@
+"""What one training has on its table, made before the first step: rows, inputs, targets, model, choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from triptych.base.runtime import Choices
+from triptych.contract.modality import Split
+from triptych.data.loader import InputColumn, Loader
+from triptych.data.table import Table
+from triptych.data.targets import Target
+from triptych.model.assemble import Model
+from triptych.run.recipe import Recipe
+
+
+@dataclass
+class Bench:
+    """All that one training has on its table."""
+
+    recipe: Recipe
+    choices: Choices
+    table: Table
+    inputs: dict[str, InputColumn]
+    targets: dict[str, Target]
+    model: Model
+    device: str
+    precision: str
+    batch_size: int
+    stops: list[dict[str, Any]] = field(default_factory=list)
+
+    def loader(self, split: Split, *, shuffled: bool = False) -> Loader:
+        """Batches of one side of the split."""
+        seed = self.recipe.training.seed if shuffled else None
+        return Loader(self.table, self.inputs, self.targets, self.table.at(split), self.batch_size, seed)
+
+    def judged_side(self) -> Split:
+        """Where scores are taken: the test rows, or the next best where nothing was kept for a test."""
+        sides: tuple[Split, ...] = ("test", "validation")
+        return next((side for side in sides if self.table.at(side)), "train")

@@ -1,0 +1,99 @@
+"""What happens at the end of each step and epoch: the bar, the log, the best weights kept, the stop."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+from rich.progress import Progress
+
+from triptych.model.assemble import Model
+from triptych.objective.scores import Score, better
+from triptych.run.folder import RunFolder
+from triptych.run.lit import Lit
+
+
+@dataclass
+class Best:
+    """The best epoch so far by the score the recipe selects."""
+
+    name: str
+    value: float | None = None
+    epoch: int = 0
+
+    def beaten_by(self, score: Score | None, epoch: int) -> bool:
+        """Whether this epoch is better; remembers it if so."""
+        if score is not None and not better(score.direction, score.value, self.value):
+            return False
+        self.value, self.epoch = (score.value if score else None), epoch
+        return True
+
+
+class Bar(L.Callback):
+    """A progress bar over the steps of all stages, with rows a second and the last loss."""
+
+    def __init__(self, bar: Progress, total: int, batch_size: int) -> None:
+        """`total` steps of all stages."""
+        self.bar, self.batch_size = bar, batch_size
+        self.task = bar.add_task("training", total=total, note="")
+        self.started = time.perf_counter()
+        self.rows = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        """Advance by a step."""
+        self.rows += len(batch)
+        rate = self.rows / (time.perf_counter() - self.started)
+        self.bar.update(self.task, advance=1, note=f"{rate:,.0f} rows/s  loss {float(outputs['loss']):.3f}")
+
+
+class Keep(L.Callback):
+    """Logs every epoch, keeps the weights of the best one, stops when none was better for `patience` epochs."""
+
+    def __init__(self, run: RunFolder, model: Model, best: Best, stage: int, before: int, say: Any) -> None:
+        """`before` epochs were done in earlier stages; `say` takes a line for the user."""
+        self.run, self.model, self.best, self.stage, self.before, self.say = run, model, best, stage, before, say
+        self.stopped = False
+        self.last_gain = 0
+        self.clock = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Judge the epoch."""
+        assert isinstance(module, Lit)
+        here = trainer.current_epoch + 1
+        epoch = self.before + here
+        measured = module.validated()
+        scores = measured.scores if measured else []
+        chosen = next((score for score in scores if score.name == self.best.name), None)
+        improved = self.best.beaten_by(chosen, epoch)
+        if improved:
+            self.last_gain = here
+            keep_weights(self.run, self.model)
+        self._log(module, trainer, epoch, scores, improved)
+        patience = module.stage.patience
+        if patience is not None and measured and here - self.last_gain >= patience:
+            self.stopped = trainer.should_stop = True
+
+    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, scores: list[Score], improved: bool) -> None:
+        means = {f"train {name}": value for name, value in module.take_means().items()}
+        found = {f"validation {score.name}": score.value for score in scores}
+        rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
+        seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
+        self.run.log({"epoch": epoch, "stage": self.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates})
+        shown = found.get(f"validation {self.best.name}")
+        tail = f"   validation {self.best.name} {shown:.3f}{'  (best so far)' if improved else ''}" if shown is not None else ""
+        self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{tail}")
+
+
+def keep_weights(run: RunFolder, model: Model) -> None:
+    """Write the model aside and put it in the place of the last best one."""
+    aside, old = run.path / ".model.new", run.path / ".model.old"
+    for folder in (aside, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    model.save(aside)
+    if run.model.exists():
+        run.model.rename(old)
+    aside.rename(run.model)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,114 @@
+"""Pieces of the report that need the data: taken while it is at hand, so that a report can be made again without it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.data.loader import InputColumn
+from triptych.run.measure import Measured
+
+HITS = 4
+
+
+class Shown:
+    """Values as HTML, each made once however often it appears."""
+
+    def __init__(self, inputs: Mapping[str, InputColumn], rows: Sequence[int]) -> None:
+        """`rows` are the table's rows in the order in which they were measured."""
+        self.inputs, self.rows = inputs, rows
+        self.made: dict[tuple[str, int], str] = {}
+
+    def value(self, column: str, place: int) -> str:
+        """The value of the row at `place` among the measured ones; empty where it has none."""
+        key = column, place
+        if key not in self.made:
+            held = self.inputs[column]
+            index = self.rows[place]
+            self.made[key] = held.room.show(held.value(index)) if held.has(index) else ""
+        return self.made[key]
+
+    def row(self, place: int) -> list[str]:
+        """All values of a row."""
+        return [html for column in self.inputs if (html := self.value(column, place))]
+
+
+def what_the_network_sees(inputs: Mapping[str, InputColumn], rows: Sequence[int]) -> list[dict[str, str]]:
+    """One value of each input beside its prepared form."""
+    pieces = []
+    for name, held in inputs.items():
+        index = next((index for index in rows if held.has(index)), None)
+        if index is not None:
+            item = held.items([index])[0]
+            pieces.append({"column": name, "value": held.room.show(held.value(index)), "seen": held.room.seen(item, held.preparation)})
+    return pieces
+
+
+def retrieval(name: str, task: Any, measured: Measured, shown: Shown, words: Sequence[str], rows: int) -> list[dict[str, Any]]:
+    """For each direction some queries with their best answers, right ones marked; `words` labels each measured row."""
+    group_N = measured.truth[name]
+    grids = []
+    for a, b in permutations(task.between, 2):
+        here = measured.present[a].nonzero()[:, 0].tolist()
+        there = measured.present[b].nonzero()[:, 0]
+        if not here or not len(there):
+            continue
+        queries = random.Random(0).sample(here, min(rows, len(here)))
+        grid = [_query(q, a, b, measured.embeddings[name], there, group_N, shown, words) for q in queries]
+        grids.append({"title": f"{a} → {b}", "query_column": a, "target_column": b, "rows": grid})
+    return grids
+
+
+def _query(
+    q: int, a: str, b: str, embeddings: Mapping[str, Tensor], there: Tensor, group_N: Tensor, shown: Shown, words: Sequence[str]
+) -> dict[str, Any]:
+    similar = embeddings[b][there] @ embeddings[a][q]
+    best = similar.topk(min(HITS, len(there)))
+    places = there[best.indices].tolist()
+    hits = [
+        {"html": shown.value(b, place), "right": bool(group_N[place] == group_N[q]), "score": score, "label": words[place]}
+        for place, score in zip(places, best.values.tolist(), strict=True)
+    ]
+    return {"query": shown.value(a, q), "label": words[q], "hits": hits}
+
+
+def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, shown: Shown, rows: int) -> dict[str, Any] | None:
+    """The rows a task got most wrong: least probability for the truth, or largest error."""
+    if task.kind == "contrast" or not bool(measured.has_truth[name].any()):
+        return None
+    badness = _badness(task, measured.answers[name], measured.truth[name])
+    badness = badness.masked_fill(~measured.has_truth[name], -torch.inf)
+    places = badness.topk(min(rows, int(measured.has_truth[name].sum()))).indices.tolist()
+    listed = []
+    for place in places:
+        said, confidence = in_words(task, facts, measured.answers[name][place])
+        truth, _ = in_words(task, facts, _as_answer(task, measured.truth[name][place], facts))
+        listed.append({"id": measured.ids[place], "said": said, "truth": truth, "confidence": confidence, "values": shown.row(place)})
+    return {"task": name, "rows": listed}
+
+
+def _badness(task: Any, answer_N: Tensor, truth_N: Tensor) -> Tensor:
+    if task.kind == "classify":
+        return 1 - answer_N.gather(1, truth_N.clamp(min=0)[:, None])[:, 0]
+    return (answer_N - truth_N).abs().amax(1) if task.kind == "multilabel" else (answer_N - truth_N).abs()
+
+
+def _as_answer(task: Any, truth: Tensor, facts: Mapping[str, Any]) -> Tensor:
+    return torch.nn.functional.one_hot(truth, len(facts["labels"])).float() if task.kind == "classify" else truth
+
+
+def in_words(task: Any, facts: Mapping[str, Any], answer: Tensor) -> tuple[str, float | None]:
+    """One row's answer as a person says it, and the probability behind it (none for a number)."""
+    if task.kind == "regress":
+        return f"{float(answer):.4g}", None
+    labels = facts["labels"]
+    if task.kind == "classify":
+        best = int(answer.argmax())
+        return labels[best], float(answer[best])
+    given = [labels[i] for i in (answer > task.threshold).nonzero()[:, 0].tolist()]
+    return ", ".join(given) or "none", float(torch.where(answer > 0.5, answer, 1 - answer).min())

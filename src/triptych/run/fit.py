@@ -1,0 +1,222 @@
+"""The whole of training, top to bottom: a newcomer reads this file first.
+
+open the table -> check it -> build -> measure the untouched model -> train each stage, keeping the best
+-> measure again -> write everything down
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import lightning as L
+
+from triptych.base.errors import TriptychError
+from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
+from triptych.contract.modality import Modality
+from triptych.data.check import locate, screen
+from triptych.data.loader import InputColumn, Loader
+from triptych.data.samples import make_sample
+from triptych.data.sources import read_source
+from triptych.data.split import divide
+from triptych.data.table import Table
+from triptych.data.targets import learn_target
+from triptych.modalities import rooms
+from triptych.model.assemble import Model
+from triptych.model.fusion import build_fusion
+from triptych.model.heads import build_head
+from triptych.run.bench import Bench
+from triptych.run.callbacks import Bar, Best, Keep
+from triptych.run.folder import RunFolder
+from triptych.run.lit import Lit, freeze_all_but
+from triptych.run.measure import Measured, measure
+from triptych.run.progress import Voice
+from triptych.run.recipe import Recipe
+from triptych.run.record import write_down
+
+
+def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -> RunFolder:
+    """Train a recipe from the table to the report's facts; returns the finished run folder.
+
+    Raises:
+        InputError: the recipe does not fit the data; nothing was trained.
+        TriptychError: training failed; the folder says at which step.
+    """
+    voice, watch = Voice(quiet), Stopwatch()
+    table = open_table(recipe, voice)
+    run = RunFolder.create(recipe, out)
+    try:
+        run.write_rejects(table.rejects)
+        bench = build(recipe, table, voice)
+        voice.say("measuring the untouched model")
+        untouched = _measure_test(bench)
+        best = train_stages(bench, run, voice)
+        voice.say("measuring the trained model")
+        trained = _measure_test(bench)
+        write_down(bench, run, untouched, trained, best, watch)
+    except BaseException as problem:
+        run.about(
+            {
+                "status": "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed",
+                "problem": f"{type(problem).__name__}: {problem}",
+            }
+        )
+        raise
+    return run
+
+
+def open_table(recipe: Recipe, voice: Voice) -> Table:
+    """The recipe's rows: read, checked one by one, and divided."""
+    columns = {recipe.columns()[name]: rooms()[settings.modality] for name, settings in recipe.inputs.items()}
+    table = read_rows(recipe, columns, voice)
+    for name, column in recipe.columns().items():
+        table.require(column, f"input {name}")
+    for name, task in recipe.tasks.items():
+        if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
+            table.require(wanted, f"task {name}")
+    table = screen(
+        limited(locate(table, columns), recipe.data.limit),
+        columns,
+        recipe.data.max_rejected,
+        lambda rows, total: voice.track(rows, total, "reading rows"),
+    )
+    table = divide(
+        table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
+    )
+    sides = ", ".join(f"{len(table.at(side))} {side}" for side in ("train", "validation", "test"))
+    voice.say(f"{len(table.rows)} rows ({sides})" + (f", {len(table.rejects)} rejected" if table.rejects else ""))
+    for reject in table.rejects[:5]:
+        voice.say(f"  rejected {reject.id}: {reject.reason}")
+    if len(table.rejects) > 5:
+        voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
+    return table
+
+
+def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
+    """The source's rows as they stand."""
+    source = recipe.data.source
+    if source.startswith("sample:"):
+        voice.say(f"making the sample {source.removeprefix('sample:')!r} (once; kept in the cache folder)")
+        return read_source(make_sample(source.removeprefix("sample:"), columns), rooms())
+    return read_source(Path(source), rooms())
+
+
+def limited(table: Table, limit: int | None) -> Table:
+    """So many rows, drawn evenly over the table."""
+    if limit is None or limit >= len(table.rows):
+        return table
+    step = len(table.rows) / limit
+    return replace(table, rows=[table.rows[int(place * step)] for place in range(limit)])
+
+
+def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
+    """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
+    L.seed_everything(recipe.training.seed, verbose=False)
+    choices = Choices()
+    device = choose_device(recipe.training.device, choices)
+    choose_threads(recipe.training.threads, choices)
+    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
+    targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
+    encoders = {
+        name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
+    }
+    fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
+    heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
+    model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
+    parameters = sum(p.numel() for p in model.parameters())
+    precision = choose_precision(recipe.training.precision, device, parameters, choices)
+    batch_size = _batch_size(recipe, table, choices)
+    reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
+    choices.note(
+        "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
+    )
+    voice.say(f"model of {parameters:,} parameters")
+    voice.choices(choices.made)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
+
+
+def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:
+    """Each input with its preparation fitted on the training rows."""
+    inputs = {}
+    for name, settings in recipe.inputs.items():
+        room = rooms()[settings.modality]
+        held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
+        train = table.at("train")
+        if not any(held.has(index) for index in train):
+            raise TriptychError(
+                f"no training row has the input {name!r}", where=table.source, fix="remove it from the recipe, or check its column"
+            )
+        held.fit(list(voice.track(train, len(train), f"preparing {name}")))
+        inputs[name] = held
+    return inputs
+
+
+def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
+    asked, there = recipe.training.batch_size, len(table.at("train"))
+    choices.note(
+        "batch size",
+        min(asked, there),
+        "as the recipe says" if asked <= there else f"the recipe says {asked}, there are {there} training rows",
+    )
+    return min(asked, there)
+
+
+def _measure_test(bench: Bench) -> Measured:
+    """On the test rows; on the validation rows where nothing was kept for a test."""
+    return measure(bench.model, bench.loader(bench.judged_side()), bench.recipe.tasks, bench.device, every_mixture=True)
+
+
+def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
+    """Every stage in turn, each from the best weights so far; leaves the best weights in the model."""
+    recipe, best, before = bench.recipe, Best(bench.recipe.selected()), 0
+    loader = bench.loader("train", shuffled=True)
+    validation = bench.loader("validation") if bench.table.at("validation") else None
+    with voice.bar() as bar:
+        steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
+        for number, stage in enumerate(recipe.stages):
+            count = freeze_all_but(bench.model, stage)
+            voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
+            keep = Keep(run, bench.model, best, number, before, voice.say)
+            lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader))
+            done = _run_lightning(bench, lit, loader, [steps_bar, keep])
+            bench.stops.append({"stage": number, "epochs": done, "of": stage.epochs, "early": keep.stopped, "parameters": count})
+            before += done
+            if run.model.exists():
+                bench.model.load_weights(run.model)
+    if not run.model.exists():
+        raise TriptychError(
+            f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
+        )
+    if validation is None:
+        voice.say("no validation rows: the last epoch is kept")
+    else:
+        voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")
+    return best
+
+
+def _run_lightning(bench: Bench, lit: Lit, loader: Loader, callbacks: list[L.Callback]) -> int:
+    """One stage through Lightning; returns the epochs that were done."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    trainer = L.Trainer(
+        max_epochs=lit.stage.epochs,
+        accelerator="gpu" if bench.device == "cuda" else bench.device,
+        devices=1,
+        precision="bf16-mixed" if bench.precision == "bf16" else "32-true",
+        gradient_clip_val=bench.recipe.training.clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")  # advice on torch's own loaders, which are not used here
+        trainer.fit(lit, loader)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    bench.model.to(bench.device)
+    return int(trainer.current_epoch)

@@ -1,0 +1,230 @@
+"""The run folder: all that came of a recipe, and the only thing that predict, report and compare need.
+
+    recipe.yaml         the recipe as it was expanded, every default visible
+    run.json            format, versions, status, choices with reasons, cost, what stopped it, checksums
+    log.jsonl           one line an epoch: rates, losses, scores
+    scores.json         untouched against trained, on the test rows
+    details.json        confusion matrices; shown.json: pieces of the report that need the data
+    predictions.parquet answers on the test rows; embeddings.parquet where a task gives them
+    rejects.csv         rows that could not be used, each with its reason
+    model/              one folder a part: part.json, weights.safetensors;  inputs/: how each input is prepared
+    report.html
+
+Nothing in it is code or pickle. Opening it imports no torch, so reports and comparisons are quick.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from triptych.base.errors import InputError
+from triptych.base.files import digest, write_json, write_text, written_aside
+from triptych.base.settings import parse, spelled_out
+from triptych.run.recipe import Recipe
+
+FORMAT = 1
+NEEDED = ("recipe.yaml", "run.json", "scores.json")
+WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "soundfile", "av")
+
+
+class RunFolder:
+    """Paths and files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        """Does not touch the disk."""
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def model(self) -> Path:
+        """Folder of the trained parts."""
+        return self.path / "model"
+
+    @property
+    def report(self) -> Path:
+        """The report's file."""
+        return self.path / "report.html"
+
+    def input(self, name: str) -> Path:
+        """Folder of how an input is prepared."""
+        return self.path / "inputs" / name
+
+    @staticmethod
+    def create(recipe: Recipe, out: str | Path | None) -> RunFolder:
+        """A new folder: `out`, else runs/DATE-NAME.
+
+        Raises:
+            InputError: `out` exists and holds something.
+        """
+        path = Path(out) if out else _free(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{str(path)!r} is there already", fix="name another folder with --out, or remove that one")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the run folder: {error.strerror}", where=str(path)) from error
+        run = RunFolder(path)
+        write_text(path / "recipe.yaml", yaml.safe_dump(spelled_out(recipe), sort_keys=False, allow_unicode=True))
+        run.about({"format": FORMAT, "status": "running", "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": _versions()})
+        return run
+
+    def about(self, changes: Mapping[str, Any]) -> None:
+        """Add to run.json."""
+        path = self.path / "run.json"
+        write_json(path, {**(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}), **changes})
+
+    def seal(self, changes: Mapping[str, Any]) -> None:
+        """Mark the run as done, with the checksum of every file that answers depend on."""
+        watched = sorted(path for folder in (self.model, self.path / "inputs") for path in folder.rglob("*") if path.is_file())
+        self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Add one line to the log; a line that a full disk cuts off is ignored when the log is read."""
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """The log's whole lines."""
+        path = self.path / "log.jsonl"
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file of the run."""
+        write_json(self.path / name, value)
+
+    def write_rejects(self, rejects: Iterable[Any]) -> None:
+        """Write rejects.csv: id, reason."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["id", "reason"])
+        writer.writerows((reject.id, reject.reason) for reject in rejects)
+        write_text(self.path / "rejects.csv", text.getvalue())
+
+    def write_rows(self, name: str, columns: Mapping[str, Any]) -> None:
+        """Write a Parquet file of the run."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with written_aside(self.path / name) as aside:
+            parquet.write_table(pa.table(dict(columns)), aside)
+
+    def read_rows(self, name: str) -> dict[str, list[Any]]:
+        """Read a Parquet file of the run; empty where there is none. Raises InputError where it is damaged."""
+        from pyarrow import ArrowException, parquet
+
+        try:
+            found: dict[str, list[Any]] = parquet.read_table(self.path / name).to_pydict() if (self.path / name).exists() else {}
+        except (ArrowException, OSError) as error:
+            raise InputError(f"{name} of the run is damaged: {error}", where=str(self.path)) from error
+        return found
+
+    def read(self, name: str, *, default: Any = None) -> Any:
+        """Read a JSON file of the run.
+
+        Raises:
+            InputError: it is damaged, or missing while no `default` is given.
+        """
+        path = self.path / name
+        if not path.exists() and default is not None:
+            return default
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+            raise InputError(
+                f"{name} of the run is {reason}", where=str(self.path), fix="copy the whole run folder again, or train again"
+            ) from error
+
+    def recipe(self) -> Recipe:
+        """The recipe as it was expanded."""
+        try:
+            tree = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"recipe.yaml of the run is missing or damaged: {error}", where=str(self.path)) from error
+        return parse(Recipe, tree, f"{self.path.name}/recipe.yaml")
+
+    def verify(self) -> None:
+        """Compare every file that answers depend on with its checksum.
+
+        Raises:
+            InputError: one is missing or was changed; it is named.
+        """
+        for name, known in self.read("run.json").get("files", {}).items():
+            path = self.path / name
+            if not path.exists():
+                raise InputError(f"the run lacks {name}", where=str(self.path), fix="copy the whole run folder again, or train again")
+            if digest(path) != known:
+                raise InputError(
+                    f"{name} is damaged: it is not what was written", where=str(self.path), fix="copy the run folder again, or train again"
+                )
+
+
+def open_folder(path: str | Path) -> RunFolder:
+    """The folder of a finished run.
+
+    Raises:
+        InputError: it is not a run, not finished, of a newer version, or lacks a file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"there is no run {str(path)!r}", known=_neighbours(path), fix="triptych train RECIPE makes one and says its name")
+    missing = [name for name in NEEDED if not (path / name).exists()]
+    if "run.json" in missing:
+        raise InputError(f"{str(path)!r} is not a run folder: it has no run.json", known=_neighbours(path / "x"))
+    run = RunFolder(path)
+    about = run.read("run.json")
+    if about.get("format", 0) > FORMAT:
+        version = about.get("versions", {}).get("triptych", "?")
+        raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
+    if about.get("status") != "done":
+        raise InputError(
+            f"the run is not finished: its status is {about.get('status', 'unknown')!r}", where=str(path), fix="train it again"
+        )
+    if missing:
+        raise InputError(f"the run lacks {', '.join(missing)}", where=str(path), fix="copy the whole run folder again, or train again")
+    return run
+
+
+def _neighbours(path: Path) -> list[str]:
+    folder = path.parent if path.parent.is_dir() else Path("runs")
+    return sorted(str(found.parent) for found in folder.glob("*/run.json"))[-5:] if folder.is_dir() else []
+
+
+def _free(path: Path) -> Path:
+    """The path, or the path with a number: two runs in one second do not share a folder."""
+    number = 1
+    candidate = path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for package in WATCHED:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,118 @@
+"""What Lightning runs: one step from batch to loss, one validation, one optimiser a stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from triptych.contract.values import Batch
+from triptych.model.assemble import Model
+from triptych.objective.losses import task_loss
+from triptych.run.measure import Measured, measure
+from triptych.run.recipe import TRAINABLE, Recipe, Stage
+
+
+class Lit(L.LightningModule):
+    """One stage of a recipe over a model."""
+
+    def __init__(self, model: Model, recipe: Recipe, stage: Stage, validation: Iterable[Batch] | None, steps: int) -> None:
+        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs."""
+        super().__init__()
+        self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
+        self.validation = validation
+        self.sums: dict[str, float] = {}
+        self.rows = 0
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The weighted sum of the tasks' losses on one batch."""
+        passed = self.model(batch)
+        losses = {
+            name: task_loss(passed.outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
+            for name, task in self.recipe.tasks.items()
+        }
+        loss = torch.stack([task.weight * losses[name] for name, task in self.recipe.tasks.items()]).sum()
+        self._count({"loss": loss, **{f"{name}.loss": value for name, value in losses.items()}}, len(batch))
+        return loss
+
+    def _count(self, losses: Mapping[str, Tensor], rows: int) -> None:
+        """Sum losses on the device's side of the step; one number a task is read back, once a step."""
+        values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+        for name, value in zip(losses, values, strict=True):
+            self.sums[name] = self.sums.get(name, 0.0) + value * rows
+        self.rows += rows
+
+    def take_means(self) -> dict[str, float]:
+        """Mean training losses since the last call."""
+        means = {name: total / max(self.rows, 1) for name, total in self.sums.items()}
+        self.sums, self.rows = {}, 0
+        return means
+
+    def validated(self) -> Measured | None:
+        """The model as it is now on the validation rows; None where there are none."""
+        if self.validation is None:
+            return None
+        with self.trainer.precision_plugin.forward_context():
+            return measure(self.model, self.validation, self.recipe.tasks, str(self.device), every_mixture=False)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over the stage's parts, each at its rate; warm-up, then the schedule."""
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.stage), betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(self.stage, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:
+    """Step -> factor of the highest rate: linear up over the warm-up, then a half cosine down to zero, or flat."""
+    warm = round(stage.warmup * steps)
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        if stage.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0)))
+
+    return factor
+
+
+def trainable(model: Model, stage: Stage) -> dict[str, list[nn.Parameter]]:
+    """Parameters that a stage trains, by part."""
+    parts = model.parts()
+    chosen: dict[str, dict[int, nn.Parameter]] = {}
+    for words in stage.train:
+        match = TRAINABLE.match(words)
+        assert match, words  # the recipe was checked
+        for name in parts if match["part"] == "all" else [match["part"]]:
+            blocks = parts[name].blocks()[-int(match["last"]) :] if match["last"] else [parts[name]]
+            found = {id(p): p for block in blocks for p in block.parameters()}
+            chosen.setdefault(name, {}).update(found)
+    return {name: list(found.values()) for name, found in chosen.items()}
+
+
+def freeze_all_but(model: Model, stage: Stage) -> int:
+    """Let only the stage's parameters have gradients; returns how many numbers that is."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    count = 0
+    for parameters in trainable(model, stage).values():
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+            count += parameter.numel()
+    return count
+
+
+def parameter_groups(model: Model, stage: Stage) -> list[dict[str, Any]]:
+    """One group a part for matrices (decayed) and one for biases, norms and scalars (not decayed)."""
+    groups = []
+    for name, parameters in trainable(model, stage).items():
+        rate = stage.lr[name] if isinstance(stage.lr, dict) else stage.lr
+        parameters = [p for p in parameters if p.requires_grad]
+        for decay, chosen in ((stage.weight_decay, [p for p in parameters if p.ndim > 1]), (0.0, [p for p in parameters if p.ndim <= 1])):
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name})
+    return groups

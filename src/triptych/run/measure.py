@@ -1,0 +1,184 @@
+"""Measure a model on rows: losses, scores of every task, of every mixture of inputs, in every direction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.contract.values import Batch, Encoded, Output
+from triptych.model.assemble import Model
+from triptych.objective import scores as judge
+from triptych.objective.losses import task_loss
+from triptych.objective.scores import Score
+
+Mixture = tuple[str, ...]
+MOST_MIXED = 4  # with more inputs than this, only each alone and all together are measured: 2^M mixtures say little
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen on N rows, in their order."""
+
+    ids: list[str]
+    scores: list[Score]
+    answers: dict[str, Tensor]
+    """{task: probabilities N x C, or values N}, from all the inputs each row has."""
+    truth: dict[str, Tensor]
+    has_truth: dict[str, Tensor]
+    embeddings: dict[str, dict[str, Tensor]]
+    """{contrast task: {column: N x D}}; rows without the column are zero."""
+    present: dict[str, Tensor]
+
+    def value(self, name: str) -> float:
+        """The score of that name; not a number where it was not measured."""
+        return next((score.value for score in self.scores if score.name == name), float("nan"))
+
+
+def mixtures(columns: Sequence[str]) -> list[Mixture]:
+    """Every set of inputs to measure apart, smallest first; none for a single input."""
+    if len(columns) < 2:
+        return []
+    sizes = range(1, len(columns) + 1) if len(columns) <= MOST_MIXED else (1, len(columns))
+    return [mixture for size in sizes for mixture in combinations(columns, size)]
+
+
+@torch.no_grad()
+def measure(model: Model, batches: Iterable[Batch], tasks: Mapping[str, Any], device: str, *, every_mixture: bool) -> Measured:
+    """Run the model over the batches in eval mode and score it.
+
+    Args:
+        model: put back into the mode it was in.
+        batches: rows in a fixed order.
+        tasks: the recipe's tasks by name.
+        device: where to compute.
+        every_mixture: also from each mixture of inputs, over the rows that have all of them.
+    """
+    was_training = model.training
+    model.eval()
+    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [])
+    for batch in batches:
+        seen.add(model, batch.to(torch.device(device)), tasks)
+    model.train(was_training)
+    return seen.judged(tasks)
+
+
+class _Seen:
+    """What has been collected over the batches."""
+
+    def __init__(self, wanted: list[Mixture]) -> None:
+        self.wanted = wanted
+        self.ids: list[str] = []
+        self.lists: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
+        self.losses: dict[str, list[tuple[float, int]]] = defaultdict(list)
+
+    def keep(self, *key: str, value: Tensor) -> None:
+        self.lists[key].append(value.cpu())
+
+    def add(self, model: Model, batch: Batch, tasks: Mapping[str, Any]) -> None:
+        encoded = model.encode(batch)
+        outputs = model.ask(model.fusion(encoded, batch.present))
+        self.ids.extend(batch.ids)
+        for column, present_B in batch.present.items():
+            self.keep("present", column, value=present_B)
+        for name, task in tasks.items():
+            rows_B = batch.has_target[name]
+            loss = task_loss(outputs[name], batch.targets[name], rows_B, task, batch.present)
+            self.losses[name].append((float(loss), int(rows_B.sum())))
+            self.keep("truth", name, value=batch.targets[name])
+            self.keep("has", name, value=rows_B)
+            self._answers(name, task, outputs[name], batch.present)
+        for mixture in self.wanted:
+            self._mixture(model, encoded, batch, mixture, tasks)
+
+    def _answers(self, name: str, task: Any, output: Output, present: Mapping[str, Tensor]) -> None:
+        if task.kind == "contrast":
+            for column in task.between:
+                self.keep("embedding", name, column, value=output[f"embedding.{column}_BD"] * present[column][:, None])
+        else:
+            self.keep("answer", name, value=answer(task, output))
+
+    def _mixture(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, mixture: Mixture, tasks: Mapping[str, Any]) -> None:
+        present = {c: p if c in mixture else torch.zeros_like(p) for c, p in batch.present.items()}
+        all_B = torch.stack([batch.present[column] for column in mixture]).all(0)
+        outputs = model.ask(model.fusion({c: encoded[c] for c in mixture if c in encoded}, present)) if bool(all_B.any()) else None
+        for name, task in tasks.items():
+            if task.kind != "contrast" and outputs is not None:
+                rows_B = all_B & batch.has_target[name]
+                self.keep("mixed", name, *mixture, value=answer(task, outputs[name])[rows_B])
+                self.keep("mixed truth", name, *mixture, value=batch.targets[name][rows_B])
+
+    def whole(self, *key: str) -> Tensor:
+        return torch.cat(self.lists[key])
+
+    def judged(self, tasks: Mapping[str, Any]) -> Measured:
+        named = {kind: {key[1]: self.whole(*key) for key in self.lists if key[0] == kind} for kind in ("present", "answer", "truth", "has")}
+        embeddings: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key in [key for key in self.lists if key[0] == "embedding"]:
+            embeddings[key[1]][key[2]] = self.whole(*key)
+        scores = [score for name, task in tasks.items() for score in self._scores(name, task, named, embeddings)]
+        return Measured(
+            self.ids, [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
+        )
+
+    def _loss(self, tasks: Mapping[str, Any]) -> Score:
+        total = sum(task.weight * self._mean_loss(name) for name, task in tasks.items())
+        return Score("loss", "", "", total, "lower")
+
+    def _mean_loss(self, name: str) -> float:
+        counted = [(loss, rows) for loss, rows in self.losses[name] if rows]
+        return sum(loss * rows for loss, rows in counted) / max(sum(rows for _, rows in counted), 1)
+
+    def _scores(self, name: str, task: Any, named: dict[str, dict[str, Tensor]], embeddings: dict[str, dict[str, Tensor]]) -> list[Score]:
+        loss = judge.as_scores(name, task.kind, "", {"loss": self._mean_loss(name)})
+        if task.kind == "contrast":
+            return loss + _retrieval(name, embeddings[name], named["truth"][name], named["present"])
+        rows_N = named["has"][name]
+        if not bool(rows_N.any()):
+            return loss
+        whole = score_values(task, named["answer"][name][rows_N], named["truth"][name][rows_N])
+        return loss + judge.as_scores(name, task.kind, "", whole) + self._mixed(name, task)
+
+    def _mixed(self, name: str, task: Any) -> list[Score]:
+        found: list[Score] = []
+        for mixture in self.wanted:
+            key = (name, *mixture)
+            if ("mixed", *key) in self.lists and len(self.whole("mixed", *key)):
+                values = score_values(task, self.whole("mixed", *key), self.whole("mixed truth", *key))
+                found += judge.as_scores(name, task.kind, f"from {' + '.join(mixture)}", values)
+        return found
+
+
+def answer(task: Any, output: Output) -> Tensor:
+    """What a task answers: probabilities (B, C), or values (B)."""
+    if task.kind == "classify":
+        return output["logits_BC"].softmax(1)
+    return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["value_B"]
+
+
+def score_values(task: Any, answer_N: Tensor, truth_N: Tensor) -> dict[str, float]:
+    """The scores of one task over rows that have its target."""
+    if task.kind == "classify":
+        return judge.classify_scores(answer_N, truth_N)
+    if task.kind == "multilabel":
+        return judge.multilabel_scores(answer_N, truth_N, task.threshold)
+    return judge.regress_scores(answer_N, truth_N)
+
+
+def _retrieval(name: str, embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> list[Score]:
+    """Recall in both directions of every pair of columns, and its mean over the directions."""
+    directions: list[Score] = []
+    for a, b in permutations(embeddings, 2):
+        here, there = present[a], present[b]
+        if bool(here.any()) and bool(there.any()):
+            values = judge.recalls(embeddings[a][here], embeddings[b][there], group_N[here], group_N[there])
+            directions += judge.as_scores(name, "contrast", f"{a} -> {b}", values)
+    means = {
+        k: float(torch.tensor([s.value for s in directions if s.metric == k]).nanmean()) for k in ("recall@1", "recall@5", "recall@10")
+    }
+    return judge.as_scores(name, "contrast", "", means) + directions

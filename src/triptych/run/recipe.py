@@ -1,0 +1,264 @@
+"""The recipe: every word a user may say, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from triptych.base.errors import InputError, unknown_word
+from triptych.base.settings import Settings, override, parse
+from triptych.contract.modality import InputSettings
+from triptych.contract.tasks import METRICS, Task
+from triptych.data.settings import DataSettings
+from triptych.modalities import rooms
+from triptych.model.settings import Fusion
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(\.last\((?P<last>[1-9]\d*)\))?$")
+
+if TYPE_CHECKING:
+    AnyInput = InputSettings
+else:
+    # The rooms that are there decide what an input may say, so the union is made when this file is read.
+    _words = functools.reduce(operator.or_, (room.Input for room in rooms().values()))
+    AnyInput = Annotated[_words, Field(discriminator="modality")]
+
+
+class Stage(Settings):
+    """One stretch of training: what learns, for how long, how fast."""
+
+    train: list[str] = Field(
+        ["all"], min_length=1, description="parts that learn: all, fusion, an input, a task; NAME.last(N) for its last N blocks"
+    )
+    epochs: int = Field(ge=1, description="most passes over the training rows")
+    lr: Annotated[float, Field(gt=0, le=10)] | dict[str, Annotated[float, Field(gt=0, le=10)]] = Field(
+        1e-3, description="highest learning rate, or one a trained part: {fusion: 1e-3, picture: 1e-4}"
+    )
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay; biases and norms are spared")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after warm-up: down to zero, or flat")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the stage's steps over which the rate rises from zero")
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better score")
+
+
+class Training(Settings):
+    """How training goes, in all stages."""
+
+    batch_size: int = Field(64, ge=1, description="rows a step")
+    seed: int = Field(0, ge=0, description="initial weights, order of rows, dropout")
+    select: str | None = Field(None, description="score that chooses the best epoch, as task.metric; by default the first task's headline")
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
+    drop_inputs: float = Field(
+        0.0, ge=0, lt=1, description="chance that an input of a training row is hidden, so that each learns to do without the others"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="number format of the products")
+    threads: int | None = Field(None, ge=1, description="processor threads an operation may use; by default all cores there are")
+
+
+class Report(Settings):
+    """What the report shows."""
+
+    rows: int = Field(6, ge=1, le=50, description="worst rows, and queries a direction of retrieval, that are shown")
+
+
+class Recipe(Settings):
+    """One experiment: which columns go in, how they are encoded, fused, what is asked of them and how that is learnt."""
+
+    name: str = Field("", pattern=r"^[A-Za-z0-9_.-]*$", description="name of the run; by default the recipe file's")
+    about: str = Field("", description="one line on what it does, shown by `triptych recipes` and in the report")
+    data: DataSettings = Field(description="where the rows come from and how they are split")
+    inputs: dict[Annotated[str, Field(pattern=NAME)], AnyInput] = Field(min_length=1, description="what goes in, by name")
+    tasks: dict[Annotated[str, Field(pattern=NAME)], Task] = Field(min_length=1, description="what is asked, by name")
+    fusion: Fusion = Field(description="how several inputs become one; by default single for one input, joint for more")
+    stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
+    training: Training = Field(default_factory=Training, description="settings of all stages")
+    report: Report = Field(default_factory=Report, description="settings of the report")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, tree: Any) -> Any:
+        """An input called like a room is of that modality; a recipe without a fusion gets the plainest that fits."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("inputs"), dict):
+            return tree
+        inputs = {str(name): _with_modality(str(name), settings) for name, settings in tree["inputs"].items()}
+        return {"fusion": "single" if len(inputs) == 1 else "joint", **tree, "inputs": inputs}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        _check_names(self)
+        _check_contrasts(self)
+        for number, stage in enumerate(self.stages):
+            _check_stage(self, stage, f"stages.{number}")
+        _check_select(self)
+        return self
+
+    def parts(self) -> list[str]:
+        """Names a stage may train."""
+        return [*self.inputs, "fusion", *self.tasks]
+
+    def columns(self) -> dict[str, str]:
+        """{input: column of the table}."""
+        return {name: settings.column or name for name, settings in self.inputs.items()}
+
+    def selected(self) -> str:
+        """The score that chooses the best epoch."""
+        task = next(iter(self.tasks))
+        return self.training.select or f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
+
+
+def _with_modality(name: str, settings: Any) -> Any:
+    settings = {} if settings is None else settings
+    if isinstance(settings, dict) and "modality" not in settings:
+        if name not in rooms():
+            raise InputError(
+                f"input {name!r} does not say its modality", known=rooms(), fix=f"inputs: {{{name}: {{modality: {next(iter(rooms()))}}}}}"
+            )
+        return {"modality": name, **settings}
+    return settings
+
+
+def _check_names(recipe: Recipe) -> None:
+    both = sorted(set(recipe.inputs) & set(recipe.tasks) | {"all", "fusion"} & {*recipe.inputs, *recipe.tasks})
+    if both:
+        raise InputError(
+            f"the name {both[0]!r} stands for two things: inputs, tasks, 'fusion' and 'all' share one list of names",
+            fix=f"rename it: {both[0]}_task",
+        )
+    if recipe.fusion.kind == "single" and len(recipe.inputs) > 1:
+        raise InputError(
+            f"fusion 'single' takes one input and inputs has {len(recipe.inputs)}: {', '.join(recipe.inputs)}",
+            fix="--set fusion=joint, or remove an input",
+        )
+
+
+def _check_contrasts(recipe: Recipe) -> None:
+    for name, task in recipe.tasks.items():
+        for column in task.between if task.kind == "contrast" else ():
+            if column not in recipe.inputs:
+                raise unknown_word(f"input of tasks.{name}.between", column, recipe.inputs)
+
+
+def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
+    trained: set[str] = set()
+    for words in stage.train:
+        match = TRAINABLE.match(words)
+        if not match or match["part"] not in {*recipe.parts(), "all"}:
+            raise unknown_word(f"part in {where}.train", words, ["all", *recipe.parts(), "NAME.last(N)"])
+        if match["part"] == "all" and match["last"]:
+            raise InputError(f"{where}.train: last(N) counts the blocks of one part, not of all", known=recipe.parts())
+        trained |= set(recipe.parts()) if match["part"] == "all" else {match["part"]}
+    if isinstance(stage.lr, dict):
+        if strange := sorted(set(stage.lr) - trained):
+            raise InputError(f"{where}.lr names {strange[0]!r}, which {where}.train does not train", known=sorted(trained))
+        if without := sorted(trained - set(stage.lr)):
+            raise InputError(
+                f"{where}.lr has no rate for {', '.join(without)}", fix="give one rate for all (lr: 1e-3) or one a trained part"
+            )
+
+
+def _check_select(recipe: Recipe) -> None:
+    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
+    if recipe.selected() not in known:
+        raise unknown_word("score in training.select", recipe.selected(), known)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses the same name twice; plain PyYAML silently keeps the last one."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise InputError(
+                f"the name {key!r} is used twice in one place", where=f"line {key_node.start_mark.line + 1}", fix="rename one of the two"
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+# YAML 1.1 reads 1e-3 as a word, for want of a dot; everybody who types it means a number.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def shipped() -> dict[str, Path]:
+    """Recipes that come with the package, by bare name."""
+    folder = Path(str(resources.files("triptych"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """The recipe file that a user's word means: a path, or the bare name of a shipped one.
+
+    Raises:
+        InputError: there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if name in shipped():
+        return shipped()[name]
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        raise InputError(f"there is no recipe file {name!r}", known=shipped(), fix="triptych init FOLDER writes one for your own files")
+    raise unknown_word("recipe", name, shipped())
+
+
+def read(name: str, changes: Iterable[str] = ()) -> Recipe:
+    """Read, change (`--set` words) and check a recipe; the source of its data becomes an absolute path.
+
+    Raises:
+        InputError: whatever is wrong with it, before torch is imported.
+    """
+    path = find(name)
+    tree = override(_tree(path), changes)
+    recipe = parse(Recipe, tree, path.name)
+    source = recipe.data.source
+    if not source.startswith("sample:"):
+        source = str((path.parent / Path(source).expanduser()).resolve())
+    data = recipe.data.model_copy(update={"source": source})
+    return recipe.model_copy(update={"data": data, "name": recipe.name or path.stem})
+
+
+def _tree(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    except InputError as error:
+        raise InputError(error.what, where=f"{path.name}, {error.where}", fix=error.fix) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}, line {mark.line + 1}" if mark else path.name
+        raise InputError(f"this is not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+    if not isinstance(tree, dict):
+        raise InputError(
+            "a recipe is a mapping with data, inputs, tasks and stages",
+            where=path.name,
+            fix="triptych init FOLDER writes one to start from",
+        )
+    return tree
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a recipe, for editors."""
+    described = Recipe.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "triptych recipe", **described}
+
+
+def described() -> list[dict[str, str]]:
+    """Name, purpose, time and expectation, and needs of each shipped recipe, from the recipe and its first comment."""
+    found = []
+    for name, path in shipped().items():
+        comments = [line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        takes = comments[0].removeprefix(f"triptych train {name}").strip() if comments else ""
+        needs = next((line.removeprefix("needs:").strip() for line in comments if line.startswith("needs:")), "nothing more")
+        found.append({"name": name, "about": read(name).about, "takes": takes, "needs": needs, "file": str(path)})
+    return found

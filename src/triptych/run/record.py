@@ -1,0 +1,119 @@
+"""What a finished training writes down, so that everything else can be done from the run folder alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from triptych.base.runtime import Stopwatch
+from triptych.objective.scores import confusion
+from triptych.run import examples
+from triptych.run.bench import Bench
+from triptych.run.callbacks import Best
+from triptych.run.folder import RunFolder
+from triptych.run.measure import Measured
+
+
+def write_down(bench: Bench, run: RunFolder, untouched: Measured, trained: Measured, best: Best, watch: Stopwatch) -> None:
+    """Everything that predict, report and compare need."""
+    for name, held in bench.inputs.items():
+        held.preparation.save(run.input(name))
+    run.write("scores.json", _side_by_side(untouched, trained))
+    run.write("details.json", _details(bench, untouched, trained))
+    run.write("shown.json", _pieces(bench, trained))
+    run.write_rows("predictions.parquet", _predictions(bench, trained))
+    if trained.embeddings:
+        run.write_rows("embeddings.parquet", _embeddings(bench, trained))
+    model = bench.model
+    facts = {
+        "choices": bench.choices.as_rows(),
+        "rows": {side: len(bench.table.at(side)) for side in ("train", "validation", "test")},
+        "rejected": len(bench.table.rejects),
+        "judged_on": bench.judged_side(),
+        "findings": [*bench.table.findings, *(text for target in bench.targets.values() for text in target.findings)],
+        "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()},
+        "stages": bench.stops,
+        "best": {"score": best.name, "value": best.value, "epoch": best.epoch},
+        "cost": watch.read(),
+    }
+    run.seal(facts)
+
+
+def _side_by_side(untouched: Measured, trained: Measured) -> list[dict[str, Any]]:
+    """One entry a score; a score that is not a number (no row to measure it on) is null."""
+    before = {score.name: score.value for score in untouched.scores}
+    return [
+        {
+            "name": s.name,
+            "task": s.task,
+            "metric": s.metric,
+            "of": s.of,
+            "untouched": _number(before.get(s.name)),
+            "trained": _number(s.value),
+            "direction": s.direction,
+        }
+        for s in trained.scores
+    ]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, Any]:
+    matrices = {}
+    for name, task in bench.recipe.tasks.items():
+        rows = trained.has_truth[name]
+        if task.kind == "classify" and bool(rows.any()):
+            truth = trained.truth[name][rows]
+            pair = {
+                when: confusion(measured.answers[name][rows], truth) for when, measured in (("untouched", untouched), ("trained", trained))
+            }
+            matrices[name] = {"labels": bench.targets[name].facts["labels"], **pair}
+    return {"confusion": matrices}
+
+
+def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:
+    rows = bench.table.at(bench.judged_side())
+    shown, count = examples.Shown(bench.inputs, rows), bench.recipe.report.rows
+    tasks = bench.recipe.tasks
+    words = {name: _row_words(bench, task, rows) for name, task in tasks.items() if task.kind == "contrast"}
+    grids = {n: examples.retrieval(n, tasks[n], trained, shown, words[n], count) for n in words}
+    poor = [examples.worst(name, task, bench.targets[name].facts, trained, shown, count) for name, task in tasks.items()]
+    return {
+        "seen": examples.what_the_network_sees(bench.inputs, rows),
+        "retrieval": [grid for grids_of in grids.values() for grid in grids_of],
+        "worst": [piece for piece in poor if piece],
+    }
+
+
+def _row_words(bench: Bench, task: Any, rows: list[int]) -> list[str]:
+    """How a row is called in the retrieval grid: by what it has in common with its positives, else by its id."""
+    cells = [bench.table.rows[index] for index in rows]
+    return [str(row.cells.get(task.positives, row.id)) if task.positives else row.id for row in cells]
+
+
+def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
+    columns: dict[str, Any] = {"id": measured.ids}
+    for name, task in bench.recipe.tasks.items():
+        if task.kind == "contrast":
+            continue
+        facts, answers = bench.targets[name].facts, measured.answers[name]
+        said = [examples.in_words(task, facts, answer) for answer in answers]
+        cells = [bench.table.rows[index].cells.get(task.target) for index in bench.table.at(bench.judged_side())]
+        columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]
+        columns[f"{name}.said"] = [words for words, _ in said]
+        columns[f"{name}.confidence"] = [confidence for _, confidence in said]
+        columns[f"{name}.answer"] = answers.tolist()
+    return columns
+
+
+def _embeddings(bench: Bench, measured: Measured) -> dict[str, Any]:
+    rows = bench.table.at(bench.judged_side())
+    columns: dict[str, Any] = {"id": measured.ids}
+    for name, by_column in measured.embeddings.items():
+        columns[f"{name}.label"] = _row_words(bench, bench.recipe.tasks[name], rows)
+        for column, vectors in by_column.items():
+            there = measured.present[column].tolist()
+            columns[f"{name}.{column}"] = [vector if has else None for vector, has in zip(vectors.tolist(), there, strict=True)]
+    return columns

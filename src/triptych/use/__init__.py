@@ -1,0 +1,1 @@
+"""Floor 5: takes a run folder, gives something to a person."""

@@ -1,0 +1,267 @@
+"""Charts as inline SVG whose colours follow the page: learning curves, confusion matrices, before and after.
+
+Each function returns one `<svg>` to be put into HTML as it is. It scales with its box, reads its colours from the page's
+CSS variables (`--ink --muted --line --accent --accent2`), keeps its text as text, names itself to screen
+readers, and shares no id with any other chart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Drawn in colours that stand for the page's own and are put in their place afterwards.
+INK, MUTED, LINE, ACCENT, ACCENT2 = "#0a0101", "#0a0102", "#0a0103", "#0a0104", "#0a0105"
+_COLOURS = {
+    INK: "var(--ink, currentColor)",
+    MUTED: "var(--muted, #767676)",
+    LINE: "var(--line, #8884)",
+    ACCENT: "var(--accent, #4a7dff)",
+    ACCENT2: "var(--accent2, #e07b39)",
+}
+WIDTH = 4.8
+"""Inches; 346 SVG units, about the width of a phone, so that text stays readable there and grows on wider screens."""
+
+MOST_COUNTED = 14
+"""Classes up to which a confusion matrix has its counts written in."""
+
+_SHADES = 12
+_RING: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 8, "fillstyle": "none", "markeredgewidth": 1.6}
+_DRAWING = threading.Lock()  # matplotlib's settings belong to the process: charts are drawn one at a time
+
+
+def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, stopped_at: int | None, best_at: int | None) -> str:
+    """Lines over epochs: one a name, dashed where the name starts with "train".
+
+    Args:
+        log: one row an epoch, `{"epoch": int, "stage": int, name: float ...}`, epochs numbered over all stages.
+        names: keys of the rows to draw; rows without one, or where it is no finite number, are left out of its line.
+        title: stands over the chart.
+        stopped_at: epoch at which training stopped early.
+        best_at: epoch whose weights were kept.
+
+    Returns:
+        The chart; an empty string where there is nothing to draw.
+    """
+    lines = {name: points for name in names if (points := _points(log, name))}
+    if not lines:
+        return ""
+    with _figure((WIDTH, 3.1), title) as figure:
+        ax = figure.add_subplot()
+        _plain_axes(ax)
+        _stages(ax, log)
+        for (name, points), (colour, dash) in zip(lines.items(), _line_styles(list(lines)), strict=True):
+            dots = "o" if len(points) < 3 else ""
+            ax.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=name, marker=dots, markersize=4)
+            if best_at in dict(points):
+                ax.plot([best_at], [dict(points)[best_at]], **_RING, color=colour)
+        if best_at is not None:
+            ax.plot([], [], **_RING, color=INK, label=f"best (epoch {best_at})")
+        if stopped_at is not None:
+            ax.axvline(stopped_at, color=INK, linewidth=1, linestyle=":", label=f"stopped (epoch {stopped_at})")
+        ax.set_xlabel("epoch")
+        ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+        figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=1.8, columnspacing=1.2)
+        return _svg(figure, title, _told(lines, stopped_at, best_at))
+
+
+def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> str:
+    """Rows are the true classes, columns what was said; shaded by share of the row, counts written where they fit.
+
+    Args:
+        matrix: counts, `matrix[truth][said]`, C x C.
+        labels: C names.
+        title: stands over the chart.
+    """
+    classes = len(labels)
+    size = min(max(3.0, 1.4 + 0.34 * classes), 8.0)
+    shares = [[count / max(sum(row), 1) for count in row] for row in matrix]
+    with _figure((size, size + 0.2), title) as figure:
+        ax = figure.add_subplot()
+        # Under counts the shades stay light enough for the page's ink to be read, on a light page and on a dark one.
+        _cells(ax, shares, darkest=0.55 if classes <= MOST_COUNTED else 1.0)
+        if classes <= MOST_COUNTED:
+            _counts(ax, matrix)
+        _class_names(ax, [_short(label, 16) for label in labels])
+        ax.set_xlabel("said")
+        ax.set_ylabel("truth")
+        right, total = sum(matrix[n][n] for n in range(classes)), sum(map(sum, matrix))
+        return _svg(figure, title, f"confusion matrix of {classes} classes, {right} of {total} right")
+
+
+def bars(rows: Sequence[tuple[str, float, float]], title: str) -> str:
+    """Untouched and trained side by side, a pair of bars from 0 to 1 a row, their values written at the ends.
+
+    Args:
+        rows: (name, untouched, trained); NaN where there is no value.
+        title: stands over the chart.
+
+    Returns:
+        The chart; an empty string without rows.
+    """
+    if not rows:
+        return ""
+    with _figure((WIDTH, 0.75 + 0.62 * len(rows)), title) as figure:
+        ax = figure.add_subplot()
+        _plain_axes(ax)
+        for place, (name, *pair) in enumerate(rows):
+            ax.text(0, place - 0.36, _short(name, 60), va="center", color=INK)
+            for offset, value, colour in zip((-0.08, 0.2), pair, (MUTED, ACCENT), strict=True):
+                shown = min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
+                ax.barh(place + offset, shown, 0.24, color=colour)
+                ax.text(shown + 0.01, place + offset, f"{value:.3f}" if math.isfinite(value) else "no value", va="center", color=colour)
+        ax.set(xlim=(0, 1.13), ylim=(len(rows) - 0.55, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1], yticks=[])
+        ax.grid(visible=False, axis="y")
+        _pair_legend(figure)
+        return _svg(figure, title, "; ".join(f"{name}: untouched {before:.3f}, trained {after:.3f}" for name, before, after in rows))
+
+
+# ---- drawing
+
+
+def _points(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+    found = ((int(row["epoch"]), row.get(name)) for row in log)
+    return [(epoch, float(value)) for epoch, value in found if isinstance(value, int | float) and math.isfinite(value)]
+
+
+def _line_styles(names: Sequence[str]) -> list[tuple[str, str]]:
+    solid, dashed = iter((ACCENT, INK, MUTED, ACCENT2) * len(names)), iter((ACCENT2, MUTED, INK, ACCENT) * len(names))
+    return [(next(dashed), "--") if name.startswith("train") else (next(solid), "-") for name in names]
+
+
+def _stages(ax: Axes, log: Sequence[Mapping[str, Any]]) -> None:
+    """A thin line where a stage begins after another, with its name at the top."""
+    for before, row in pairwise(log):
+        if row.get("stage") != before.get("stage"):
+            between = (before["epoch"] + row["epoch"]) / 2
+            ax.axvline(between, color=MUTED, linewidth=0.8)
+            ax.text(between, 1.0, f" stage {row['stage']}", transform=ax.get_xaxis_transform(), va="bottom", ha="left", color=MUTED, size=8)
+
+
+def _plain_axes(ax: Axes) -> None:
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(LINE)
+    ax.tick_params(colors=MUTED, length=0)
+    ax.grid(visible=True, color=LINE, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.xaxis.label.set_color(MUTED)
+
+
+def _cells(ax: Axes, shares: Sequence[Sequence[float]], darkest: float) -> None:
+    """One path a shade holds all its squares: forty classes stay small. Below a linear shade, few mistakes could not be seen."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    squares: dict[int, list[Path]] = {}
+    for y, row in enumerate(shares):
+        for x, share in enumerate(row):
+            corners = [(x - 0.48, y - 0.48), (x + 0.48, y - 0.48), (x + 0.48, y + 0.48), (x - 0.48, y + 0.48), (x - 0.48, y - 0.48)]
+            squares.setdefault(math.ceil(share * _SHADES), []).append(Path(corners, closed=True))
+    for shade, paths in sorted(squares.items()):
+        colour, alpha = (ACCENT, darkest * (shade / _SHADES) ** 0.75) if shade else (LINE, 0.25)
+        ax.add_patch(PathPatch(Path.make_compound_path(*paths), facecolor=colour, alpha=alpha, edgecolor="none"))
+    ax.set(xlim=(-0.5, len(shares) - 0.5), ylim=(len(shares) - 0.5, -0.5), aspect="equal")
+    ax.set_frame_on(False)
+    ax.tick_params(colors=INK, length=0, pad=3)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_color(MUTED)
+
+
+def _counts(ax: Axes, matrix: Sequence[Sequence[int]]) -> None:
+    for y, row in enumerate(matrix):
+        for x, count in enumerate(row):
+            if count:
+                ax.text(x, y, str(count), ha="center", va="center", color=INK)
+
+
+def _class_names(ax: Axes, labels: Sequence[str]) -> None:
+    every = max(1, math.ceil(len(labels) / 40))
+    places, size = range(0, len(labels), every), 9.5 if len(labels) <= 20 else 7.5
+    upright = len(labels) > 6 and max(map(len, labels)) > 2
+    ax.set_xticks(places, [labels[n] for n in places], rotation=90 if upright else 0, size=size)
+    ax.set_yticks(places, [labels[n] for n in places], size=size)
+
+
+def _pair_legend(figure: Figure) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=MUTED, label="untouched"), Patch(color=ACCENT, label="trained")]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, handlelength=1.2)
+
+
+# ---- from matplotlib to the page
+
+
+@contextmanager
+def _figure(size: tuple[float, float], title: str) -> Iterator[Figure]:
+    """A figure outside pyplot, with settings that hold only while it is drawn."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    ours: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "triptych",
+        "text.parse_math": False,
+        "text.usetex": False,
+        "font.size": 10,
+    }
+    ours |= {"text.color": INK, "axes.facecolor": "none", "figure.facecolor": "none", "font.family": ["sans-serif"]}
+    with _DRAWING, warnings.catch_warnings(), matplotlib.rc_context(ours):
+        warnings.simplefilter("ignore")  # a letter missing in matplotlib's font: the browser has it
+        figure = Figure(figsize=size, layout="constrained")
+        figure.suptitle(_short(title, 70), x=0.01, ha="left", color=INK, size=11, weight="bold")
+        yield figure
+
+
+def _svg(figure: Figure, title: str, told: str) -> str:
+    """The figure as an `<svg>` element in the page's colours."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    drawn = file.getvalue()
+    body = drawn[drawn.index("<svg") :]
+    # matplotlib's own style sheet would speak to the whole page.
+    body = re.sub(r"<(metadata|style)\b.*?</\1>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), re.sub(r"\s+", " ", body))
+    body = re.sub(r"font-family: [^;\"]*", "font-family: inherit", body)
+    for placeholder, variable in _COLOURS.items():
+        body = body.replace(placeholder, variable)
+    body = _own_ids(body, "c" + hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()[:10])
+    inside = body[body.index(">") + 1 :].strip()
+    width, height = (round(inches * 72, 1) for inches in figure.get_size_inches())
+    least = "100%" if width <= 72 * WIDTH + 1 else "600px"  # a wide chart scrolls in its box rather than become too small to read
+    style = f"stroke-linejoin:round;width:100%;height:auto;max-width:{round(width * 1.6)}px;min-width:min({width}px,{least})"
+    label = escape(_short(f"{title}: {told}", 1000), quote=True)
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" style="{style}">{inside}'
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """Keep the ids that something refers to, under names of this chart alone; drop the others."""
+    used = set(re.findall(r"url\(#([^)]+)\)", svg)) | set(re.findall(r'href="#([^"]+)"', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", svg)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+
+
+def _short(text: str, most: int) -> str:
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return clean if len(clean) <= most else clean[: most - 1].rstrip() + "…"
+
+
+def _told(lines: Mapping[str, Sequence[tuple[int, float]]], stopped_at: int | None, best_at: int | None) -> str:
+    """The chart in words, for those who hear the page."""
+    said = [f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g} over {points[-1][0]} epochs" for name, points in lines.items()]
+    said += [f"best at epoch {best_at}"] * (best_at is not None) + [f"stopped at epoch {stopped_at}"] * (stopped_at is not None)
+    return "; ".join(said)

@@ -1,0 +1,94 @@
+"""Vectors of many rows into one Parquet file, batch by batch, so that memory stays flat."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from triptych.base.errors import BadValue, InputError
+from triptych.base.files import written_aside
+from triptych.data.check import locate
+from triptych.data.sources import read_source
+from triptych.data.table import Reject, Table
+from triptych.modalities import rooms
+from triptych.run.progress import Voice
+from triptych.use.opened import Run
+
+BATCH = 64
+
+
+def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, Any]:
+    """Embed every row of a folder or table into `out`: `id`, `fused`, and one column an input of a contrastive task.
+
+    A row that cannot be read is left out, with its reason in `<out>.rejects.csv`.
+
+    Returns:
+        `rows`, `kept`, `rejected`, `out`, `columns`, with rows = kept + rejected.
+
+    Raises:
+        InputError: nothing in the source fits an input of the run, or no row could be read.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table, columns = _fitting(run, source)
+    rejects = list(table.rejects)
+    kept, names, writer = 0, ["id"], None
+    with written_aside(out) as aside:
+        for ids, vectors in _batches(run, table, columns, rejects, voice):
+            batch = pa.table({"id": pa.array(ids, pa.string()), **{n: pa.array(v, pa.list_(pa.float32())) for n, v in vectors.items()}})
+            writer = writer or parquet.ParquetWriter(aside, batch.schema)
+            writer.write_table(batch)
+            kept, names = kept + len(ids), batch.column_names
+        if writer is None:
+            reasons = "; ".join(f"{reject.id}: {reject.reason}" for reject in rejects[:3])
+            raise InputError(f"no row could be embedded ({reasons})", where=str(source))
+        writer.close()
+    if rejects:
+        _write_rejects(out.with_name(out.name + ".rejects.csv"), rejects)
+    return {"rows": kept + len(rejects), "kept": kept, "rejected": len(rejects), "out": str(out), "columns": names}
+
+
+def _fitting(run: Run, source: Path) -> tuple[Table, dict[str, str]]:
+    """The source's located rows, and which of its columns is which input: by name, in a folder by modality."""
+    table = read_source(source, rooms())
+    asked = run.recipe.columns()
+    columns = {name: asked[name] for name in asked if asked[name] in table.columns}
+    if source.is_dir():
+        columns = {name: s.modality for name, s in run.recipe.inputs.items() if s.modality in table.columns}
+    if not columns:
+        raise InputError("nothing in it is an input of this run", where=str(source), known=[f"{n} (column {c})" for n, c in asked.items()])
+    return locate(table, {column: run.inputs[name][0] for name, column in columns.items()}), columns
+
+
+def _batches(
+    run: Run, table: Table, columns: dict[str, str], rejects: list[Reject], voice: Voice
+) -> Iterator[tuple[list[str], dict[str, list[list[float] | None]]]]:
+    ids: list[str] = []
+    values: list[dict[str, Any]] = []
+    for row in voice.track(table.rows, len(table.rows), "embedding"):
+        cells = {name: row.cells.get(column) for name, column in columns.items()}
+        try:
+            read = {name: run.inputs[name][0].read(cell) for name, cell in cells.items() if cell is not None}
+        except BadValue as problem:
+            rejects.append(Reject(row.id, problem.what))
+            continue
+        if not read:
+            rejects.append(Reject(row.id, "no input at all"))
+            continue
+        ids.append(row.id)
+        values.append(read)
+        if len(ids) == BATCH:
+            yield ids, run.embed_rows(values)
+            ids, values = [], []
+    if ids:
+        yield ids, run.embed_rows(values)
+
+
+def _write_rejects(path: Path, rejects: list[Reject]) -> None:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "reason"])
+        writer.writerows((reject.id, reject.reason) for reject in rejects)

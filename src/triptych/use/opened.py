@@ -1,0 +1,207 @@
+"""A finished run, opened: ask it about new values. One preprocessing path for Python, the command line and everything above."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.base.errors import InputError, unknown_word
+from triptych.contract.modality import Modality, Preparation
+from triptych.contract.values import Batch, Passed
+from triptych.modalities import rooms
+from triptych.model.assemble import Model
+from triptych.run.examples import in_words
+from triptych.run.folder import RunFolder, open_folder
+from triptych.run.measure import answer
+from triptych.run.recipe import Recipe
+
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run says of one row.
+
+    `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
+    (regress), or `nearest`: for each given input and each other one the closest rows of the run's test (contrast).
+    """
+
+    row: dict[str, str]
+    tasks: dict[str, dict[str, Any]]
+
+    def __getitem__(self, task: str) -> dict[str, Any]:
+        """One task's answer."""
+        return self.tasks[task]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"row": self.row, "tasks": self.tasks}
+
+
+@dataclass
+class Run:
+    """A run folder, opened. Weights are read when they are first needed."""
+
+    folder: RunFolder
+    recipe: Recipe = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the recipe; the weights wait."""
+        self.recipe = self.folder.recipe()
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Untouched against trained on the test rows, one entry a score."""
+        found: list[dict[str, Any]] = self.folder.read("scores.json")
+        return found
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The trained model, in eval mode, after every file was compared with its checksum."""
+        self.folder.verify()
+        return Model.load(self.folder.model)
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, tuple[Modality, Preparation]]:
+        """The room and the fitted preparation of each input."""
+        found = {}
+        for name, settings in self.recipe.inputs.items():
+            room = rooms()[settings.modality]
+            preparation = room.preparation(settings.prepare)
+            preparation.load(self.folder.input(name))
+            found[name] = room, preparation
+        return found
+
+    @functools.cached_property
+    def gallery(self) -> dict[str, list[Any]]:
+        """Embeddings of the run's test rows; empty where no task gives any."""
+        return self.folder.read_rows("embeddings.parquet")
+
+    def predict(self, **values: Any) -> Answer:
+        """Answer for one row: `run.predict(image="seven.png", audio=some_bytes)`; inputs left out are absent.
+
+        Raises:
+            InputError: an unknown input, none at all, or a value that cannot be read.
+        """
+        return self.predict_rows([values])[0]
+
+    def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Answers for several rows, computed in one batch; equal to one at a time."""
+        if not rows:
+            return []
+        passed, present = self._pass(rows)
+        told = {name: self._told(name, passed, present) for name in self.recipe.tasks}
+        return [
+            Answer({k: _brief(v) for k, v in row.items() if v is not None}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
+        ]
+
+    def embed_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float] | None]]:
+        """Vectors of several rows: `fused`, and `<task>.<input>` for each contrastive task; None where the row lacks the input."""
+        passed, present = self._pass(rows)
+        vectors: dict[str, list[list[float] | None]] = {"fused": passed.fused.pooled_BD.float().tolist()}
+        for name, task in self.recipe.tasks.items():
+            for column in task.between if task.kind == "contrast" else ():
+                found = passed.outputs[name][f"embedding.{column}_BD"].tolist()
+                vectors[f"{name}.{column}"] = [v if has else None for v, has in zip(found, present[column].tolist(), strict=True)]
+        return vectors
+
+    @torch.inference_mode()
+    def _pass(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Passed, Mapping[str, Tensor]]:
+        for row in rows:
+            for name in row:
+                if name not in self.recipe.inputs:
+                    raise unknown_word("input", name, self.recipe.inputs, where=str(self.folder.path))
+            if all(value is None for value in row.values()):
+                raise InputError("there is no input at all", known=self.recipe.inputs, fix="give at least one of the run's inputs")
+        batch = self._batch(rows)
+        return self.model(batch), batch.present
+
+    def _batch(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        packed, present = {}, {}
+        for name, (room, preparation) in self.inputs.items():
+            there = [row.get(name) is not None for row in rows]
+            values = [room.read(row[name]) for row, has in zip(rows, there, strict=True) if has]
+            present[name] = torch.tensor(there)
+            if values:
+                packed[name] = preparation.collate(preparation.prepare(values))
+        return Batch(packed, present)
+
+    def _told(self, name: str, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        task = self.recipe.tasks[name]
+        if task.kind == "contrast":
+            return self._nearest(name, task, passed, present)
+        facts = self.model.parts()[name].facts
+        return [_in_full(task, facts, row) for row in answer(task, passed.outputs[name])]
+
+    def _nearest(self, name: str, task: Any, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        rows = len(next(iter(present.values())))
+        told: list[dict[str, Any]] = [{"nearest": {}} for _ in range(rows)]
+        for given in task.between:
+            for place in present[given].nonzero()[:, 0].tolist():
+                query = passed.outputs[name][f"embedding.{given}_BD"][place]
+                told[place]["nearest"][given] = {other: self._closest(name, other, query) for other in task.between if other != given}
+        return told
+
+    def _closest(self, name: str, column: str, query_D: Tensor) -> list[dict[str, Any]]:
+        vectors = self.gallery.get(f"{name}.{column}", [])
+        there = [place for place, vector in enumerate(vectors) if vector is not None]
+        if not there:
+            return []
+        similar = torch.tensor([vectors[place] for place in there]) @ query_D
+        best = similar.topk(min(NEAREST, len(there)))
+        labels, ids = self.gallery[f"{name}.label"], self.gallery["id"]
+        return [
+            {"id": ids[there[i]], "label": labels[there[i]], "similarity": score}
+            for score, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+
+def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]:
+    said, confidence = in_words(task, facts, row)
+    if task.kind == "regress":
+        return {"said": said, "value": float(row)}
+    return {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    return f"{type(value).__name__}" + (f" of {len(value):,} bytes" if isinstance(value, bytes) else "")
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a finished run folder.
+
+    Raises:
+        InputError: it is not a run, not finished, written by a newer version, or a file is missing or damaged.
+    """
+    return Run(open_folder(path))
+
+
+def rows_of_files(run: Run, files: Iterable[str]) -> Iterator[dict[str, Path]]:
+    """One row a file; the file's suffix says which input it is.
+
+    Raises:
+        InputError: no input, or more than one, takes such a file.
+    """
+    for file in files:
+        path = Path(file)
+        fitting = [name for name, settings in run.recipe.inputs.items() if path.suffix.lower() in rooms()[settings.modality].suffixes]
+        if not fitting:
+            known = sorted({suffix for settings in run.recipe.inputs.values() for suffix in rooms()[settings.modality].suffixes})
+            raise InputError(
+                f"no input of this run takes a {path.suffix or 'suffixless'} file: {file}", known=known, fix=_name_it(run, file)
+            )
+        if len(fitting) > 1:
+            raise InputError(f"{file} could be any of {', '.join(fitting)}", fix=_name_it(run, file))
+        yield {fitting[0]: path}
+
+
+def _name_it(run: Run, file: str) -> str:
+    return f"say which input it is: --{next(iter(run.recipe.inputs))} {file}"

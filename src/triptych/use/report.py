@@ -1,0 +1,167 @@
+"""The report: one HTML file without a network, made from the run folder alone."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from triptych.base.files import write_text
+from triptych.run.folder import RunFolder
+from triptych.run.recipe import Recipe
+
+
+def write_report(run: RunFolder) -> Path:
+    """Make report.html of a finished run (again) and return its path."""
+    from jinja2 import Environment, StrictUndefined
+
+    template = (resources.files("triptych") / "use" / "page" / "report.html.j2").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    write_text(run.report, page.render(r=_facts(run)))
+    return run.report
+
+
+def _facts(run: RunFolder) -> dict[str, Any]:
+    about, recipe, scores, log = run.read("run.json"), run.recipe(), run.read("scores.json"), run.read_log()
+    shown, details = run.read("shown.json", default={}), run.read("details.json", default={})
+    return {
+        "name": recipe.name,
+        "about": recipe.about,
+        "made": f"{about['made'][:16].replace('T', ' ')} with triptych {about['versions']['triptych']}",
+        "summary": _summary(about),
+        "headline": headlines(recipe, scores),
+        "charts": _charts(recipe, about, log),
+        "stopped": stopped(about),
+        "scores": _groups(scores),
+        "confusions": _confusions(details),
+        "retrieval": shown.get("retrieval", []),
+        "seen": shown.get("seen", []),
+        "worst": shown.get("worst", []),
+        "cost": _cost(about),
+        "choices": about["choices"],
+        "findings": _findings(run, about),
+        "recipe": (run.path / "recipe.yaml").read_text(encoding="utf-8"),
+        "commands": next_commands(run),
+    }
+
+
+def headlines(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each task's first score, untouched against trained."""
+    from triptych.contract.tasks import headline
+
+    by_name = {score["name"]: score for score in scores}
+    found = [(name, headline(task), by_name.get(f"{name}.{headline(task)}")) for name, task in recipe.tasks.items()]
+    return [
+        {"task": name, "metric": metric, "untouched": s["untouched"], "trained": s["trained"], "best": f"{s['direction']} is better"}
+        for name, metric, s in found
+        if s
+    ]
+
+
+def _summary(about: dict[str, Any]) -> list[tuple[str, str]]:
+    rows, stages = about["rows"], about["stages"]
+    return [
+        ("rows", ", ".join(f"{count:,} {side}" for side, count in rows.items())),
+        ("rejected", f"{about['rejected']:,} rows"),
+        ("parameters", f"{sum(about['parameters'].values()):,}"),
+        ("epochs", f"{sum(stage['epochs'] for stage in stages)} of at most {sum(stage['of'] for stage in stages)}"),
+        ("best epoch", str(about["best"]["epoch"])),
+        ("time", f"{about['cost']['seconds']:.0f} s"),
+        ("measured on", f"the {about['judged_on']} rows"),
+    ]
+
+
+def stopped(about: dict[str, Any]) -> str:
+    """One sentence on where training stopped and which epoch was kept."""
+    best, stages = about["best"], about["stages"]
+    done = sum(stage["epochs"] for stage in stages)
+    early = [stage["stage"] for stage in stages if stage["early"]]
+    how = f"stage {', '.join(map(str, early))} stopped early" if early else "it ran to its end"
+    if best["value"] is None:
+        return f"{done} epochs were trained; {how}. There were no validation rows, so the last epoch was kept."
+    return f"{done} epochs were trained; {how}. Epoch {best['epoch']} was kept: validation {best['score']} {best['value']:.3f}."
+
+
+def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
+    from triptych.contract.tasks import headline
+    from triptych.use import charts
+
+    names = ["loss", *(f"{name}.{headline(task)}" for name, task in recipe.tasks.items())]
+    stopped_at = sum(stage["epochs"] for stage in about["stages"])
+    best_at = about["best"]["epoch"]
+    there = [name for name in names if any(f"validation {name}" in row or f"train {name}" in row for row in log)]
+    return [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
+
+
+def _groups(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores by task and metric; the loss of everything comes last."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for score in scores:
+        title = f"{score['task']}: {score['metric']}" if score["metric"] else "loss of all tasks"
+        groups.setdefault(title, []).append({**score, "name": score["of"] or "overall"})
+    ordered = sorted(groups.items(), key=lambda pair: "loss" in pair[0])
+    return [{"group": title, "rows": rows} for title, rows in ordered]
+
+
+def _confusions(details: dict[str, Any]) -> list[dict[str, Any]]:
+    from triptych.use import charts
+
+    found = []
+    for task, matrix in details.get("confusion", {}).items():
+        labels = matrix["labels"]
+        untouched = charts.confusion(matrix["untouched"], labels, f"{task}, untouched")
+        found.append({"title": task, "untouched": untouched, "trained": charts.confusion(matrix["trained"], labels, f"{task}, trained")})
+    return found
+
+
+def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:
+    cost = about["cost"]
+    parts = ", ".join(f"{name} {count:,}" for name, count in about["parameters"].items())
+    stages = "; ".join(f"stage {s['stage']}: {s['parameters']:,}" for s in about["stages"])
+    return [
+        ("time, measuring included", f"{cost['seconds']:.1f} s"),
+        ("processor time", f"{cost['cpu_seconds']:.1f} s"),
+        ("energy, estimated", f"{cost['watt_hours']:.2f} Wh (processor time at 10 W a core; a GPU is not counted)"),
+        ("parameters", parts),
+        ("trainable parameters", stages),
+        ("made with", ", ".join(f"{name} {version}" for name, version in about["versions"].items())),
+    ]
+
+
+def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, str]]:
+    findings = [{"severity": "note", "text": text} for text in about["findings"]]
+    for row in _rejects(run)[:20]:
+        findings.append({"severity": "rejected", "text": f"{row['id']}: {row['reason']}"})
+    if about["rejected"] > 20:
+        findings.append({"severity": "rejected", "text": f"and {about['rejected'] - 20} more rows, all in rejects.csv"})
+    return findings
+
+
+def _rejects(run: RunFolder) -> list[dict[str, str]]:
+    import csv
+
+    path = run.path / "rejects.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def next_commands(run: RunFolder) -> list[str]:
+    """What to try next with this run, as commands that work as they stand but for the file names."""
+    from triptych.modalities import rooms
+
+    recipe, path = run.recipe(), run.path
+    tries = []
+    for settings in recipe.inputs.values():
+        suffixes = sorted(rooms()[settings.modality].suffixes)
+        liked = next((s for s in (".png", ".wav", ".txt") if s in suffixes), suffixes[0])
+        tries.append(f"triptych predict {path} some{liked}")
+    others = ["gated"] if len(recipe.inputs) > 1 and recipe.fusion.kind != "gated" else []
+    return [
+        *dict.fromkeys(tries),
+        f"triptych embed {path} FOLDER --out vectors.parquet",
+        f"triptych report {path}",
+        *(f"triptych train {path / 'recipe.yaml'} --set fusion={other}" for other in others),
+        f"triptych compare {path} OTHER_RUN",
+    ]

@@ -19,7 +19,7 @@ LOG = [
     {"epoch": n, "stage": 1 if n < 4 else 2, "train loss": 2.0 / n, "validation loss": 2.2 / n, "validation f1": 1 - 1 / n, "lr": 0.1}
     for n in range(1, 8)
 ]
-EVIL = "</text><script>alert(1)</script> $x_1$ & \"quoted\" 文字\x07"
+EVIL = '</text><script>alert(1)</script> $x_1$ & "quoted" 文字\x07'
 
 
 def parsed(svg: str) -> ElementTree.Element:

@@ -99,13 +99,16 @@ def parse(model: type[S], tree: Any, source: str) -> S:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise _explained(error, model, source) from None
+        raise _explained(error, model, tree, source) from None
+    except InputError as problem:  # raised by a validator that knows the words but not the file
+        where = f"{source}: {problem.where}" if problem.where else source
+        raise type(problem)(problem.what, where=where, known=problem.known, fix=problem.fix) from None
 
 
-def _explained(error: ValidationError, model: type[BaseModel], source: str) -> InputError:
+def _explained(error: ValidationError, model: type[BaseModel], tree: Any, source: str) -> InputError:
     problems = error.errors(include_url=False)
     first = next((p for p in problems if p["type"] in _WORDS), problems[0])
-    spot = ".".join(str(step) for step in _plain(first["loc"], problems))
+    spot = ".".join(str(step) for step in _plain(first["loc"], tree))
     answer = _WORDS.get(first["type"], _other)(first, spot, model)
     answer.where = f"{source}: {spot}" if spot else source
     more = len(problems) - 1
@@ -113,13 +116,16 @@ def _explained(error: ValidationError, model: type[BaseModel], source: str) -> I
     return InputError(answer.what, where=answer.where, known=answer.known, fix=fix.strip())
 
 
-def _plain(loc: tuple[int | str, ...], _: object) -> list[int | str]:
-    """Pydantic puts the chosen member of a union between the field names; a user wrote no such step."""
-    return [
-        step
-        for n, step in enumerate(loc)
-        if not (n > 0 and isinstance(step, str) and (step.startswith("function-") or step.startswith("~")))
-    ]
+def _plain(loc: tuple[int | str, ...], tree: Any) -> list[int | str]:
+    """The steps a user wrote: pydantic puts the chosen member of a union between them."""
+    steps: list[int | str] = []
+    for place, step in enumerate(loc):
+        inside = step in tree if isinstance(tree, Mapping) else isinstance(tree, list) and isinstance(step, int) and step < len(tree)
+        if inside:
+            tree = tree[step]
+        if inside or (place == len(loc) - 1 and isinstance(tree, Mapping | list)):
+            steps.append(step)
+    return steps
 
 
 def _extra(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
@@ -132,6 +138,14 @@ def _tag(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
     return unknown_word(spot.rsplit(".", 1)[-1] or "kind", str(problem["ctx"]["tag"]), known)
 
 
+def _untagged(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
+    field = problem["ctx"]["discriminator"].strip("'")
+    candidates = _models([_annotation_at(model, problem["loc"])])
+    known = sorted({tag for kind in candidates for tag in _tags(kind)})
+    name, first = spot.rsplit(".", 1)[-1], known[0] if known else "..."
+    return InputError(f"{spot} does not say its {field}", known=known, fix=f"{name}: {{{field}: {first}, ...}}")
+
+
 def _literal(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
     known = [choice.strip("'") for choice in re.split(r", | or ", problem["ctx"]["expected"])]
     return unknown_word(spot.rsplit(".", 1)[-1], str(problem["input"]), known)
@@ -142,8 +156,6 @@ def _missing(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
 
 
 def _other(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
-    if problem["type"] == "value_error" and isinstance(problem["ctx"].get("error"), InputError):
-        return problem["ctx"]["error"]
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], Mapping | list) else f", not {problem['input']!r}"
     return InputError(message[0].lower() + message[1:] + given)
@@ -152,13 +164,28 @@ def _other(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
 _WORDS: dict[str, Callable[[Any, str, type[BaseModel]], InputError]] = {
     "extra_forbidden": _extra,
     "union_tag_invalid": _tag,
+    "union_tag_not_found": _untagged,
     "literal_error": _literal,
     "missing": _missing,
 }
 
 
+def _annotation_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> Any:
+    """The annotation of the last named field on the way `loc`."""
+    for place in range(len(loc) - 1, -1, -1):
+        for kind in _models(_kinds_at(model, loc[:place])):
+            if loc[place] in kind.model_fields:
+                return kind.model_fields[str(loc[place])].annotation
+    return model
+
+
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Field names of the settings class that `loc` leads to, walking through dicts, lists and unions."""
+    """Field names of the settings classes that `loc` leads to."""
+    return sorted({name for kind in _models(_kinds_at(model, loc)) for name in kind.model_fields})
+
+
+def _kinds_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[Any]:
+    """Annotations that `loc` leads to, walking through dicts, lists and unions."""
     candidates: list[Any] = [model]
     for step in loc:
         following: list[Any] = []
@@ -167,7 +194,7 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
                 following.append(kind.model_fields[str(step)].annotation)
         tagged = [kind for kind in _models(candidates) if step in _tags(kind)]
         candidates = tagged or following or candidates
-    return sorted({name for kind in _models(candidates) for name in kind.model_fields})
+    return candidates
 
 
 def _models(annotations: Iterable[Any]) -> list[type[BaseModel]]:

@@ -7,6 +7,7 @@ open the table -> check it -> build -> measure the untouched model -> train each
 from __future__ import annotations
 
 import logging
+import random
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -149,6 +150,7 @@ def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice)
             raise TriptychError(
                 f"no training row has the input {name!r}", where=table.source, fix="remove it from the recipe, or check its column"
             )
+        random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
         held.fit(list(voice.track(train, len(train), f"preparing {name}")))
         inputs[name] = held
     return inputs

@@ -64,8 +64,8 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
         _plain_axes(ax)
         _stages(ax, log)
         for (name, points), (colour, dash) in zip(lines.items(), _line_styles(list(lines)), strict=True):
-            dots = "o" if len(points) < 3 else ""
-            ax.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=name, marker=dots, markersize=4)
+            dots, said = "o" if len(points) < 3 else "", _short(name, 40)
+            ax.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=said, marker=dots, markersize=4)
             if best_at in dict(points):
                 ax.plot([best_at], [dict(points)[best_at]], **_RING, color=colour)
         if best_at is not None:
@@ -79,7 +79,7 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> str:
-    """Rows are the true classes, columns what was said; shaded by share of the row, counts written where they fit.
+    """Rows are the true classes, columns what was said; deeper with the share of the row, counts written where they fit.
 
     Args:
         matrix: counts, `matrix[truth][said]`, C x C.

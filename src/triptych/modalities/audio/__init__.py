@@ -17,8 +17,25 @@ class Audio:
     """Implements `contract.modality.Modality`; see there for what each method promises."""
 
     name = "audio"
-    hints = ("audio", "sound", "voice", "song", "speech", "recording", "clip", "wav", "music", "utterance", "spoken", "track", "noise", "mp3")
-    suffixes = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".wma", ".aiff", ".aif", ".au", ".mka"})
+    hints = (
+        "audio",
+        "sound",
+        "voice",
+        "song",
+        "speech",
+        "recording",
+        "clip",
+        "wav",
+        "music",
+        "utterance",
+        "spoken",
+        "track",
+        "noise",
+        "mp3",
+    )
+    suffixes = frozenset(
+        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".wma", ".aiff", ".aif", ".au", ".mka"}
+    )
     by_reference = True
     Input = Input
 

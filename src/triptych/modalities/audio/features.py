@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 GROUP_SAMPLES = 1 << 20  # samples laid end to end at once: bounds the memory, and the next group finds it still mapped
-CHUNK_FRAMES = 256  # frames transformed at once: they and their spectra stay in the processor's cache
+CHUNK_FRAMES = 128  # frames transformed at once: they and their spectra stay in the processor's cache
 
 _LOGS: dict[str, Callable[[Tensor], Tensor]] = {
     "ln": torch.Tensor.log_,
@@ -81,7 +81,9 @@ def mfcc(waves: Sequence[Any], spec: MelSpec, coefficients: int) -> list[Tensor]
     return [mel_TF @ basis_FC for mel_TF in log_mel(waves, spec)]
 
 
-def clap_features(waves: Sequence[Any], spec: MelSpec = CLAP, seconds: float = 10, padding: Literal["repeatpad", "pad"] = "repeatpad") -> Tensor:
+def clap_features(
+    waves: Sequence[Any], spec: MelSpec = CLAP, seconds: float = 10, padding: Literal["repeatpad", "pad"] = "repeatpad"
+) -> Tensor:
     """Waves at `spec.rate` -> (B, 1, T, F), equal to `ClapFeatureExtractor(truncation="rand_trunc")` for clips up to `seconds`.
 
     repeatpad: a shorter clip is repeated as often as it fits whole, then followed by zeros. Of a longer clip the middle is
@@ -188,9 +190,11 @@ def _log_mels(waves: Sequence[Any], spec: MelSpec, place: Place, padded: int | N
         for group in groups:
             _compute(group, spec, place)
     elif groups:
-        with ThreadPoolExecutor(min(threads, len(groups)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(lambda group: _compute(group, spec, place), groups))
-        torch.set_num_threads(threads)  # each thread has its own count, but the last one set is that of threads to come
+        try:
+            with ThreadPoolExecutor(min(threads, len(groups)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(lambda group: _compute(group, spec, place), groups))
+        finally:
+            torch.set_num_threads(threads)  # each thread has its own count, but the last one set is that of threads to come
 
 
 def _groups(clips: list[_Laid], spec: MelSpec) -> Iterator[list[_Laid]]:

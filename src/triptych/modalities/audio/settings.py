@@ -14,7 +14,9 @@ from triptych.contract.modality import InputSettings
 class Prepare(Settings):
     """From a recording to a table of frames by features."""
 
-    rate: int = Field(16_000, description="samples a second everything is resampled to; half of it is the highest pitch seen", ge=4_000, le=192_000)
+    rate: int = Field(
+        16_000, description="samples a second everything is resampled to; half of it is the highest pitch seen", ge=4_000, le=192_000
+    )
     seconds: float = Field(10.0, description="longest sound seen; of a longer recording the middle part is kept", gt=0, le=3_600)
     features: Literal["log_mel", "mfcc"] = Field("log_mel", description="log_mel: a spectrogram in mel bands; mfcc: its cosine transform")
     bins: int = Field(64, description="mel bands", ge=2, le=512)
@@ -45,9 +47,13 @@ class Prepare(Settings):
     @model_validator(mode="after")
     def _possible(self) -> Prepare:
         if self.features == "mfcc" and self.coefficients > self.bins:
-            raise ValueError(f"mfcc cannot keep {self.coefficients} coefficients of {self.bins} mel bands; lower `coefficients` or raise `bins`")
+            raise ValueError(
+                f"mfcc cannot keep {self.coefficients} coefficients of {self.bins} mel bands; lower `coefficients` or raise `bins`"
+            )
         if self.hop_ms > self.window_ms:
-            raise ValueError(f"`hop_ms` {self.hop_ms:g} is longer than `window_ms` {self.window_ms:g}: the sound between two windows would never be seen")
+            raise ValueError(
+                f"`hop_ms` {self.hop_ms:g} is longer than `window_ms` {self.window_ms:g}: the sound between two windows would never be seen"
+            )
         if self.bins > (most := self._most_bins()):
             raise ValueError(
                 f"a window of {self.window_ms:g} ms at {self.rate} samples a second cannot tell {self.bins} mel bands apart;"
@@ -78,7 +84,9 @@ class Transformer(Settings):
 
     kind: Literal["transformer"] = "transformer"
     patch_frames: int = Field(4, description="frames of one patch", ge=1, le=1_000)
-    patch_bins: int | None = Field(None, description="features of one patch; none: a patch spans them all, one token a step of time", ge=1, le=512)
+    patch_bins: int | None = Field(
+        None, description="features of one patch; none: a patch spans them all, one token a step of time", ge=1, le=512
+    )
     width: int = Field(128, description="width of the tokens; even, and divisible by `heads`", ge=2, le=8192)
     depth: int = Field(4, description="transformer blocks", ge=1, le=64)
     heads: int = Field(4, description="attention heads", ge=1, le=128)

@@ -39,10 +39,10 @@ def seen(item: Item, preparation: Preparation) -> str:
     channels, size = pixels_CHW.shape[:2]
     levels_HWC = _levels(pixels_CHW, preparation)
     numbers_HW = pixels_CHW.mean(0)
-    where = "mean over the 3 channels" if channels > 1 else "one channel"
+    means = ", mean over the 3 channels" if channels > 1 else ""
     about = f"{channels} x {size} x {size} numbers from {_short(pixels_CHW.min())} to {_short(pixels_CHW.max())}"
     if size <= GRID:
-        return _figure("seen", _grid(levels_HWC, numbers_HW.numpy(), f"pixel grid, {about}"), f"{about}; in each cell the {where}")
+        return _figure("seen", _grid(levels_HWC, numbers_HW.numpy(), f"pixel grid, {about}"), f"{about}; in each cell its number{means}")
     picture = Image.fromarray(levels_HWC.squeeze())
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     means_HW = F.adaptive_avg_pool2d(numbers_HW[None], COARSE)[0].numpy()
@@ -50,7 +50,7 @@ def seen(item: Item, preparation: Preparation) -> str:
     cells_HWC = np.asarray(coarse).reshape(COARSE, COARSE, -1)
     grid = _grid(cells_HWC, means_HW, f"{COARSE} x {COARSE} grid of mean values, {about}")
     beside = _img(picture, f"prepared picture, {size} x {size} pixels") + grid
-    return _figure("seen", beside, f"{about}; in each cell the mean of its pixels, {where}")
+    return _figure("seen", beside, f"{about}; in each cell the mean of its pixels{means}")
 
 
 def _levels(pixels_CHW: torch.Tensor, preparation: Preparation) -> NDArray[np.uint8]:
@@ -86,8 +86,8 @@ def _short(number: float | torch.Tensor | np.float32) -> str:
 
 
 def _img(image: Image.Image, alt: str) -> str:
-    """An `<img>`; a side under 64 pixels is enlarged to 64 to 128."""
-    factor = max(1, 128 // max(image.size)) if max(image.size) < 64 else 1
+    """An `<img>`; pictures of 64 pixels a side or fewer are drawn larger, by a whole number."""
+    factor = max(1, 128 // max(image.size))
     pixelated = ";image-rendering:pixelated" if factor > 1 else ""
     width, height = image.width * factor, image.height * factor
     return (

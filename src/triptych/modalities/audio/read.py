@@ -1,0 +1,156 @@
+"""Bytes, a path, an array -> a `Recording`; what cannot be read is refused with the reason."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from triptych.base.errors import BadValue
+from triptych.modalities.audio import decode
+
+MAX_BYTES = 4 << 30
+SOURCES = ("a path", "bytes", "a binary file object", "(array, rate)", "{'array', 'sampling_rate'}", "{'bytes', 'path'}", "a Recording")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One sound: mono, at the rate it was made with."""
+
+    samples_N: np.ndarray  # float32, -1..1
+    rate: int  # samples a second
+    name: str = ""  # the file it came from, for messages and captions
+
+    @property
+    def seconds(self) -> float:
+        """How long it sounds."""
+        return len(self.samples_N) / self.rate
+
+
+def read(source: Any) -> Recording:
+    """Read one recording; several channels become their mean, what is louder than -1..1 is scaled down to it.
+
+    `source` is a path, the bytes of a file, a binary file object, (array, rate), a data set's {"array", "sampling_rate"} or
+    {"bytes", "path"}, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side being the channels; integers
+    are scaled by their type.
+
+    Raises:
+        BadValue: it is missing, empty, no sound, damaged, too long, or holds NaN; the message says which, and where.
+    """
+    if isinstance(source, Recording):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return _from_path(os.fspath(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_bytes(bytes(source), "")
+    if isinstance(source, Mapping):
+        return _from_mapping(source)
+    if isinstance(source, tuple | list) and len(source) == 2:
+        return _from_array(*source, name="")
+    if callable(getattr(source, "read", None)):
+        return _from_file(source)
+    raise BadValue(f"a {type(source).__name__} is not a sound", known=SOURCES)
+
+
+def _from_path(path: Any) -> Recording:
+    name = os.fsdecode(path)
+    try:
+        known = Path(name)
+        if known.is_file():
+            if not known.stat().st_size:
+                raise BadValue("the sound file is empty (0 bytes)", where=name, fix="copy it again from where it came")
+            with known.open("rb") as file:
+                return _decoded(file, name)
+        problem = "this is a folder, not a sound file" if known.is_dir() else "there is no such file"
+    except (OSError, ValueError) as error:
+        raise BadValue(f"the sound file cannot be opened: {error}", where=name) from error
+    raise BadValue(problem, where=name, fix="give the path of a sound file")
+
+
+def _from_bytes(content: bytes, name: str) -> Recording:
+    if not content:
+        raise BadValue("the sound is empty (0 bytes)", where=name)
+    return _decoded(io.BytesIO(content), name)
+
+
+def _from_file(file: Any) -> Recording:
+    name = str(getattr(file, "name", ""))
+    try:
+        content = file.read(MAX_BYTES + 1)
+    except Exception as error:
+        raise BadValue(f"the file object cannot be read: {error}", where=name) from error
+    if not isinstance(content, bytes | bytearray):
+        raise BadValue(f"the file object gives {type(content).__name__}, not bytes", where=name, fix="open it with mode 'rb'")
+    if len(content) > MAX_BYTES:
+        raise BadValue(f"the sound is larger than {MAX_BYTES >> 30} GiB", where=name, fix="cut it into shorter files")
+    return _from_bytes(bytes(content), name)
+
+
+def _from_mapping(source: Mapping[Any, Any]) -> Recording:
+    name = str(source.get("path") or "")
+    if source.get("array") is not None and source.get("sampling_rate") is not None:
+        return _from_array(source["array"], source["sampling_rate"], name)
+    if isinstance(source.get("bytes"), bytes | bytearray):
+        return _from_bytes(bytes(source["bytes"]), name)
+    if name:
+        return _from_path(name)
+    raise BadValue(
+        f"a dict with {sorted(map(str, source))} is not a sound", known=["{'array', 'sampling_rate'}", "{'bytes', 'path'}", "{'path'}"]
+    )
+
+
+def _decoded(file: BinaryIO, name: str) -> Recording:
+    try:
+        return _recording(*decode.decode(file), name)
+    except BadValue as error:
+        raise BadValue(error.what, where=name, fix=error.fix) from error
+
+
+def _from_array(array: Any, rate: Any, name: str) -> Recording:
+    try:
+        samples = np.asarray(array)
+        whole = int(rate)
+    except Exception as error:
+        raise BadValue(f"({type(array).__name__}, {type(rate).__name__}) is not a sound: {error}", where=name, known=SOURCES) from error
+    if whole != rate or isinstance(rate, bool):
+        raise BadValue(f"the rate is {rate!r}, not a whole number of samples a second", where=name)
+    if samples.ndim not in (1, 2):
+        raise BadValue(
+            f"an array of shape {samples.shape} is not a sound",
+            where=name,
+            fix="give (samples,), (samples, channels) or (channels, samples)",
+        )
+    samples_NC = samples[:, None] if samples.ndim == 1 else samples if samples.shape[0] >= samples.shape[1] else samples.T
+    try:
+        decode.check_rate(whole)
+        if samples_NC.shape[1] > decode.MAX_CHANNELS:
+            raise BadValue(f"an array of shape {samples.shape} has too many channels for a sound; {decode.MAX_CHANNELS} are allowed")
+        decode.check_length(len(samples_NC), whole)
+        return _recording(decode.mono(samples_NC), whole, name)
+    except BadValue as error:
+        raise BadValue(error.what, where=name, fix=error.fix) from error
+
+
+def _recording(samples_N: np.ndarray, rate: int, name: str) -> Recording:
+    if not len(samples_N):
+        raise BadValue("there are no samples in the sound: only a header, or nothing")
+    peak = float(np.abs(samples_N).max())  # NaN and infinity come through the maximum
+    if not np.isfinite(peak):
+        _refuse_numbers(samples_N, rate)
+    if peak > 1.0:
+        samples_N = samples_N / np.asarray(peak, samples_N.dtype)
+    return Recording(np.ascontiguousarray(samples_N, dtype=np.float32), rate, name)
+
+
+def _refuse_numbers(samples_N: np.ndarray, rate: int) -> NoReturn:
+    bad = ~np.isfinite(samples_N)
+    first = int(bad.argmax())
+    raise BadValue(
+        f"{int(bad.sum())} of {len(samples_N)} samples are NaN or infinite, the first at {first / rate:.3f} s",
+        fix="write the file again from its source",
+    )

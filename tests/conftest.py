@@ -1,0 +1,112 @@
+"""Files that tests make for themselves: small pictures, sounds and tables, in the shape a user would have them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+WORDS = {"low": "a deep dark tone", "high": "a bright sharp whistle"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory):
+    """Samples are made in a folder of the test run unless the user shares one."""
+    os.environ.setdefault("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def write_picture(path: Path, label: str, seed: int, size: int = 16) -> None:
+    """A noisy picture, dark for low and bright for high."""
+    noise = np.random.default_rng(seed).integers(0, 80, (size, size, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((noise + (150 if label == "high" else 10)).astype(np.uint8)).save(path)
+
+
+def write_tone(path: Path, label: str, seed: int, rate: int = 8000) -> None:
+    """A quarter of a second, 200 Hz for low and 1,600 Hz for high, of varied loudness and length."""
+    draw = random.Random(seed)
+    time = np.arange(int(rate * draw.uniform(0.15, 0.3))) / rate
+    tone = draw.uniform(0.2, 0.9) * np.sin(2 * np.pi * (1600 if label == "high" else 200) * draw.uniform(0.9, 1.1) * time)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((tone * 32767).astype("<i2").tobytes())
+
+
+def write_table(folder: Path, rows: int = 40, holes: bool = True) -> Path:
+    """table.csv with columns image, audio, text, label, tags, number, speaker, side; every third row lacks an input."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for index in range(rows):
+        label = ("low", "high")[index % 2]
+        image, audio = f"pictures/{index}.png", f"sounds/{index}.wav"
+        write_picture(folder / image, label, index)
+        write_tone(folder / audio, label, index)
+        cells = {"image": image, "audio": audio, "text": f"{WORDS[label]}, number {index}"}
+        if holes and index % 3 == 0:
+            cells[("image", "audio", "text")[index // 3 % 3]] = ""
+        tags = "|".join(tag for tag, given in (("even", index % 4 == 0), (label, True)) if given)
+        side = ("test", "validation", "train", "train", "train")[index // 2 % 5]
+        lines.append(
+            {
+                **cells,
+                "label": label,
+                "tags": tags,
+                "number": index * 0.5 + (50 if label == "high" else 0),
+                "speaker": f"s{index % 7}",
+                "side": side,
+            }
+        )
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return folder / "table.csv"
+
+
+TINY = """
+name: tiny
+data: {source: table.csv, split: {column: side}}
+inputs:
+  image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4, 8], width: 8}}
+  audio: {prepare: {rate: 8000, bins: 16}, encoder: {kind: cnn, widths: [4, 8], width: 8}}
+  text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}
+tasks:
+  match: {kind: contrast, between: [image, audio, text], positives: label, width: 8}
+  label: {kind: classify, target: label}
+fusion: {kind: joint, width: 8}
+stages:
+  - {train: [all], epochs: 2, lr: 1.0e-2}
+training: {batch_size: 12, threads: 1}
+report: {rows: 2}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_table(tmp_path_factory) -> Path:
+    """A table of 40 rows with pictures, tones, texts and targets; some rows lack an input."""
+    return write_table(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_table) -> Path:
+    """A recipe over `tiny_table` that trains in about a second."""
+    path = tiny_table.parent / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe, tmp_path_factory):
+    """A finished run of `tiny_recipe` with its report."""
+    import triptych
+
+    return triptych.train(tiny_recipe, out=tmp_path_factory.mktemp("runs") / "tiny", quiet=True)

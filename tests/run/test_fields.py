@@ -1,0 +1,244 @@
+"""No dead fields: every field of a recipe is changed, and something a user can see must change with it.
+
+Fields are found by walking the settings classes, so a new field without a value to try fails here until it has one,
+and a field that nothing reads fails because the run stays the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from triptych.base.settings import override
+from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
+from triptych.data.settings import DataSettings, SplitSettings
+from triptych.modalities import rooms
+from triptych.model import settings as fusion_words
+from triptych.run.fit import fit
+from triptych.run.recipe import Recipe, Report, Stage, Training, read
+from triptych.use.report import write_report
+
+BASE = """
+name: fields
+data: {source: table.csv, split: {column: side, validation: 0.25}}
+inputs:
+  image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
+  audio: {prepare: {rate: 8000, bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
+  text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}
+tasks:
+  match: {kind: contrast, between: [image, text], width: 8}
+  label: {kind: classify, target: label}
+  tags: {kind: multilabel, target: tags}
+  number: {kind: regress, target: number}
+fusion: {kind: concat, width: 8}
+stages: [{train: [all], epochs: 2, lr: 1.0e-2}]
+training: {batch_size: 10, threads: 1}
+report: {rows: 2}
+"""
+HASHED = ["data.split.column=null"]
+SMALL = {  # smaller than the defaults, so that the walk takes a minute
+    "vit": ["width=12", "depth=2", "heads=2", "patch=8"],
+    "transformer": ["width=12", "depth=2", "heads=2"],
+    "mobilenet": ["multiplier=0.1", "width=8"],
+}
+
+# Where a class stands in the recipe, and what must be set for it to stand there.
+PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
+    Recipe: ("", []),
+    DataSettings: ("data", []),
+    SplitSettings: ("data.split", []),
+    Stage: ("stages.0", []),
+    Training: ("training", []),
+    Report: ("report", []),
+    Contrast: ("tasks.match", []),
+    Classify: ("tasks.label", []),
+    MultiLabel: ("tasks.tags", []),
+    Regress: ("tasks.number", []),
+}
+for words in (fusion_words.Concat, fusion_words.Gated, fusion_words.Joint):
+    PLACES[words] = ("fusion", [f"fusion.kind={words.model_fields['kind'].default}"])
+for words in (fusion_words.Attention, fusion_words.CrossAttention):
+    PLACES[words] = ("fusion", [f"fusion.kind={words.model_fields['kind'].default}", "fusion.heads=2"])
+PLACES[fusion_words.Single] = (
+    "fusion",
+    ["fusion.kind=single", "inputs={audio: {prepare: {bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}", "tasks={label: {kind: classify, target: label}}"],
+)
+
+# Values to try where no other can be guessed: {Class.field: (new value, what must be set besides)}.
+TRY: dict[str, tuple[str, list[str]]] = {
+    "Recipe.name": ("other", []),
+    "Recipe.about": ("what it is for", []),
+    "DataSettings.source": ("table2.csv", []),
+    "DataSettings.limit": ("20", []),
+    "DataSettings.max_rejected": ("0", []),
+    "SplitSettings.column": ("null", []),
+    "SplitSettings.group": ("speaker", HASHED),
+    "SplitSettings.test_where": ("{speaker: [s1]}", HASHED),
+    "SplitSettings.validation": ("0.4", HASHED),
+    "SplitSettings.test": ("0.4", HASHED),
+    "SplitSettings.seed": ("7", HASHED),
+    "Stage.train": ("[label, fusion]", []),
+    "Stage.lr": ("1.0e-3", []),
+    "Stage.patience": ("1", ["stages.0.epochs=8", "stages.0.lr=10"]),
+    "Training.select": ("number.mae", []),
+    "Training.clip": ("1.0e-3", []),
+    "Training.device": ("cpu", []),
+    "Training.threads": ("2", []),
+    "Contrast.between": ("[image, audio]", []),
+    "Contrast.positives": ("label", []),
+    "Classify.target": ("speaker", []),
+    "MultiLabel.target": ("label", []),
+    "MultiLabel.separator": ("'e'", []),
+    "MultiLabel.threshold": ("0.3", []),
+    "Regress.target": ("other_number", []),
+}
+for kind in ("Classify", "MultiLabel", "Regress"):
+    TRY[f"{kind}.hidden"] = ("[4]", [])
+for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2")):
+    TRY[f"{room}.Input.column"] = (column, [])
+
+
+def leaves() -> list[Any]:
+    """(class, field, place, what to set first) of every field that holds a value, not other settings."""
+    found = []
+    for kind, (place, sets) in PLACES.items():
+        found += [(kind, field, place, sets, kind.__name__) for field in kind.model_fields if not settings_in(kind.model_fields[field].annotation)]
+    for room in rooms().values():
+        base = f"inputs.{room.name}"
+        prepare = room.Input.model_fields["prepare"].annotation
+        found += [(room.Input, "column", base, [], f"{room.name}.Input")]
+        found += [(prepare, field, f"{base}.prepare", [], f"{room.name}.Prepare") for field in prepare.model_fields]
+        for words in get_args(room.Input.model_fields["encoder"].annotation):
+            tag = words.model_fields["kind"].default
+            sets = [f"{base}.encoder={{kind: {tag}}}"] + [f"{base}.encoder.{w}" for w in SMALL.get(tag, ["width=8"]) if w.split("=")[0] in words.model_fields]
+            found += [(words, field, f"{base}.encoder", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
+    return [pytest.param(*leaf, id=f"{leaf[4]}.{leaf[1]}") for leaf in found]
+
+
+def settings_in(annotation: Any) -> bool:
+    """Whether a field holds other settings, which are walked themselves."""
+    if isinstance(annotation, type):
+        return issubclass(annotation, BaseModel)
+    return any(settings_in(part) for part in get_args(annotation) if not isinstance(part, str))
+
+
+def another(kind: type[BaseModel], field: str, current: Any) -> Any:
+    """Some other legal value of a field."""
+    annotation = kind.model_fields[field].annotation
+    options = literals(annotation)
+    if options:
+        return next((option for option in options if option != current), None)
+    if isinstance(current, bool):
+        return not current
+    if isinstance(current, int):
+        return current * 2
+    if isinstance(current, float):
+        return current / 2 if current else 0.5
+    if isinstance(current, list) and current and isinstance(current[0], int):
+        return [value + 2 for value in current]
+    raise AssertionError(f"{kind.__name__}.{field} needs an entry in TRY: how should {current!r} be changed?")
+
+
+def literals(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+        return tuple(value for part in get_args(annotation) for value in literals(part))
+    return ()
+
+
+@pytest.fixture(scope="module")
+def bench(tiny_table, tmp_path_factory):
+    """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
+    import csv
+    import shutil
+
+    folder = tmp_path_factory.mktemp("fields")
+    shutil.copytree(tiny_table.parent, folder, dirs_exist_ok=True)
+    with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["other_number"] = str(-float(row["number"]) ** 2)
+        row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
+    write_csv(folder / "table.csv", rows)
+    write_csv(folder / "table2.csv", rows[:30])
+    seen: dict[str, str] = {}
+    tree = yaml.safe_load(BASE)
+
+    def run(sets: list[str]) -> str:
+        changed = override(tree, sets)
+        key = json.dumps(changed, sort_keys=True)
+        if key not in seen:
+            path = folder / f"recipe-{len(seen)}.yaml"
+            path.write_text(yaml.safe_dump(changed))
+            out = folder / f"run-{len(seen)}"
+            folder_of_run = fit(read(str(path)), out, quiet=True)
+            write_report(folder_of_run)
+            seen[key] = fingerprint(out)
+        return seen[key]
+
+    run.tree = tree
+    return run
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    import csv
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def fingerprint(out: Path) -> str:
+    """Everything in a run folder but the recipe itself, clocks and the folder's own name."""
+    about = json.loads((out / "run.json").read_text())
+    kept = {name: about[name] for name in ("choices", "rows", "parameters", "stages", "best", "findings", "rejected")}
+    kept["choices"] = [choice for choice in kept["choices"] if choice["name"] != "prepared rows kept"]
+    for stage_free in ("scores.json", "details.json", "shown.json"):
+        kept[stage_free] = (out / stage_free).read_text()
+    kept["log"] = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (out / "log.jsonl").read_text().splitlines()]
+    kept["files"] = {name: value for name, value in about["files"].items() if not name.endswith("part.json")}
+    kept["prepared"] = [path.read_text() for path in sorted((out / "inputs").rglob("*.json"))]
+    report = (out / "report.html").read_text()
+    kept["title"] = report[: report.index("</header>")] if "</header>" in report else report[:2000]
+    kept["title"] = kept["title"].replace(about["made"][:16].replace("T", " "), "")
+    kept["title"] = __import__("re").sub(r"\d+ s\b", "", kept["title"])
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def test_the_same_recipe_gives_the_same_run(bench):
+    """Without this, every field would seem alive."""
+    first = bench([])
+    assert bench(["data.max_rejected=0.21"]) == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "field", "place", "sets", "name"), leaves())
+def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench):
+    if field in ("kind", "modality"):
+        pytest.skip("the tag that chose this class; choosing another is tested by the other classes")
+    path = f"{place}.{field}" if place else field
+    if name == "DataSettings" and field == "max_rejected":
+        pytest.skip("decides whether a run happens at all: see tests/data")
+    trial = TRY.get(f"{name}.{field}")
+    if trial is None:
+        settings = read_back(bench.tree, sets, place)
+        value = another(kind, field, settings.get(field, kind.model_fields[field].get_default(call_default_factory=True)))
+        trial = (yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n..."), [])
+    value, besides = trial
+    assert bench([*sets, *besides, f"{path}={value}"]) != bench([*sets, *besides]), f"{path}={value} changed nothing"
+
+
+def read_back(tree: dict[str, Any], sets: list[str], place: str) -> dict[str, Any]:
+    node: Any = override(tree, sets)
+    for step in filter(None, place.split(".")):
+        node = node[int(step)] if isinstance(node, list) else node.get(step, {})
+    return node if isinstance(node, dict) else {}

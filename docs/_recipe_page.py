@@ -79,8 +79,9 @@ def said(field: dict[str, Any], defs: dict[str, Any]) -> str:
     if "const" in field or "enum" in field:
         return " or ".join(f"`{choice}`" for choice in field.get("enum", [field.get("const")]))
     choices = [*field.get("anyOf", ()), *field.get("oneOf", ()), *field.get("allOf", ())]
-    if choices:
-        return " or ".join(dict.fromkeys(said(choice, defs) for choice in choices))
+    if choices:  # a bare word and the mapping it stands for are said once
+        words = dict.fromkeys(word for choice in choices for word in said(choice, defs).split(" or "))
+        return " or ".join(words)
     return plain(field, defs)
 
 

@@ -58,7 +58,12 @@ class Part(nn.Module):
         """
         about = _read_about(folder / ABOUT)
         kind = _part_class(about["class"], folder / ABOUT)
-        part = kind(parse(kind.Settings, about["settings"], str(folder / ABOUT)), **about["facts"])
+        settings = parse(kind.Settings, about["settings"], str(folder / ABOUT))
+        try:
+            part = kind(settings, **about["facts"])
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            what = f"the part's facts do not fit it: {error}"
+            raise InputError(what, where=str(folder / ABOUT), fix="copy the run folder again, or train again") from error
         part.load_weights(folder / WEIGHTS)
         return part.eval()
 
@@ -93,7 +98,7 @@ def _read_about(path: Path) -> dict[str, Any]:
         return {"class": about["class"], "settings": about["settings"], "facts": about["facts"]}
     except FileNotFoundError as error:
         raise InputError("a part of the model is missing", where=str(path), fix="copy the whole run folder, or train again") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"the part's description is damaged: {error}", where=str(path), fix="copy the run folder again, or train again"
         ) from error
@@ -101,14 +106,14 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 def _part_class(name: str, where: Path) -> type[Part]:
     """Only classes of this package are made from a run folder: opening a stranger's run must not run a stranger's code."""
-    module, _, qualname = name.partition(":")
+    module, _, qualname = str(name).partition(":")
     found = None
     if module.split(".")[0] == __name__.split(".")[0]:
         try:
             found = getattr(importlib.import_module(module), qualname, None)
         except ImportError:
             found = None
-    if not (isinstance(found, type) and issubclass(found, Part)):
+    if not (isinstance(found, type) and issubclass(found, Part) and hasattr(found, "Settings")):
         raise InputError(
             f"{name!r} is not a part this version of triptych knows",
             where=str(where),

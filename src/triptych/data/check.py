@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +13,7 @@ from triptych.base.errors import BadValue, InputError
 from triptych.contract.modality import Modality
 from triptych.data.table import Cell, Reject, Row, Table
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
 
 
@@ -27,7 +30,7 @@ def locate(table: Table, columns: Mapping[str, Modality]) -> Table:
 
 
 def _path(cell: Cell, folder: Path) -> Cell:
-    return folder / cell if isinstance(cell, str) else cell
+    return folder / cell if isinstance(cell, str) and not ADDRESS.match(cell) else cell
 
 
 def screen(table: Table, columns: Mapping[str, Modality], max_rejected: float, track: Track = lambda rejects, total: rejects) -> Table:
@@ -46,11 +49,11 @@ def screen(table: Table, columns: Mapping[str, Modality], max_rejected: float, t
     with ThreadPoolExecutor(2) as pool:  # decoding leaves Python's lock, so two threads keep two cores busy
         found = track(pool.map(lambda row: _problem(row, columns), table.rows), len(table.rows))
         kept = table.without([reject for reject in found if reject])
-    if len(kept.rejects) > max_rejected * total or not kept.rows:
+    if len(kept.rejects) > max_rejected * total + 1e-9 or not kept.rows:
         reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in kept.rejects[:10])
         more = f"\n    and {len(kept.rejects) - 10} more" if len(kept.rejects) > 10 else ""
         fix = (
-            "mend the rows, or allow more with --set data.max_rejected=0.5"
+            f"mend the rows, or allow more with --set data.max_rejected={math.ceil(len(kept.rejects) / total * 100) / 100}"
             if kept.rows
             else "check that the recipe's inputs name the right columns"
         )
@@ -63,8 +66,11 @@ def _problem(row: Row, columns: Mapping[str, Modality]) -> Reject | None:
     if not filled:
         return Reject(row.id, f"no input at all: {', '.join(columns)} {'is' if len(columns) == 1 else 'are'} empty")
     for column in filled:
+        cell = row.cells[column]
+        if columns[column].by_reference and isinstance(cell, str) and ADDRESS.match(cell):
+            return Reject(row.id, f"{column}: {cell} is an address, and nothing is fetched; download it and name the file")
         try:
-            columns[column].read(row.cells[column])
+            columns[column].read(cell)
         except BadValue as problem:
             where = f" ({problem.where})" if problem.where else ""
             return Reject(row.id, f"{column}: {problem.what}{where}")

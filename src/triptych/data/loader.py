@@ -14,8 +14,6 @@ from triptych.contract.values import Batch, Item, Packed, Value
 from triptych.data.table import Table
 from triptych.data.targets import Target, pick
 
-GROUP = 64  # rows prepared at once before training: enough for batched features, little memory
-
 
 @dataclass
 class InputColumn:

@@ -6,13 +6,14 @@ A sample is a list of concepts and a number of rows; what a cell of it looks lik
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from triptych.base.errors import unknown_word
+from triptych.base.errors import InputError, unknown_word
 from triptych.base.files import cache_root
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
 
@@ -42,20 +43,45 @@ def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
     """The sample's table on disk, made if it is not there yet: one column for each entry of `columns`.
 
     Raises:
-        InputError: the sample is unknown, or a room has nothing of that name.
+        InputError: the sample is unknown, a column cannot be called so, or a room has nothing of that name.
     """
     if name not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where="data.source")
+    _check_columns(SAMPLES[name], columns)
     mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
     folder = cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
     if not (folder / TABLE).exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-            _write(SAMPLES[name], name, columns, Path(aside))
-            if not folder.exists():  # another process may have been faster
-                shutil.copytree(aside, f"{aside}.whole")
-                Path(f"{aside}.whole").rename(folder)
+        _make(name, columns, folder)
     return folder / TABLE
+
+
+def _check_columns(sample: Sample, columns: Mapping[str, Modality]) -> None:
+    """A sample's columns are called as the recipe likes, in plain words, which also name its folder."""
+    taken = {"id", "split", sample.target, *(f"{column}_group" for column in columns)}
+    for column in columns:
+        if column in taken or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", column):
+            raise InputError(
+                f"a sample cannot have an input column {column!r}",
+                where="inputs",
+                fix=f"use a plain word that is none of: {', '.join(sorted(taken))}",
+            )
+
+
+def _make(name: str, columns: Mapping[str, Modality], folder: Path) -> None:
+    """Write the sample aside and rename it, so that a half-made one is never used."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+    try:
+        _write(SAMPLES[name], name, columns, aside)
+        aside.chmod(0o755)
+        try:
+            aside.rename(folder)
+        except OSError:  # something stands there: made by a faster process, or without its table and of no use
+            if not (folder / TABLE).exists():
+                shutil.rmtree(folder)
+                aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(sample: Sample, name: str, columns: Mapping[str, Modality], folder: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from triptych.base.errors import InputError
@@ -23,6 +24,7 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 DELIMITERS = ",;\t|"
+LONGEST_CELL = 16 * 2**20  # characters; Python's own limit of 131,072 is less than a long document
 
 
 def read_source(path: Path, rooms: Mapping[str, Modality]) -> Table:
@@ -57,7 +59,8 @@ def read_folder(folder: Path, rooms: Mapping[str, Modality]) -> Table:
             known=known,
             fix="put files into one folder a class: FOLDER/happy/a.mp3",
         )
-    rows = [Row(stem, _cells_of(stem, files)) for stem, files in sorted(found.items())]
+    sides = all(stem.split("/")[0].lower() in SPLIT_FOLDERS for stem in found)
+    rows = [Row(_printable(stem), _cells_of(stem, files, sides)) for stem, files in sorted(found.items())]
     columns = [name for name in rooms if any(name in row.cells for row in rows)]
     columns += [extra for extra in ("label", "split") if any(extra in row.cells for row in rows)]
     findings = [f"{sum(left.values())} files of other kinds were left aside: {_counted(left)}"] if left else []
@@ -92,14 +95,20 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"cannot look into a folder: {error.strerror}", where=str(error.filename), fix="give yourself the right to read it")
 
 
-def _cells_of(stem: str, files: dict[str, Path]) -> dict[str, Cell]:
+def _cells_of(stem: str, files: dict[str, Path], sides: bool) -> dict[str, Cell]:
+    """`sides`: every first folder is a side of the split, so none of them is a class."""
     cells: dict[str, Cell] = dict(files)
     folders = stem.split("/")[:-1]
-    if len(folders) > 1 and folders[0].lower() in SPLIT_FOLDERS:
+    if folders and folders[0].lower() in SPLIT_FOLDERS and (sides or len(folders) > 1):
         cells["split"] = SPLIT_FOLDERS[folders.pop(0).lower()]
     if folders:
-        cells["label"] = folders[0]
+        cells["label"] = _printable(folders[0])
     return cells
+
+
+def _printable(name: str) -> str:
+    """A file name whose bytes are not UTF-8 comes as half characters that no file can be written with; they are spelled out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _counted(kinds: Counter[str]) -> str:
@@ -113,16 +122,33 @@ def read_delimited(path: Path) -> Table:
     """
     text, findings = _decoded(path)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False))
-    except csv.Error as error:
-        raise InputError(f"this is not a delimited text file: {error}", where=str(path)) from error
-    lines = [line for line in lines if any(cell.strip() for cell in line)]
+    lines = [line for line in _lines(text, delimiter, path) if any(cell.strip() for cell in line)]
     if len(lines) < 2:
         raise InputError("the file has no rows below its header" if lines else "the file is empty", where=str(path))
     header = _header(lines[0], path)
+    nameless = [str(place) for place, name in enumerate(header, start=1) if not name]
+    findings += [f"{path.name}: column {place} has no name and was left aside" for place in nameless]
     rows, rejects = _rows(header, lines[1:])
-    return Table(header, rows, str(path), path.parent, rejects=rejects, findings=findings)
+    return Table([name for name in header if name], rows, str(path), path.parent, rejects=rejects, findings=findings)
+
+
+END = "\x00end"  # no text file holds it
+
+
+def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
+    """All lines; a quote that is never closed would swallow the rest of the file, the mark at its end included."""
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter)
+    lines, starts = [], [1]
+    try:
+        for line in reader:
+            lines.append(line)
+            starts.append(reader.line_num + 1)
+    except csv.Error as error:
+        raise InputError(f"this is not a delimited text file: {error}", where=f"{path}, line {reader.line_num}") from error
+    if lines[-1] != [END]:
+        raise InputError("a quotation mark is opened and never closed", where=f"{path}, line {starts[-2]}", fix='write "" for " in a cell')
+    return lines[:-1]
 
 
 def _decoded(path: Path) -> tuple[str, list[str]]:
@@ -132,7 +158,7 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
         raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace"), []
-    if b"\0" in content[:4096]:
+    if b"\0" in content:
         raise InputError("this is not a text file", where=str(path), fix="export it as CSV in UTF-8")
     try:
         return content.decode("utf-8-sig"), []
@@ -142,20 +168,28 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
 
 def _delimiter(text: str) -> str:
     """The candidate that splits the header most, among those that split the next lines as often (a comma in prose does not)."""
-    lines = [line for line in text.splitlines()[:20] if line.strip()] or [""]
-    counts = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in DELIMITERS}
+    counts = {mark: [len(line) for line in _first_lines(text, mark)] or [1] for mark in DELIMITERS}
     agreeing = {mark: sum(n == counted[0] for n in counted) / len(counted) for mark, counted in counts.items() if counted[0] > 1}
     return max(agreeing, key=lambda mark: (round(agreeing[mark], 1), counts[mark][0]), default=",")
 
 
+def _first_lines(text: str, mark: str) -> list[list[str]]:
+    """Twenty lines as they would be split by `mark`; a quoted cell may span several lines of the file."""
+    try:
+        return [line for line in islice(csv.reader(io.StringIO(text, newline=""), delimiter=mark), 20) if any(map(str.strip, line))]
+    except csv.Error:
+        return []
+
+
 def _header(cells: list[str], path: Path) -> list[str]:
+    """The columns' names; one without a name (an index that a spreadsheet wrote) stays empty."""
     header = [cell.strip() for cell in cells]
     while header and not header[-1]:  # a trailing delimiter
         header.pop()
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice or "" in header:
-        problem = f"two columns are called {twice[0]!r}" if twice and twice[0] else "a column has no name"
-        raise InputError(problem, where=f"{path}, first line", known=[name for name in header if name])
+    twice = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+    if twice:
+        known = [name for name in header if name]
+        raise InputError(f"two columns are called {twice[0]!r}", where=f"{path}, first line", known=known, fix="rename one of the two")
     return header
 
 
@@ -168,5 +202,5 @@ def _rows(header: list[str], lines: list[list[str]]) -> tuple[list[Row], list[Re
         if any(cell.strip() for cell in line[len(header) :]):
             rejects.append(Reject(row_id, f"{len(line)} cells where the header has {len(header)}"))
             continue
-        rows.append(Row(row_id, {name: cell.strip() for name, cell in zip(header, line, strict=False) if cell.strip()}))
+        rows.append(Row(row_id, {name: cell.strip() for name, cell in zip(header, line, strict=False) if name and cell.strip()}))
     return rows, rejects

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, nearest
 from triptych.contract.modality import Split
 from triptych.data.settings import SplitSettings
 from triptych.data.sources import SPLIT_FOLDERS
-from triptych.data.table import Table
+from triptych.data.table import Row, Table
 
 
 def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table:
@@ -43,13 +43,26 @@ def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table
             where=table.source,
             fix="lower data.split.validation and data.split.test, or check the split column",
         )
-    return replace(table, splits=[side or "train" for side in sides])
+    splits: list[Split] = [side or "train" for side in sides]
+    return replace(table, splits=splits, findings=[*table.findings, *_shared_groups(table, splits, settings.group)])
+
+
+def _shared_groups(table: Table, splits: Sequence[Split], group: str | None) -> list[str]:
+    """What to say where the user's own split puts a group on two sides."""
+    seen: dict[str, set[Split]] = defaultdict(set)
+    for row, side in zip(table.rows, splits, strict=True):
+        if group and row.cells.get(group) is not None:
+            seen[str(row.cells[group])].add(side)
+    both = sorted(value for value, sides in seen.items() if len(sides) > 1)
+    return [f"{len(both)} values of {group} are on more than one side of the split: {', '.join(both[:5])}"] if both else []
 
 
 def _side(cell: object, row_id: str, source: str) -> Split | None:
     side = SPLIT_FOLDERS.get(str(cell).lower()) if cell is not None else None
     if side is None:
-        raise InputError(f"the split of {row_id} is {str(cell or 'empty')!r}", where=source, known=SPLIT_FOLDERS)
+        close = nearest(str(cell), SPLIT_FOLDERS, 1) if cell is not None else []
+        fix = f"did you mean {close[0]!r}?" if close else "say a side for every row, or leave data.split.column out"
+        raise InputError(f"the split of {row_id} is {'empty' if cell is None else repr(cell)}", where=source, known=SPLIT_FOLDERS, fix=fix)
     return side  # type: ignore[return-value]
 
 
@@ -75,32 +88,56 @@ def _open_shares(sides: list[Split | None], settings: SplitSettings) -> dict[Spl
 
 
 def _deal(table: Table, sides: list[Split | None], shares: dict[Split, float], settings: SplitSettings, stratify: str | None) -> None:
-    """Fill the open sides: whole groups, in the order of their hash, stratum by stratum."""
-    strata: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    """Fill the open sides with whole groups, in the order of `_order`, until each side has its share of the open rows."""
+    groups: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(table.rows):
         if sides[index] is None:
-            key = str(row.cells.get(settings.group, row.id)) if settings.group else row.id
-            strata[str(row.cells.get(stratify)) if stratify else ""][key].append(index)
-    for groups in strata.values():
-        order = sorted(groups, key=lambda key: _hash(settings.seed, key))
-        for side, keys in _cut(order, shares).items():
-            for key in keys:
-                for index in groups[key]:
-                    sides[index] = side
+            groups[_group(row, settings.group)].append(index)
+    stratum = {key: str(table.rows[rows[0]].cells.get(stratify)) if stratify else "" for key, rows in groups.items()}
+    order = _order(stratum, settings.seed)
+    for side, keys in _cut(order, {key: len(rows) for key, rows in groups.items()}, shares).items():
+        for key in keys:
+            for index in groups[key]:
+                sides[index] = side
 
 
-def _cut(order: Sequence[str], shares: dict[Split, float]) -> dict[Split, Sequence[str]]:
-    cut: dict[Split, Sequence[str]] = {}
-    start = 0
+def _group(row: Row, column: str | None) -> str:
+    """What must stay together: the rows of one value, or a row alone."""
+    value = row.cells.get(column) if column else None
+    return f"row {row.id}" if value is None else f"group {value}"
+
+
+def _order(stratum: Mapping[str, str], seed: int) -> list[str]:
+    """Keys by hash, the strata laid side by side, so that any cut takes the same share of each.
+
+    The only one of its stratum comes last, where the training rows are: a class that is never learnt cannot be tested.
+    """
+    members: dict[str, list[str]] = defaultdict(list)
+    for key in sorted(stratum, key=lambda key: _hash(seed, key)):
+        members[stratum[key]].append(key)
+    many = len(members) > 1
+    place = {key: (n + 0.5) / len(keys) if len(keys) > 1 or not many else 1.0 for keys in members.values() for n, key in enumerate(keys)}
+    return sorted(stratum, key=lambda key: (place[key], _hash(seed, key)))
+
+
+def _cut(order: Sequence[str], sizes: Mapping[str, int], shares: Mapping[Split, float]) -> dict[Split, list[str]]:
+    """Groups for each side, as near to its share of the rows as whole groups allow; what is left is for training."""
+    rows, rest = sum(sizes.values()), list(order)
+    cut: dict[Split, list[str]] = {}
     for side, share in shares.items():
-        wanted = round(share * len(order))
-        if share > 0 and wanted == 0 and len(order) > 2 * len(shares):  # few groups: one is better than none
+        cut[side], wanted, have = [], round(share * rows), 0
+        if share > 0 and wanted == 0 and rows > 2 * len(shares):  # few rows: one is better than none
             wanted = 1
-        cut[side] = order[start : start + wanted]
-        start += wanted
-    cut["train"] = order[start:]
+        for key in rest:
+            if have < wanted and abs(have + sizes[key] - wanted) <= wanted - have:
+                cut[side].append(key)
+                have += sizes[key]
+        if wanted and not have and len(rest) > 2 * len(shares):  # every group is too large: the smallest is near enough
+            cut[side] = [min(rest, key=lambda key: sizes[key])]
+        rest = [key for key in rest if key not in set(cut[side])]
+    cut["train"] = rest
     return cut
 
 
 def _hash(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()

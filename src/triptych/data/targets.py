@@ -12,6 +12,8 @@ from torch import Tensor
 from triptych.base.errors import InputError
 from triptych.data.table import Cell, Table
 
+LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit too; NaN is not below it
+
 
 @dataclass(frozen=True)
 class Target:
@@ -57,11 +59,9 @@ def _classify(name: str, task: Any, table: Table) -> Target:
 
 
 def _natural(label: str) -> tuple[int, float, str]:
-    """Numbers in their order, before words in theirs."""
-    try:
-        return (0, float(label), "")
-    except ValueError:
-        return (1, 0.0, label)
+    """Numbers in their order, before words in theirs; the label itself decides between 1 and 1.0, and `nan` is a word."""
+    number = _number(label)
+    return (1, 0.0, label) if number is None else (0, number, label)
 
 
 def _multilabel(name: str, task: Any, table: Table) -> Target:
@@ -88,7 +88,7 @@ def _split(cell: Cell, separator: str) -> list[str]:
 def _regress(name: str, task: Any, table: Table) -> Target:
     cells, _ = _cells(name, task, table)
     numbers = [_number(cell) for cell in cells]
-    values = torch.tensor([float("nan") if n is None else n for n in numbers])
+    values = torch.tensor([float("nan") if n is None else n for n in numbers], dtype=torch.float64)
     has = values.isfinite()
     train = values[table.at("train")]
     train = train[train.isfinite()]
@@ -99,7 +99,7 @@ def _regress(name: str, task: Any, table: Table) -> Target:
         [f"task {name}: {len(wrong)} cells are not numbers ({', '.join(wrong[:3])}); those rows are not used for it"] if wrong else []
     )
     mean, std = float(train.mean()), float(train.std())
-    return Target(torch.where(has, values, mean), has, {"mean": mean, "std": std}, findings)
+    return Target(torch.where(has, values, mean).float(), has, {"mean": mean, "std": std}, findings)
 
 
 def _number(cell: Cell) -> float | None:
@@ -107,7 +107,7 @@ def _number(cell: Cell) -> float | None:
         number = float(str(cell))
     except ValueError:
         return None
-    return number if abs(number) < float("inf") else None
+    return number if abs(number) < LARGEST else None
 
 
 def _contrast(name: str, task: Any, table: Table) -> Target:

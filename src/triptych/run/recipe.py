@@ -14,9 +14,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
-from triptych.base.settings import Settings, override, parse
+from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task
+from triptych.data.samples import SAMPLES
 from triptych.data.settings import DataSettings
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
@@ -52,7 +53,7 @@ class Training(Settings):
     """How training goes, in all stages."""
 
     batch_size: int = Field(64, ge=1, description="rows a step")
-    seed: int = Field(0, ge=0, description="initial weights, order of rows, dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
     select: str | None = Field(None, description="score that chooses the best epoch, as task.metric; by default the first task's headline")
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
     drop_inputs: float = Field(
@@ -118,9 +119,8 @@ def _with_modality(name: str, settings: Any) -> Any:
     settings = {} if settings is None else settings
     if isinstance(settings, dict) and "modality" not in settings:
         if name not in rooms():
-            raise InputError(
-                f"input {name!r} does not say its modality", known=rooms(), fix=f"inputs: {{{name}: {{modality: {next(iter(rooms()))}}}}}"
-            )
+            what, fix = f"input {name!r} does not say its modality", f"inputs: {{{name}: {{modality: {next(iter(rooms()))}}}}}"
+            raise InputError(what, where=f"inputs.{name}", known=rooms(), fix=fix)
         return {"modality": name, **settings}
     return settings
 
@@ -151,7 +151,8 @@ def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
     for words in stage.train:
         match = TRAINABLE.match(words)
         if not match or match["part"] not in {*recipe.parts(), "all"}:
-            raise unknown_word(f"part in {where}.train", words, ["all", *recipe.parts(), "NAME.last(N)"])
+            part = match["part"] if match else words
+            raise unknown_word(f"part in {where}.train", part, ["all", *recipe.parts(), "NAME.last(N)"])
         if match["part"] == "all" and match["last"]:
             raise InputError(f"{where}.train: last(N) counts the blocks of one part, not of all", known=recipe.parts())
         trained |= set(recipe.parts()) if match["part"] == "all" else {match["part"]}
@@ -170,27 +171,6 @@ def _check_select(recipe: Recipe) -> None:
         raise unknown_word("score in training.select", recipe.selected(), known)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses the same name twice; plain PyYAML silently keeps the last one."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise InputError(
-                f"the name {key!r} is used twice in one place", where=f"line {key_node.start_mark.line + 1}", fix="rename one of the two"
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-# YAML 1.1 reads 1e-3 as a word, for want of a dot; everybody who types it means a number.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
 def shipped() -> dict[str, Path]:
     """Recipes that come with the package, by bare name."""
     folder = Path(str(resources.files("triptych"))) / "recipes"
@@ -206,6 +186,8 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.is_dir() and name not in shipped():
+        raise InputError(f"{name!r} is a folder, not a recipe", known=shipped(), fix=f"triptych init {name} writes a recipe for it")
     if name in shipped():
         return shipped()[name]
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
@@ -222,22 +204,31 @@ def read(name: str, changes: Iterable[str] = ()) -> Recipe:
     path = find(name)
     tree = override(_tree(path), changes)
     recipe = parse(Recipe, tree, path.name)
-    source = recipe.data.source
-    if not source.startswith("sample:"):
-        source = str((path.parent / Path(source).expanduser()).resolve())
-    data = recipe.data.model_copy(update={"source": source})
-    return recipe.model_copy(update={"data": data, "name": recipe.name or path.stem})
+    data = recipe.data.model_copy(update={"source": _source(recipe.data.source, path)})
+    return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
+
+
+def _source(source: str, recipe: Path) -> str:
+    """A known sample as it stands; a path from the recipe's folder, made absolute."""
+    if source.startswith("sample:"):
+        if (name := source.removeprefix("sample:")) not in SAMPLES:
+            raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
+        return source
+    home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
+    return str((recipe.parent / home).resolve())
 
 
 def _tree(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+        tree = read_yaml(path.read_text(encoding="utf-8-sig"))
     except InputError as error:
         raise InputError(error.what, where=f"{path.name}, {error.where}", fix=error.fix) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path.name}, line {mark.line + 1}" if mark else path.name
         raise InputError(f"this is not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+    except OSError as error:
+        raise InputError(f"cannot read the recipe: {error.strerror}", where=str(path)) from None
     if not isinstance(tree, dict):
         raise InputError(
             "a recipe is a mapping with data, inputs, tasks and stages",
@@ -249,8 +240,9 @@ def _tree(path: Path) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of a recipe, for editors."""
-    described = Recipe.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "triptych recipe", **described}
+    described = Recipe.model_json_schema(schema_generator=SchemaWriter)
+    described["required"].remove("fusion")  # filled in where a recipe says nothing
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": "triptych recipe"}
 
 
 def described() -> list[dict[str, str]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from triptych.base.errors import BadValue, InputError
 from triptych.contract.modality import Modality
@@ -18,7 +20,10 @@ from triptych.data.table import Table
 from triptych.modalities import rooms
 
 LOOKED_AT = 64  # values a column that are opened to propose settings
+MATCH = "match"  # what the contrast task is called
 MOST_CLASSES = 50
+FEWEST_GROUPS = 5  # fewer cannot give three sides their share
+LEAST_FILLED = 0.05  # a stray README among sounds does not make a column
 FEW_ROWS = 2000
 GROUP_HINTS = ("speaker", "song", "artist", "customer", "user", "patient", "writer", "author", "session", "group")
 TARGET_HINTS = ("label", "class", "category", "target", "sentiment", "mood", "digit", "genre", "emotion", "answer")
@@ -79,8 +84,15 @@ def _find_roles(look: Look) -> None:
         values = {str(cell).lower() for cell in _cells(look, column)}
         if look.split is None and values and values <= set(SPLIT_FOLDERS) and {SPLIT_FOLDERS[v] for v in values} >= {"train", "test"}:
             look.split = column
-        elif look.group is None and any(hint in column.lower() for hint in GROUP_HINTS) and 1 < len(values) < len(look.table.rows):
+        elif look.group is None and _is_group(column, values, len(look.table.rows)):
             look.group = column
+
+
+def _is_group(column: str, values: set[str], rows: int) -> bool:
+    """A name like speaker, speaker_id or songId, and short values that come again."""
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", column).lower())
+    named = bool(words) and any(word in GROUP_HINTS or word.removesuffix("s") in GROUP_HINTS for word in (words[0], words[-1]))
+    return named and FEWEST_GROUPS <= len(values) < rows and sum(len(value.split()) for value in values) <= 3 * len(values)
 
 
 def _find_inputs(look: Look) -> None:
@@ -89,7 +101,7 @@ def _find_inputs(look: Look) -> None:
         if column in (look.split, look.group, "id"):
             continue
         cells = _cells(look, column)
-        modality = _modality(column, cells)
+        modality = _modality(column, cells) if len(cells) >= LEAST_FILLED * len(look.table.rows) else None
         if modality:
             look.inputs[column] = modality
             look.settings[column] = _suggested(look.table, column, rooms()[modality])
@@ -99,9 +111,9 @@ def _modality(column: str, cells: Sequence[Any]) -> str | None:
     if not cells:
         return None
     suffixes = Counter(Path(str(cell)).suffix.lower() for cell in cells[:200])
-    suffix, count = suffixes.most_common(1)[0]
     for name, room in rooms().items():
-        if suffix in room.suffixes and count > len(cells[:200]) / 2 and (room.by_reference or isinstance(cells[0], Path)):
+        count = sum(suffixes[suffix] for suffix in room.suffixes)
+        if count > len(cells[:200]) / 2 and (room.by_reference or isinstance(cells[0], Path)):
             return name
     return _by_value(column, cells)
 
@@ -139,7 +151,7 @@ def _suggested(table: Table, column: str, room: Modality) -> dict[str, Any]:
 
 
 def _find_target(look: Look) -> None:
-    candidates = [c for c in look.table.columns if c not in look.inputs and c not in (look.split, look.group, "id")]
+    candidates = [c for c in look.table.columns if c not in look.inputs and c not in (look.split, look.group) and not _is_key(look, c)]
     candidates.sort(key=lambda c: (not any(hint in c.lower() for hint in TARGET_HINTS), look.table.columns.index(c)))
     for column in candidates:
         kind = _kind(_cells(look, column))
@@ -147,6 +159,13 @@ def _find_target(look: Look) -> None:
             look.target, look.kind = column, kind
             look.labels = sorted(set(map(str, _cells(look, column))))
             return
+
+
+def _is_key(look: Look, column: str) -> bool:
+    """A number or name of the row, not something to learn."""
+    words = re.findall(r"[a-z]+", column.lower())
+    cells = _cells(look, column)
+    return column == "id" or (bool({"id", "index", "key", "uuid", "row"} & set(words)) and len(set(map(str, cells))) == len(cells))
 
 
 def _kind(cells: Sequence[Any]) -> str | None:
@@ -161,68 +180,84 @@ def _kind(cells: Sequence[Any]) -> str | None:
 
 
 def _written(look: Look, source: Path, out: Path) -> str:
-    rows = len(look.table.rows)
+    rows, names = len(look.table.rows), _names(look)
     named = os.path.relpath(look.table.source, out.parent)
-    epochs = 30 if rows < FEW_ROWS else 15
+    epochs, batch = (30, 32) if rows < FEW_ROWS else (15, 64)
+    stage = f"{{train: [all], epochs: {epochs}, lr: 1.0e-3, patience: {max(5, epochs // 3)}}}"
+    about = f"a look at {source.name or source}: {rows} rows, columns {', '.join(look.table.columns)}"
     lines = [
-        f"# triptych train {out.name}",
-        f"# Written by `triptych init` after a look at {source.name or source}: {rows} rows, columns {', '.join(look.table.columns)}.",
+        f"# triptych train {_comment(out.name)}",
+        f"# Written by `triptych init` after {_comment(about)}.",
         "# Every line may be changed; `triptych check` says at once what does not fit, `triptych schema` lists every word.",
-        f"name: {json.dumps(_plain(out.stem))}",
+        f"name: {_yaml(_plain(out.stem))}",
         "data:",
-        f"  source: {json.dumps(named)}   # relative to this file",
+        f"  source: {_yaml(named)}   # relative to this file",
         *_split_lines(look),
         "inputs:",
-        *[_input_line(column, modality, look.settings[column]) for column, modality in look.inputs.items()],
+        *[_input_line(names[column], column, modality, look.settings[column]) for column, modality in look.inputs.items()],
         "tasks:",
-        *_task_lines(look),
+        *_task_lines(look, names),
         "stages:",
-        f"  - {{train: [all], epochs: {epochs}, lr: 1.0e-3, patience: {max(5, epochs // 3)}}}   # stops early when validation gains nothing",
-        f"training: {{batch_size: {32 if rows < FEW_ROWS else 64}{', drop_inputs: 0.2' if len(look.inputs) > 1 else ''}}}",
+        f"  - {stage}   # stops early when validation gains nothing",
+        f"training: {{batch_size: {batch}{', drop_inputs: 0.2' if len(look.inputs) > 1 else ''}}}",
     ]
     return "\n".join(lines) + "\n"
 
 
+def _yaml(value: Any) -> str:
+    """A value on one line; JSON's way of writing an emoji is not YAML's."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, default_style='"' if isinstance(value, str) else None, width=10**9)
+    return text.removesuffix("...\n").rstrip("\n")
+
+
+def _comment(text: str) -> str:
+    """Text that stays within its comment, whatever a user's column is called."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name) or "recipe"
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name) or "recipe"
 
 
 def _split_lines(look: Look) -> list[str]:
     if look.split:
-        return [f"  split: {{column: {json.dumps(look.split)}}}   # train, validation and test stand in that column"]
-    group = f"group: {json.dumps(look.group)}, " if look.group else ""
-    why = f"rows of one {look.group} stay on one side" if look.group else "by the hash of each row, the same on every machine"
+        return [f"  split: {{column: {_yaml(look.split)}}}   # train, validation and test stand in that column"]
+    group = f"group: {_yaml(look.group)}, " if look.group else ""
+    why = f"rows of one {_comment(look.group)} stay on one side" if look.group else "by the hash of each row, the same on every machine"
     return [f"  split: {{{group}validation: 0.15, test: 0.2}}   # {why}"]
 
 
-def _input_name(column: str, taken: Mapping[str, Any] | Sequence[str] = ()) -> str:
-    name = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in column)
-    name = name if name[:1].isalpha() else f"in_{name}"
-    return f"{name}_input" if name in ("all", "fusion") or name in taken else name
+def _names(look: Look) -> dict[str, str]:
+    """{column: its name in the recipe}: plain letters, and never one name for two things."""
+    names: dict[str, str] = {}
+    for column in [*look.inputs, *([look.target] if look.target else [])]:
+        ending = "_input" if column in look.inputs else "_task"
+        plain = re.sub(r"[^A-Za-z0-9_-]", "_", column).strip("_")
+        plain = plain if plain[:1].isalpha() else f"{look.inputs.get(column, 'task')}_{plain}".rstrip("_")
+        plain = f"{plain}{ending}" if plain in ("all", "fusion", MATCH) else plain
+        taken, number, name = set(names.values()), 1, plain
+        while name in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        names[column] = name
+    return names
 
 
-def _input_line(column: str, modality: str, settings: dict[str, Any]) -> str:
-    name = _input_name(column)
+def _input_line(name: str, column: str, modality: str, settings: dict[str, Any]) -> str:
     words = [f"modality: {modality}"] if name != modality else []
-    words += [f"column: {json.dumps(column)}"] if name != column else []
-    words += [f"{key}: {json.dumps(value)}" for key, value in settings.items()]
+    words += [f"column: {_yaml(column)}"] if name != column else []
+    words += [f"{key}: {_yaml(value)}" for key, value in settings.items()]
     return f"  {name}: {{{', '.join(words)}}}"
 
 
-def _task_lines(look: Look) -> list[str]:
-    inputs = [_input_name(column) for column in look.inputs]
+def _task_lines(look: Look, names: Mapping[str, str]) -> list[str]:
     lines = []
     if look.target:
-        name = _input_name(look.target, inputs)
-        shown = (
-            f"   # {len(look.labels)} classes: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
-            if look.kind == "classify"
-            else ""
-        )
-        lines.append(f"  {name}: {{kind: {look.kind}, target: {json.dumps(look.target)}}}{shown}".replace("\n", " "))
-    if len(inputs) > 1:
-        positives = f", positives: {json.dumps(look.target)}" if look.kind == "classify" else ""
-        lines.append(
-            f"  match: {{kind: contrast, between: [{', '.join(inputs)}]{positives}}}   # brings the inputs of a row together in one space"
-        )
+        classes = f"{len(look.labels)} classes: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
+        shown = f"   # {_comment(classes)}" if look.kind == "classify" else ""
+        lines.append(f"  {names[look.target]}: {{kind: {look.kind}, target: {_yaml(look.target)}}}{shown}")
+    if len(look.inputs) > 1:
+        between = ", ".join(names[column] for column in look.inputs)
+        positives = f", positives: {_yaml(look.target)}" if look.kind == "classify" else ""
+        lines.append(f"  {MATCH}: {{kind: contrast, between: [{between}]{positives}}}   # brings the inputs of a row together in one space")
     return lines

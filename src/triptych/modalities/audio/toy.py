@@ -18,7 +18,7 @@ VOICES: dict[Split, tuple[str, ...]] = {
         *("f1", "m1", "f2", "m2", "f4", "m4", "m5", "m7", "Andrea", "Alex", "Annie", "Andy", "belinda", "benjamin"),
         *("steph", "Denis", "zac", "Diogo", "Lee", "Michael", "david", "marcelo", "miguel", "norbert", "quincy", "shelby"),
     ),
-    "validation": ("f3", "m3", "Alicia", "edward", "Hugo", "rob", "linda", "victor"),
+    "validation": ("f3", "m3", "robert", "edward", "Hugo", "rob", "linda", "victor"),
     "test": ("f5", "m6", "m8", "aunty", "adam", "Mario", "Henrique", "max"),
 }
 """Voices of eSpeak NG that speak plainly (none that whispers, croaks or echoes), each on one side of the split only."""

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from triptych.base.files import cache_root, digest, write_json, write_text, written_aside
+
+
+def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), written_aside(path) as aside:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_are_made_and_the_file_can_be_read_by_others(tmp_path):
+    path = tmp_path / "new" / "folder" / "ä b.txt"
+    write_text(path, "grüße")
+    assert path.read_text(encoding="utf-8") == "grüße"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"ü": [1]})
+    with pytest.raises(TypeError):
+        write_json(path, {"bad": object()})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"ü": [1]}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_digest_is_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 300_000)
+    assert digest(tmp_path / "a") == hashlib.sha256(b"x" * 300_000).hexdigest()
+
+
+def test_the_cache_goes_where_the_user_says(monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_CACHE", "/somewhere")
+    assert cache_root() == Path("/somewhere")
+    monkeypatch.delenv("TRIPTYCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_root() == Path("/xdg/triptych")

@@ -67,7 +67,7 @@ def refused(**tree) -> str:
         ({"net": {"width": 3}}, ["net does not say its kind", "known: large, small", "net: {kind: "]),
         ({"net": "large"}, ["the field 'depth' is missing", "add depth: ..."]),
         ({"nets": ["small", {"kind": "small", "width": 0}]}, ["width must be greater than or equal to 1, not 0", "where: r.yaml: nets.1.width"]),
-        ({"nets": [{"kind": "tiny"}]}, ["unknown kind 'tiny'", "where: r.yaml: nets.0.kind"]),
+        ({"nets": [{"kind": "tiny"}]}, ["unknown kind 'tiny'", "where: r.yaml: nets.0"]),
         ({"tasks": {"target": {"kind": "asc"}}}, ["unknown kind 'asc'", "where: r.yaml: tasks.target.kind", "did you mean 'ask'"]),
         ({"tasks": {"target": {}}}, ["tasks.target does not say its kind", "known: ask, count"]),
         ({"tasks": {"a": {"kind": "ask", "tagret": "l"}}}, ["unknown field 'tagret'", "known: kind, target\n", "tasks.a.tagret"]),

@@ -157,7 +157,7 @@ def report() -> dict:
             {"task": "age", "metric": "error", "untouched": 3.0, "trained": 4.0, "best": "lower is better"},
         ],
         "charts": every_chart(),
-        "scores": [{"group": EVIL, "rows": [score, {**score, "untouched": 0.5}, {**score, "untouched": float("nan")}]}],
+        "scores": [{"group": EVIL, "main": True, "direction": "higher", "rows": [score, {**score, "untouched": 0.5}, {**score, "untouched": float("nan")}]}],
         "confusions": [{"title": EVIL, "untouched": None, "trained": svg}],
         "retrieval": [
             {"title": EVIL, "query_column": EVIL, "target_column": EVIL, "rows": [{"query": picture, "hits": hits, "label": EVIL}]}

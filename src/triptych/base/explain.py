@@ -46,7 +46,7 @@ def _tag(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
     known = re.findall(r"'([^']+)'", problem["ctx"]["expected_tags"])
     field = problem["ctx"]["discriminator"].strip("'")
     short = field == "kind" and set(problem["input"]) == {"kind"} and "tasks" not in problem["loc"]
-    name = spot.rsplit(".", 1)[-1] if short else field
+    name = spot.rsplit(".", 1)[-1] if short and not spot[-1:].isdigit() else field
     return unknown_word(name, str(problem["ctx"]["tag"]), known, where=spot if short else f"{spot}.{field}")
 
 

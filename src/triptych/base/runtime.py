@@ -58,8 +58,8 @@ def choose_threads(asked: int | None, choices: Choices) -> int:
     return threads
 
 
-# Below this many numbers in the largest products, casting costs more than the faster product gains (docs/performance.md).
-BF16_FROM_PARAMETERS = 5_000_000
+# In smaller models casting costs more than the faster product gains (docs/performance.md).
+BF16_FROM_PARAMETERS = 3_000_000
 
 
 def choose_precision(asked: str, device: str, parameters: int, choices: Choices) -> str:

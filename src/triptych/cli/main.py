@@ -207,15 +207,14 @@ def schema() -> None:
 def run() -> None:
     """Entry point: run a verb, and turn errors into their text and exit code."""
     try:
-        app(standalone_mode=False)
+        leaving = app(standalone_mode=False)  # verbs return nothing; typer gives 130 back for Ctrl-C
+        sys.exit(leaving if isinstance(leaving, int) else 0)
     except TriptychError as problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(problem.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
     except OSError as problem:
         print(f"error: {problem.strerror or problem}" + (f"\n  where: {problem.filename}" if problem.filename else ""), file=sys.stderr)
         sys.exit(1)

@@ -129,7 +129,8 @@ def _cut(order: Sequence[str], sizes: Mapping[str, int], shares: Mapping[Split, 
         if share > 0 and wanted == 0 and rows > 2 * len(shares):  # few rows: one is better than none
             wanted = 1
         for key in rest:
-            if have < wanted and abs(have + sizes[key] - wanted) <= wanted - have:
+            last = len(cut[side]) == len(rest) - 1  # that one is for training
+            if not last and have < wanted and abs(have + sizes[key] - wanted) <= wanted - have:
                 cut[side].append(key)
                 have += sizes[key]
         if wanted and not have and len(rest) > 2 * len(shares):  # every group is too large: the smallest is near enough

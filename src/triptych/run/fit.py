@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -217,8 +218,10 @@ def _run_lightning(bench: Bench, lit: Lit, loader: Loader, callbacks: list[L.Cal
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning.*")  # advice on torch's own loaders, which are not used here
-        trainer.fit(lit, loader)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(lit, loader)
+        except SystemExit:  # on Ctrl-C Lightning switches the signal off and leaves the process; a library must do neither
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
     bench.model.to(bench.device)
     return int(trainer.current_epoch)

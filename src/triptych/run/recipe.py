@@ -67,7 +67,7 @@ class Training(Settings):
 class Report(Settings):
     """What the report shows."""
 
-    rows: int = Field(6, ge=1, le=50, description="worst rows, and queries a direction of retrieval, that are shown")
+    rows: int = Field(4, ge=1, le=50, description="worst rows, and queries a direction of retrieval, that are shown")
 
 
 class Recipe(Settings):
@@ -87,8 +87,12 @@ class Recipe(Settings):
     @classmethod
     def _short_forms(cls, tree: Any) -> Any:
         """An input called like a room is of that modality; a recipe without a fusion gets the plainest that fits."""
-        if not isinstance(tree, dict) or not isinstance(tree.get("inputs"), dict):
+        if not isinstance(tree, dict):
             return tree
+        if isinstance(tree.get("tasks"), dict):
+            tree = {**tree, "tasks": {str(name): settings for name, settings in tree["tasks"].items()}}  # YAML takes 1 and null for no words
+        if not isinstance(tree.get("inputs"), dict):  # refused later; the fusion, which nobody need say, must not be missed before
+            return {"fusion": "joint", **tree}
         inputs = {str(name): _with_modality(str(name), settings) for name, settings in tree["inputs"].items()}
         return {"fusion": "single" if len(inputs) == 1 else "joint", **tree, "inputs": inputs}
 

@@ -50,6 +50,7 @@ class Run:
 
     folder: RunFolder
     recipe: Recipe = field(init=False)
+    verified: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Read the recipe; the weights wait."""
@@ -63,13 +64,14 @@ class Run:
 
     @functools.cached_property
     def model(self) -> Model:
-        """The trained model, in eval mode, after every file was compared with its checksum."""
-        self.folder.verify()
+        """The trained model, in eval mode."""
+        self._verify()
         return Model.load(self.folder.model)
 
     @functools.cached_property
     def inputs(self) -> dict[str, tuple[Modality, Preparation]]:
         """The room and the fitted preparation of each input."""
+        self._verify()
         found = {}
         for name, settings in self.recipe.inputs.items():
             room = rooms()[settings.modality]
@@ -77,6 +79,12 @@ class Run:
             preparation.load(self.folder.input(name))
             found[name] = room, preparation
         return found
+
+    def _verify(self) -> None:
+        """Compare every file with its checksum before the first of them is read; once is enough."""
+        if not self.verified:
+            self.folder.verify()
+            self.verified = True
 
     @functools.cached_property
     def gallery(self) -> dict[str, list[Any]]:

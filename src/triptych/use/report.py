@@ -32,7 +32,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "headline": headlines(recipe, scores),
         "charts": _charts(recipe, about, log),
         "stopped": stopped(about),
-        "scores": _groups(scores),
+        "scores": _groups(recipe, scores),
         "confusions": _confusions(details),
         "retrieval": shown.get("retrieval", []),
         "seen": shown.get("seen", []),
@@ -93,14 +93,23 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
     return [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
 
 
-def _groups(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Scores by task and metric; the loss of everything comes last."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+def _groups(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores by task and metric; the headline of each task is `main`, the others are folded away below."""
+    from triptych.contract.tasks import headline
+
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for score in scores:
-        title = f"{score['task']}: {score['metric']}" if score["metric"] else "loss of all tasks"
-        groups.setdefault(title, []).append({**score, "name": score["of"] or "overall"})
-    ordered = sorted(groups.items(), key=lambda pair: "loss" in pair[0])
-    return [{"group": title, "rows": rows} for title, rows in ordered]
+        groups.setdefault((score["task"], score["metric"]), []).append({**score, "name": score["of"] or "overall"})
+    main = {(name, headline(task)) for name, task in recipe.tasks.items()}
+    return [
+        {
+            "group": f"{task}: {metric}" if metric else "loss of all tasks",
+            "main": (task, metric) in main,
+            "direction": rows[0]["direction"],
+            "rows": rows,
+        }
+        for (task, metric), rows in groups.items()
+    ]
 
 
 def _confusions(details: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from triptych.base.errors import BadValue, InputError
+from triptych.base.settings import read_yaml
 from triptych.contract.modality import Modality
 from triptych.data.check import locate
 from triptych.data.sources import SPLIT_FOLDERS, read_source
@@ -51,8 +52,11 @@ def propose(source: Path, out: Path) -> str:
         InputError: nothing in it can be an input, or there is nothing to learn from it.
     """
     look = examine(source)
+    known = [*look.table.columns]
+    if not look.inputs:
+        fix = "give a column of paths to files, or of texts of several words"
+        raise InputError("no column looks like something a model could take in", where=str(source), known=known, fix=fix)
     if not look.target and len(look.inputs) < 2:
-        known = [*look.table.columns]
         fix = "put files into one folder a class (FOLDER/happy/a.wav), or add a column that says what is to be learnt"
         raise InputError("there is one input and nothing to learn about it", where=str(source), known=known, fix=fix)
     return _written(look, source, out)
@@ -206,8 +210,14 @@ def _written(look: Look, source: Path, out: Path) -> str:
 
 def _yaml(value: Any) -> str:
     """A value on one line; JSON's way of writing an emoji is not YAML's."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, default_style='"' if isinstance(value, str) else None, width=10**9)
+    style = '"' if isinstance(value, str) else None
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, default_style=style, width=10**9)
     return text.removesuffix("...\n").rstrip("\n")
+
+
+def _key(name: str) -> str:
+    """A name as it stands, in quotes where YAML would take it for something else: null, true."""
+    return name if isinstance(read_yaml(name), str) else _yaml(name)
 
 
 def _comment(text: str) -> str:
@@ -247,7 +257,7 @@ def _input_line(name: str, column: str, modality: str, settings: dict[str, Any])
     words = [f"modality: {modality}"] if name != modality else []
     words += [f"column: {_yaml(column)}"] if name != column else []
     words += [f"{key}: {_yaml(value)}" for key, value in settings.items()]
-    return f"  {name}: {{{', '.join(words)}}}"
+    return f"  {_key(name)}: {{{', '.join(words)}}}"
 
 
 def _task_lines(look: Look, names: Mapping[str, str]) -> list[str]:
@@ -255,9 +265,9 @@ def _task_lines(look: Look, names: Mapping[str, str]) -> list[str]:
     if look.target:
         classes = f"{len(look.labels)} classes: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
         shown = f"   # {_comment(classes)}" if look.kind == "classify" else ""
-        lines.append(f"  {names[look.target]}: {{kind: {look.kind}, target: {_yaml(look.target)}}}{shown}")
+        lines.append(f"  {_key(names[look.target])}: {{kind: {look.kind}, target: {_yaml(look.target)}}}{shown}")
     if len(look.inputs) > 1:
-        between = ", ".join(names[column] for column in look.inputs)
+        between = ", ".join(_key(names[column]) for column in look.inputs)
         positives = f", positives: {_yaml(look.target)}" if look.kind == "classify" else ""
         lines.append(f"  {MATCH}: {{kind: contrast, between: [{between}]{positives}}}   # brings the inputs of a row together in one space")
     return lines

@@ -85,7 +85,9 @@ ROWS = [ToyRow(toy.DIGITS[n % 10], ("train", "validation", "test")[n % 3]) for n
 
 def test_spoken_digits() -> None:
     cells = MODALITY.toy("digits", ROWS, 0)
-    groups = {split: {cell.group for cell, row in zip(cells, ROWS, strict=True) if row.split == split} for split in ("train", "validation", "test")}
+    groups: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    for cell, row in zip(cells, ROWS, strict=True):
+        groups[row.split].add(cell.group)
     assert not (groups["train"] & groups["test"] or groups["train"] & groups["validation"] or groups["validation"] & groups["test"])
     assert len(groups["train"]) > 10
     for cell in cells:
@@ -111,7 +113,10 @@ def test_every_voice_and_accent_speaks() -> None:
 
 
 def test_the_same_words_give_the_same_bytes_in_any_process() -> None:
-    code = "import sys;from triptych.modalities.audio.speech import speak;speak('other words first');sys.stdout.buffer.write(speak('six', 'en-us+f2', 150, 60))"
+    code = (
+        "import sys;from triptych.modalities.audio.speech import speak;"
+        "speak('other words first');sys.stdout.buffer.write(speak('six', 'en-us+f2', 150, 60))"
+    )
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert elsewhere == speech.speak("six", "en-us+f2", 150, 60)
     assert elsewhere != speech.speak("six", "en-us+f2", 200, 60) != speech.speak("six", "en-us+f2", 200, 30)
@@ -138,7 +143,8 @@ def test_unknown_samples_words_and_voices_are_said() -> None:
 
 
 def test_importing_the_room_imports_nothing_heavy() -> None:
-    code = "import sys, triptych.modalities.audio as a; a.MODALITY.Input(); print([m for m in ('torch','numpy','PIL','soundfile','av','soxr') if m in sys.modules])"
+    heavy = ("torch", "numpy", "PIL", "soundfile", "av", "soxr")
+    code = f"import sys, triptych.modalities.audio as a; a.MODALITY.Input(); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.strip() == "[]"
 
 

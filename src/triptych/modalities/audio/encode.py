@@ -88,8 +88,9 @@ class TransformerEncoder(Encoder):
         """(P, T, F) -> patches (P, steps, bands, numbers of a patch) and which steps have a real frame (P, steps)."""
         tall, wide = self.patch
         short_T, short_F = -features_PTF.shape[1] % tall, self.bands * wide - features_PTF.shape[2]
-        cut = F.pad(features_PTF, (0, short_F, 0, short_T)).unflatten(2, (self.bands, wide)).unflatten(1, (-1, tall))
-        real_PT = F.pad(frames_PT, (0, short_T)).unflatten(1, (-1, tall)).any(2)
+        filled = F.pad(features_PTF, (0, short_F, 0, short_T))
+        cut = filled.reshape(len(filled), -1, tall, self.bands, wide)
+        real_PT = F.pad(frames_PT, (0, short_T)).reshape(len(filled), -1, tall).any(2)
         return cut.transpose(2, 3).flatten(3), real_PT
 
 
@@ -106,7 +107,8 @@ class Stem(nn.Module):
         """(P, steps, bands, numbers) -> (P, steps x bands, D)."""
         made_PTND = self.embed(patches_PTNK)
         at_T1D = sinusoids(made_PTND.shape[1], made_PTND.shape[3]).to(made_PTND)[:, None]
-        return self.drop(made_PTND + at_T1D + self.band_ND).flatten(1, 2)
+        placed_PTND: Tensor = self.drop(made_PTND + at_T1D + self.band_ND)
+        return placed_PTND.flatten(1, 2)
 
 
 def _mask(packed: Packed) -> Tensor:

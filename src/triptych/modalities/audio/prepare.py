@@ -16,7 +16,8 @@ from torch import Tensor
 from triptych.base.errors import InputError
 from triptych.base.files import write_json
 from triptych.contract.values import Item, Packed
-from triptych.modalities.audio.features import MelSpec, log_mel, mfcc, middle
+from triptych.modalities.audio.features import log_mel, mfcc, middle
+from triptych.modalities.audio.mel import MelSpec
 from triptych.modalities.audio.read import Recording
 from triptych.modalities.audio.settings import Prepare
 
@@ -52,7 +53,8 @@ class Features:
                 exact_TF = features_TF.double()
                 count, total_F, squares_F = count + len(exact_TF), total_F + exact_TF.sum(0), squares_F + exact_TF.square().sum(0)
         if not count:
-            raise InputError("no training row has a sound, so its mean cannot be learnt", fix="check the column and the split, or set normalize: clip")
+            fix = "check the column and the split, or set normalize: clip"
+            raise InputError("no training row has a sound, so its mean cannot be learnt", fix=fix)
         mean_F = total_F / count
         deviation_F = (squares_F / count - mean_F.square()).clamp(min=0).sqrt()
         self.mean_F, self.std_F = mean_F.float(), deviation_F.clamp(min=LEAST_DEVIATION).float()
@@ -87,9 +89,11 @@ class Features:
             about = json.loads(path.read_text(encoding="utf-8"))
             self.mean_F, self.std_F = (_tensor(about[name], self.size) for name in ("mean", "std"))
         except FileNotFoundError as error:
-            raise InputError("what the preparation of the sound learnt is missing", where=str(path), fix="copy the whole run folder, or train again") from error
+            fix = "copy the whole run folder, or train again"
+            raise InputError("what the preparation of the sound learnt is missing", where=str(path), fix=fix) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"the preparation of the sound is damaged: {error}", where=str(path), fix="copy the run folder again, or train again") from error
+            fix = "copy the run folder again, or train again"
+            raise InputError(f"the preparation of the sound is damaged: {error}", where=str(path), fix=fix) from error
 
     @property
     def size(self) -> int:
@@ -114,7 +118,8 @@ class Features:
         if self.settings.normalize == "clip":
             return features_TF - features_TF.mean(0)
         if self.mean_F is None or self.std_F is None:
-            raise InputError("the preparation of the sound has not learnt its mean yet", fix="call fit with the training rows, or load, first")
+            fix = "call fit with the training rows, or load, first"
+            raise InputError("the preparation of the sound has not learnt its mean yet", fix=fix)
         return (features_TF - self.mean_F) / self.std_F
 
 

@@ -51,7 +51,7 @@ def read(source: Any) -> Recording:
     if isinstance(source, Mapping):
         return _from_mapping(source)
     if isinstance(source, tuple | list) and len(source) == 2:
-        return _from_array(*source, name="")
+        return _from_array(source[0], source[1], "")
     if callable(getattr(source, "read", None)):
         return _from_file(source)
     raise BadValue(f"a {type(source).__name__} is not a sound", known=SOURCES)

@@ -25,7 +25,10 @@ class Prepare(Settings):
     hop_ms: float = Field(10.0, description="milliseconds from one frame to the next, at most `window_ms`", ge=1, le=1_000)
     normalize: Literal["data", "clip", "none"] = Field(
         "data",
-        description="data: each feature to mean 0 and deviation 1 over the training rows; clip: less its mean over the recording; none: as it is",
+        description=(
+            "data: each feature to mean 0 and deviation 1 over the training rows; "
+            "clip: each less its mean over the recording; none: as it is"
+        ),
     )
     trim_silence: bool = Field(False, description="drop what is 50 dB or more below the loudest sample at both ends")
 

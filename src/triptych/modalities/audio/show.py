@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from triptych.contract.values import Item
-from triptych.modalities.audio.features import MelSpec, log_mel
+from triptych.modalities.audio.features import log_mel
+from triptych.modalities.audio.mel import MelSpec
 from triptych.modalities.audio.prepare import resampled
 from triptych.modalities.audio.read import Recording
 from triptych.modalities.audio.settings import Prepare
@@ -52,7 +53,8 @@ def seen(item: Item, settings: Prepare) -> str:
     return (
         '<figure class="seen audio" style="margin:0;display:inline-block;max-width:100%">'
         f'<div style="display:grid;grid-template-columns:auto minmax(0,{WIDE}px);gap:0 .4em;{MUTED}">'
-        f'<div style="display:flex;flex-direction:column;justify-content:space-between;text-align:right"><span>{top}</span><span>{bottom}</span></div>'
+        '<div style="display:flex;flex-direction:column;justify-content:space-between;text-align:right">'
+        f"<span>{top}</span><span>{bottom}</span></div>"
         f"{_picture(features_TF, f'Features the network sees: {words}', '')}"
         f'<div></div><div style="display:flex;justify-content:space-between"><span>0 s</span><span>{end}</span></div></div>'
         f'<figcaption style="{MUTED}">{words}</figcaption></figure>'
@@ -68,7 +70,7 @@ def _mel(samples_N: np.ndarray, rate: int) -> np.ndarray:
     hop = max(rate // 200, len(samples_N) // WIDE, 1)
     n_fft = max(64, 1 << (rate // 32).bit_length())
     mel_TF = log_mel([samples_N], MelSpec(rate=rate, n_fft=n_fft, hop=hop, bins=min(TALL, n_fft // 6), log="db"))[0].numpy()
-    return np.maximum(mel_TF, mel_TF.max() - 80.0)
+    return np.asarray(np.maximum(mel_TF, mel_TF.max() - 80.0))
 
 
 def _picture(strength_TF: np.ndarray, alt: str, style: str) -> str:
@@ -81,8 +83,9 @@ def _picture(strength_TF: np.ndarray, alt: str, style: str) -> str:
     image.putpalette(INK * SHADES)
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True, transparency=bytes(round(n * 255 / (SHADES - 1)) for n in range(SHADES)))
-    box = f"display:block;width:100%;height:{TALL * 3 // 2}px;{style};border:1px solid var(--line,#8884);image-rendering:pixelated;box-sizing:border-box"
-    return f'<img alt="{html.escape(alt, quote=True)}" style="{box}" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}">'
+    box = f"display:block;box-sizing:border-box;width:100%;height:{TALL * 3 // 2}px;{style};border:1px solid var(--line,#8884)"
+    content = base64.b64encode(out.getvalue()).decode()
+    return f'<img alt="{html.escape(alt, quote=True)}" style="{box};image-rendering:pixelated" src="data:image/png;base64,{content}">'
 
 
 def _sound(samples_N: np.ndarray, rate: int) -> str:

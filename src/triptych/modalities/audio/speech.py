@@ -79,7 +79,7 @@ def _said(library: Any, text: str, voice: str, speed: int, pitch: int) -> bytes:
 
 @contextmanager
 def _library(variant: str) -> Iterator[Any]:
-    """eSpeak NG, loaded afresh and unloaded again (2 ms).
+    """The library eSpeak NG, loaded afresh and unloaded again (2 ms).
 
     A voice's flutter goes on from where the last utterance left it, in a variable that no call resets: kept loaded, a word
     would sound a little different after other words.

@@ -62,5 +62,3 @@ def drawn(split: Split, seed: int, place: int) -> Speaker:
 def _cell(row: ToyRow, speaker: Speaker) -> ToyCell:
     sound = speak(row.concept, f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
     return ToyCell(sound, group=f"voice-{speaker.name}", suffix=".wav")
-
-

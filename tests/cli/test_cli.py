@@ -1,0 +1,204 @@
+"""The verbs, as a user types them: output, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from triptych.cli.main import run as run_command
+
+VERBS = {"train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch):
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["triptych", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "200")
+        try:
+            run_command()
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_help_lists_every_verb(cli):
+    code, out, _ = cli("--help")
+    assert code == 0
+    assert all(verb in out for verb in VERBS)
+
+
+def test_verbs_are_these_and_no_others():
+    """A new verb is a decision: it goes into this list, the README and the docs."""
+    from typer.main import get_command
+
+    from triptych.cli.main import app
+
+    assert set(get_command(app).commands) == VERBS
+
+
+@pytest.mark.parametrize("words", [["--help"], ["schema"], ["recipes"], ["train", "digits", "--set", "fusion=gatd"], ["check", "nothing.yaml"]])
+def test_light_verbs_and_recipe_errors_do_not_import_torch(words):
+    code = f"import sys; sys.argv = ['triptych', *{words!r}]\nfrom triptych.cli.main import run\ntry: run()\nfinally: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False False", done.stderr
+
+
+def test_train_ends_with_one_json_line(cli, tiny_recipe, tmp_path):
+    code, out, _ = cli("train", tiny_recipe, "--out", tmp_path / "run", "--json", "--set", "stages.0.epochs=1")
+    assert code == 0
+    told = json.loads(out.strip().splitlines()[-1])
+    assert told["run"] == str(tmp_path / "run")
+    assert {"name", "untouched", "trained", "direction"} <= set(told["scores"][0])
+    assert Path(told["report"]).exists()
+
+
+def test_train_prints_the_table_and_what_to_try_next(cli, tiny_recipe, tmp_path):
+    code, out, err = cli("train", tiny_recipe, "--out", tmp_path / "run")
+    assert code == 0
+    assert "from image + audio + text" in out
+    assert "text -> audio" in out
+    assert f"triptych predict {tmp_path / 'run'} some.png" in out
+    assert "epoch   2" in err
+
+
+def test_predict_files_rows_and_json(cli, tiny_run, tiny_table):
+    folder, run = tiny_table.parent, tiny_run.folder.path
+    code, out, _ = cli("predict", run, folder / "pictures/1.png", folder / "sounds/1.wav")
+    assert code == 0
+    assert out.count("label: ") == 2
+    code, out, _ = cli("predict", run, "--image", folder / "pictures/1.png", "--text=a bright sharp whistle", "--json")
+    (answer,) = json.loads(out)
+    assert set(answer["row"]) == {"image", "text"}
+    assert answer["tasks"]["label"]["said"] in ("low", "high")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["some.xyz"], "no input of this run takes a .xyz file"),
+        (["--picture", "a.png"], "unknown option '--picture'"),
+        (["--image"], "the option --image needs a value"),
+        (["missing.png"], "missing.png"),
+        ([], "nothing to predict"),
+    ],
+)
+def test_wrong_predictions_exit_with_2(cli, tiny_run, words, message):
+    code, _, err = cli("predict", tiny_run.folder.path, *words)
+    assert code == 2
+    assert message in err
+
+
+def test_embed_a_folder_with_a_bad_file(cli, tiny_run, tiny_table, tmp_path):
+    shutil.copytree(tiny_table.parent / "pictures", tmp_path / "new")
+    (tmp_path / "new/broken.png").write_bytes(b"")
+    code, out, _ = cli("embed", tiny_run.folder.path, tmp_path / "new", "--out", tmp_path / "v.parquet", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert (told["rows"], told["kept"], told["rejected"]) == (41, 40, 1)
+    table = pyarrow.parquet.read_table(tmp_path / "v.parquet")
+    assert table.num_rows == 40
+    assert len(table["match.image"][0]) == 8
+    assert table["match.text"][0].as_py() is None
+    assert "broken" in (tmp_path / "v.parquet.rejects.csv").read_text()
+
+
+def test_embed_equals_predict_on_a_table(cli, tiny_run, tiny_table, tmp_path):
+    code, _, _ = cli("embed", tiny_run.folder.path, tiny_table, "--out", tmp_path / "v.parquet")
+    assert code == 0
+    table = pyarrow.parquet.read_table(tmp_path / "v.parquet").to_pylist()
+    text = {row["id"]: row["match.text"] for row in table}["row-2"]
+    assert tiny_run.embed_rows([{"text": "a bright sharp whistle, number 1"}])["match.text"][0] == pytest.approx(text, abs=1e-5)
+
+
+def test_compare_shows_what_differs(cli, tiny_run, tiny_recipe, tmp_path):
+    cli("train", tiny_recipe, "--out", tmp_path / "other", "--set", "fusion={kind: gated, width: 8}", "--json")
+    code, out, _ = cli("compare", tiny_run.folder.path, tmp_path / "other")
+    assert code == 0
+    assert "fusion.kind" in out
+    assert "training.seed" not in out
+    code, out, _ = cli("compare", tiny_run.folder.path, tmp_path / "other", "--json")
+    told = json.loads(out)
+    assert {"name": "fusion.kind", "values": ["joint", "gated"]} in told["recipe"]
+    assert all(len(row["values"]) == 2 for row in told["scores"])
+
+
+def test_report_and_check_and_recipes(cli, tiny_run, tiny_recipe):
+    code, out, _ = cli("report", tiny_run.folder.path)
+    assert code == 0
+    assert "report.html" in out
+    code, out, _ = cli("check", tiny_recipe, "--json")
+    told = json.loads(out)
+    assert told["rows"] == told["kept"] + told["rejected"] == 40
+    code, out, _ = cli("check", tiny_recipe)
+    assert "the recipe is fine" in out
+    code, out, _ = cli("recipes")
+    assert "digits" in out
+    assert "triptych[demo]" in out
+
+
+def test_init_check_train_predict_on_a_folder_of_ones_own(cli, tiny_table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for index in range(24):
+        target = tmp_path / "songs" / ("low", "high")[index % 2]
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny_table.parent / f"sounds/{index}.wav", target)
+    assert cli("init", "songs")[0] == 0
+    text = Path("songs.yaml").read_text()
+    assert text.count("#") >= 4
+    assert cli("init", "songs")[0] == 2  # never over a file that is there
+    assert cli("check", "songs.yaml")[0] == 0
+    assert cli("train", "songs.yaml", "--out", "run", "--set", "stages.0.epochs=2")[0] == 0
+    code, out, _ = cli("predict", "run", "songs/low/2.wav", "--json")
+    assert json.loads(out)[0]["tasks"]["label"]["said"] in ("low", "high")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "digts"], "did you mean 'digits'"),
+        (["train", "digits", "--set", "fusion=gatd"], "did you mean 'gated'"),
+        (["train", "digits", "--set", "inputs.image.encoder=cnnn"], "did you mean 'cnn'"),
+        (["train", "digits", "--set", "stages.0.lr=-1"], "stages.0.lr"),
+        (["train", "digits", "--set", "stages.0.lr"], "--set a.b.0.c=value"),
+        (["train", "digits", "--frob"], "No such option"),
+        (["frob"], "No such command"),
+        (["report", "nowhere"], "there is no run"),
+        (["compare", "nowhere"], "two runs or more"),
+        (["init", "nowhere"], "there is no file or folder"),
+        (["embed", "nowhere", "x", "--out", "y"], "there is no run"),
+    ],
+)
+def test_wrong_words_exit_with_2_and_a_way_out(cli, words, message):
+    code, out, err = cli(*words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in out + err
+
+
+def test_ctrl_c_exits_with_130_and_leaves_an_honest_folder(tiny_recipe, tmp_path):
+    command = [sys.executable, "-m", "triptych", "train", str(tiny_recipe), "--out", str(tmp_path / "run"), "--set", "stages.0.epochs=10000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "log.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"

@@ -1,0 +1,114 @@
+"""The house keeps its own rules: floors, silence about modalities, quick starts, and what it needs to run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import triptych
+
+ROOT = Path(triptych.__file__).parent
+SPINE = ("data", "model", "objective", "run", "use", "cli")
+NAMED = re.compile(r"image|picture|pixel|photo|audio|sound|wave|(?<![a-z])mel(?![a-z])|spectrogram|token", re.IGNORECASE)
+ALLOWED = {
+    # `tokens` is the contract's own name for a sequence of vectors, whatever it is a sequence of.
+    "model/fusion.py": re.compile(r"(to_)?tokens(_B[A-Z]+)?\.?"),
+    "run/folder.py": re.compile(r"tokenizers"),  # a package, whose version stands in run.json
+}
+
+
+def words(tree: ast.Module) -> list[tuple[int, str]]:
+    """Identifiers and strings of a file with their lines; docstrings may give examples, so they are left out."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, owners) and node.body and isinstance(node.body[0], ast.Expr)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and id(node) not in docs:
+                found.append((node.lineno, node.value))
+            continue
+        found += [(getattr(node, "lineno", 0), name) for field in ("id", "attr", "arg", "name") if isinstance(name := getattr(node, field, None), str)]
+    return found
+
+
+@pytest.mark.parametrize("floor", SPINE)
+def test_the_spine_never_names_a_modality(floor):
+    broken = []
+    for path in sorted((ROOT / floor).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        for line, word in words(ast.parse(path.read_text(encoding="utf-8"))):
+            allowed = ALLOWED.get(name)
+            if NAMED.search(word) and not (allowed and allowed.fullmatch(word)):
+                broken.append(f"{name}:{line}: {word[:80]!r}")
+    assert not broken, "\n".join(broken)
+
+
+def test_the_rule_sees_what_it_should():
+    tree = ast.parse('def f(image): "pixels in a docstring"; return {"mel": audio.wave}')
+    assert {word for _, word in words(tree) if NAMED.search(word)} == {"image", "mel", "audio", "wave"}
+
+
+def test_floors_and_rooms():
+    command = shutil.which("lint-imports", path=Path(sys.executable).parent) or shutil.which("lint-imports")
+    project = ROOT.parents[1] / "pyproject.toml"
+    if command is None or not project.exists():
+        pytest.skip("import-linter, or the project's file, is not here")
+    done = subprocess.run([command, "--config", str(project), "--no-cache"], capture_output=True, text=True, cwd=ROOT.parents[1])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["triptych", "triptych.run.recipe", "triptych.cli.main", "triptych.use.start", "triptych.modalities"])
+def test_a_quick_start_loads_nothing_heavy(module):
+    loaded = run(f"import sys, {module}; print(sorted({{'torch', 'numpy', 'lightning', 'PIL', 'soundfile', 'av', 'transformers'}} & set(sys.modules)))")
+    assert loaded == "[]"
+
+
+OPTIONAL = ("sklearn", "espeakng_loader", "transformers", "hypothesis", "pytest")
+
+
+def test_every_module_is_imported_with_the_base_dependencies_alone():
+    script = f"""
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {OPTIONAL!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+
+sys.meta_path.insert(0, Absent())
+import triptych
+names = [module.name for module in pkgutil.walk_packages(triptych.__path__, "triptych.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names), set({OPTIONAL!r}) & set(sys.modules))
+"""
+    count, absent = run(script).split(" ", 1)
+    assert int(count) > 40 and absent == "set()"
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(triptych, name) is not None for name in triptych.__all__)
+    with pytest.raises(AttributeError, match="nothing_here"):
+        _ = triptych.nothing_here
+
+
+def test_every_file_of_the_package_says_what_it_is_and_stays_short():
+    for path in sorted(ROOT.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        assert ast.get_docstring(tree), f"{path} has no docstring"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path}:{node.lineno}: {node.name} is longer than 60 lines"

@@ -1,0 +1,36 @@
+"""The report is one file that says what the run's files say."""
+
+from __future__ import annotations
+
+import re
+
+from triptych.use.report import next_commands, write_report
+
+
+def test_it_needs_no_network_and_shows_every_section(tiny_run):
+    page = write_report(tiny_run.folder).read_text()
+    links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page)
+    assert all(link.startswith("data:") for link in links)
+    assert "@import" not in page
+    for word in ("untouched", "Confusions", "Retrieval", "Worst mistakes", "What the model sees", "Cost", "Choices", "Recipe"):
+        assert word in page
+    assert page.count("<svg") >= 5
+    assert "<audio" in page
+
+
+def test_its_figures_are_the_runs(tiny_run):
+    page = write_report(tiny_run.folder).read_text()
+    for score in tiny_run.scores:
+        if score["metric"] == "accuracy":
+            assert f"{score['trained']:.3f}" in page
+
+
+def test_it_is_the_same_when_made_again(tiny_run):
+    first = write_report(tiny_run.folder).read_text()
+    assert write_report(tiny_run.folder).read_text() == first
+
+
+def test_next_commands_name_the_run(tiny_run):
+    commands = next_commands(tiny_run.folder)
+    assert all(str(tiny_run.folder.path) in command for command in commands)
+    assert any("fusion=gated" in command for command in commands)

@@ -11,7 +11,8 @@ SEEDS = (0, 1, 2)
 
 
 def main() -> None:
-    print(f"{'seed':>4} {'seconds':>8} {'worst direction':>16} {'mean recall@1':>14} {'picture alone':>14} {'sound alone':>12} {'text alone':>11} {'all':>6}")
+    heads = ("seed", "seconds", "worst direction", "mean recall@1", "picture alone", "sound alone", "text alone", "all")
+    print("  ".join(f"{head:>{max(len(head), 5)}}" for head in heads))
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
             run = triptych.train("digits", set=[f"training.seed={seed}"], out=Path(folder) / str(seed), quiet=True)
@@ -19,10 +20,9 @@ def main() -> None:
             directions = [value for name, value in scores.items() if name.startswith("match.recall@1 ")]
             alone = [scores[f"digit.accuracy from {column}"] for column in ("image", "audio", "text")]
             seconds = run.folder.read("run.json")["cost"]["seconds"]
-            print(
-                f"{seed:4} {seconds:8.1f} {min(directions):16.3f} {scores['match.recall@1']:14.3f} "
-                f"{alone[0]:14.3f} {alone[1]:12.3f} {alone[2]:11.3f} {scores['digit.accuracy']:6.3f}"
-            )
+            cells = (seed, seconds, min(directions), scores["match.recall@1"], *alone, scores["digit.accuracy"])
+            shown = (f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells)
+            print("  ".join(f"{cell:>{max(len(head), 5)}}" for cell, head in zip(shown, heads, strict=True)), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from triptych.modalities import rooms
 ROOMS = list(rooms().values())
 IDS = [room.name for room in ROOMS]
 DIGITS = ("zero", "one", "two", "three")
-ROWS = [ToyRow(concept, split) for split, count in (("train", 4), ("validation", 1), ("test", 2)) for _ in range(count) for concept in DIGITS]
+ROWS = [
+    ToyRow(concept, split) for split, count in (("train", 4), ("validation", 1), ("test", 2)) for _ in range(count) for concept in DIGITS
+]
 
 
 def encoder_words(room):
@@ -24,7 +26,9 @@ def encoder_words(room):
     return get_args(room.Input.model_fields["encoder"].annotation)
 
 
-PAIRS = [pytest.param(room, words, id=f"{room.name}-{words.model_fields['kind'].default}") for room in ROOMS for words in encoder_words(room)]
+PAIRS = [
+    pytest.param(room, words, id=f"{room.name}-{words.model_fields['kind'].default}") for room in ROOMS for words in encoder_words(room)
+]
 
 
 @pytest.fixture(scope="module", params=ROOMS, ids=IDS)
@@ -207,7 +211,9 @@ def test_suggestions_are_settings_of_the_room(room, values_of):
     room.Input.model_validate({"modality": room.name, **room.suggest(values_of(room))})
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"\x89PNG\r\n\x1a\nnothing", b"RIFF\xff\xff\xff\x7fWAVEfmt "], ids=["empty", "zeros", "png", "wav"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 64, b"\x89PNG\r\n\x1a\nnothing", b"RIFF\xff\xff\xff\x7fWAVEfmt "], ids=["empty", "zeros", "png", "wav"]
+)
 def test_rubbish_costs_a_value_and_nothing_else(room, content, tmp_path):
     for suffix in sorted(room.suffixes):
         path = tmp_path / f"bad{suffix}"

@@ -9,6 +9,7 @@ run = triptych.open_run("runs/20250101-120000-digits")
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "BadValue", "InputError", "Run", "TriptychError", "__version__", "open_run", "train"]
 __version__ = metadata.version("triptych")
+
+# torch's threads (GNU OpenMP) wait for each other by spinning. Where another program wants a core too, that costs ten times
+# the work itself; giving up soon costs an eighth on an idle machine (docs/performance.md). It is read when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def train(recipe: str | Path, *, set: Iterable[str] = (), out: str | Path | None = None, quiet: bool = False) -> Run:

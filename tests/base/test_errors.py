@@ -42,7 +42,8 @@ def test_need_gives_the_module_or_the_command_that_installs_it():
     assert need("json", extra="demo", why="the demo").dumps(1) == "1"
     with pytest.raises(InputError) as caught:
         need("no_such_package.part", extra="demo", why="the sample")
-    assert str(caught.value) == "the sample needs the package 'no_such_package', which is not installed\n  try:   pip install 'triptych[demo]'"
+    what = "the sample needs the package 'no_such_package', which is not installed"
+    assert str(caught.value) == f"{what}\n  try:   pip install 'triptych[demo]'"
 
 
 def test_need_does_not_hide_what_a_package_itself_lacks(tmp_path, monkeypatch):

@@ -52,9 +52,12 @@ def test_verbs_are_these_and_no_others():
     assert set(get_command(app).commands) == VERBS
 
 
-@pytest.mark.parametrize("words", [["--help"], ["schema"], ["recipes"], ["train", "digits", "--set", "fusion=gatd"], ["check", "nothing.yaml"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["schema"], ["recipes"], ["train", "digits", "--set", "fusion=gatd"], ["check", "nothing.yaml"]]
+)
 def test_light_verbs_and_recipe_errors_do_not_import_torch(words):
-    code = f"import sys; sys.argv = ['triptych', *{words!r}]\nfrom triptych.cli.main import run\ntry: run()\nfinally: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    seen = "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = f"import sys; sys.argv = ['triptych', *{words!r}]\nfrom triptych.cli.main import run\ntry: run()\nfinally: {seen}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False False", done.stderr
 
@@ -192,7 +195,17 @@ def test_wrong_words_exit_with_2_and_a_way_out(cli, words, message):
 
 
 def test_ctrl_c_exits_with_130_and_leaves_an_honest_folder(tiny_recipe, tmp_path):
-    command = [sys.executable, "-m", "triptych", "train", str(tiny_recipe), "--out", str(tmp_path / "run"), "--set", "stages.0.epochs=10000"]
+    command = [
+        sys.executable,
+        "-m",
+        "triptych",
+        "train",
+        str(tiny_recipe),
+        "--out",
+        str(tmp_path / "run"),
+        "--set",
+        "stages.0.epochs=10000",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "log.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:

@@ -36,7 +36,8 @@ def test_a_batch_moves_whole():
         ("r1", "r2"),
     )
     moved = batch.to(torch.device("meta"))
-    tensors = [*moved.inputs["a"].tensors.values(), moved.inputs["a"].mask_PT, *moved.present.values(), *moved.targets.values(), *moved.has_target.values()]
+    of_a = [*moved.inputs["a"].tensors.values(), moved.inputs["a"].mask_PT]
+    tensors = [*of_a, *moved.present.values(), *moved.targets.values(), *moved.has_target.values()]
     assert all(tensor.device.type == "meta" for tensor in tensors) and moved.inputs["b"].mask_PT is None
     assert moved.ids == ("r1", "r2") and len(moved) == 2
 

@@ -54,7 +54,13 @@ def test_a_killed_sample_leaves_nothing_and_is_made_anew(small, blow):
 
 def test_killed_between_two_files(small, monkeypatch):
     kept = samples._kept
-    monkeypatch.setattr(samples, "_kept", lambda cell, folder, column, row: (_ for _ in ()).throw(KeyboardInterrupt) if "two" in row else kept(cell, folder, column, row))
+
+    def killed(cell, folder, column, row):
+        if "two" in row:
+            raise KeyboardInterrupt
+        return kept(cell, folder, column, row)
+
+    monkeypatch.setattr(samples, "_kept", killed)
     with pytest.raises(KeyboardInterrupt):
         make_sample("few", {"thing": Toy()})
     monkeypatch.undo()

@@ -151,6 +151,12 @@ def test_test_where():
     assert "no row fits" in str(caught.value) and "anna, bert, carl" in str(caught.value)
 
 
+@pytest.mark.parametrize(("cell", "value"), [("7", 7), ("07", 7), ("7", 7.0), ("7.50", 7.5), ("TRUE", True), ("no", "no"), ("1e3", "1e3")])
+def test_a_cell_and_the_recipes_value_mean_the_same(cell, value):
+    rows = [{"a": cell}, {"a": "other"}, {}, {"a": "8"}]
+    assert divide(table(rows), SplitSettings(test_where={"a": [value]}, validation=0), None).splits == ["test", "train", "train", "train"]
+
+
 def test_nothing_left_to_train_on():
     with pytest.raises(InputError, match="no row is left to train on"):
         divide(table([{"side": "test"}] * 3), SplitSettings(column="side"), None)

@@ -6,7 +6,9 @@ and a field that nothing reads fails because the run stays the same.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import itertools
 import json
 import types
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 import yaml
+from PIL import Image
 from pydantic import BaseModel
 
 from triptych.base.settings import override
@@ -68,7 +71,11 @@ for words in (fusion_words.Attention, fusion_words.CrossAttention):
     PLACES[words] = ("fusion", [f"fusion.kind={words.model_fields['kind'].default}", "fusion.heads=2"])
 PLACES[fusion_words.Single] = (
     "fusion",
-    ["fusion.kind=single", "inputs={audio: {prepare: {bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}", "tasks={label: {kind: classify, target: label}}"],
+    [
+        "fusion.kind=single",
+        "inputs={audio: {prepare: {bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
+        "tasks={label: {kind: classify, target: label}}",
+    ],
 )
 
 # Values to try where no other can be guessed: {Class.field: (new value, what must be set besides)}.
@@ -90,6 +97,15 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Training.select": ("number.mae", []),
     "Training.clip": ("1.0e-3", []),
     "Training.device": ("cpu", []),
+    "Training.seed": ("5", []),
+    "audio.Prepare.features": ("mfcc", ["inputs.audio.prepare.bins=24"]),
+    "audio.Prepare.coefficients": ("8", ["inputs.audio.prepare.features=mfcc", "inputs.audio.prepare.bins=24"]),
+    "audio.Prepare.seconds": ("0.1", []),
+    "audio.Prepare.trim_silence": ("true", []),
+    "audio.Transformer.patch_bins": ("4", []),
+    "image.Prepare.channels": ("1", []),
+    "text.Prepare.vocabulary": ("280", []),
+    "text.Prepare.max_tokens": ("4", []),
     "Training.threads": ("2", []),
     "Contrast.between": ("[image, audio]", []),
     "Contrast.positives": ("label", []),
@@ -109,7 +125,9 @@ def leaves() -> list[Any]:
     """(class, field, place, what to set first) of every field that holds a value, not other settings."""
     found = []
     for kind, (place, sets) in PLACES.items():
-        found += [(kind, field, place, sets, kind.__name__) for field in kind.model_fields if not settings_in(kind.model_fields[field].annotation)]
+        found += [
+            (kind, field, place, sets, kind.__name__) for field in kind.model_fields if not settings_in(kind.model_fields[field].annotation)
+        ]
     for room in rooms().values():
         base = f"inputs.{room.name}"
         prepare = room.Input.model_fields["prepare"].annotation
@@ -117,7 +135,9 @@ def leaves() -> list[Any]:
         found += [(prepare, field, f"{base}.prepare", [], f"{room.name}.Prepare") for field in prepare.model_fields]
         for words in get_args(room.Input.model_fields["encoder"].annotation):
             tag = words.model_fields["kind"].default
-            sets = [f"{base}.encoder={{kind: {tag}}}"] + [f"{base}.encoder.{w}" for w in SMALL.get(tag, ["width=8"]) if w.split("=")[0] in words.model_fields]
+            sets = [f"{base}.encoder={{kind: {tag}}}"] + [
+                f"{base}.encoder.{w}" for w in SMALL.get(tag, ["width=8"]) if w.split("=")[0] in words.model_fields
+            ]
             found += [(words, field, f"{base}.encoder", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
     return [pytest.param(*leaf, id=f"{leaf[4]}.{leaf[1]}") for leaf in found]
 
@@ -141,7 +161,7 @@ def another(kind: type[BaseModel], field: str, current: Any) -> Any:
         return current * 2
     if isinstance(current, float):
         return current / 2 if current else 0.5
-    if isinstance(current, list) and current and isinstance(current[0], int):
+    if isinstance(current, list | tuple) and current and isinstance(current[0], int):
         return [value + 2 for value in current]
     raise AssertionError(f"{kind.__name__}.{field} needs an entry in TRY: how should {current!r} be changed?")
 
@@ -157,7 +177,6 @@ def literals(annotation: Any) -> tuple[Any, ...]:
 @pytest.fixture(scope="module")
 def bench(tiny_table, tmp_path_factory):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
-    import csv
     import shutil
 
     folder = tmp_path_factory.mktemp("fields")
@@ -165,20 +184,23 @@ def bench(tiny_table, tmp_path_factory):
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["other_number"] = str(-float(row["number"]) ** 2)
+        row["other_number"] = str(-(float(row["number"]) ** 2))
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
+    for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square
+        Image.new("RGB", (24, 12), (wide, 90, 200)).save(folder / f"pictures/{wide}.png")
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "table2.csv", rows[:30])
     seen: dict[str, str] = {}
+    numbers = itertools.count()
     tree = yaml.safe_load(BASE)
 
     def run(sets: list[str]) -> str:
         changed = override(tree, sets)
         key = json.dumps(changed, sort_keys=True)
         if key not in seen:
-            path = folder / f"recipe-{len(seen)}.yaml"
+            number = next(numbers)
+            path, out = folder / f"recipe-{number}.yaml", folder / f"run-{number}"
             path.write_text(yaml.safe_dump(changed))
-            out = folder / f"run-{len(seen)}"
             folder_of_run = fit(read(str(path)), out, quiet=True)
             write_report(folder_of_run)
             seen[key] = fingerprint(out)
@@ -189,8 +211,6 @@ def bench(tiny_table, tmp_path_factory):
 
 
 def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    import csv
-
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -186,7 +186,10 @@ def test_changes_are_made_before_checking(write):
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from([change.split("=")[0] for change, _ in CHANGED]), st.text(max_size=8) | st.integers().map(str) | st.sampled_from(["{}", "[]", "[{}]", "{kind: 1}"]))
+@given(
+    st.sampled_from([change.split("=")[0] for change, _ in CHANGED]),
+    st.text(max_size=8) | st.integers().map(str) | st.sampled_from(["{}", "[]", "[{}]", "{kind: 1}"]),
+)
 def test_any_value_anywhere_is_read_or_refused(write, path, value):
     try:
         read(write(), [f"{path}={value}"])
@@ -240,10 +243,11 @@ def fits(value, node, root) -> bool:
     if "type" in node and not isinstance(value, kinds[node["type"]]):
         return False
     if isinstance(value, dict):
-        known, pattern = node.get("properties", {}), next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties", True))
-        return set(node.get("required", [])) <= set(value) and all(
-            pattern is not False and (pattern is True or fits(v, pattern, root)) if k not in known else fits(v, known[k], root) for k, v in value.items()
-        )
+        known, rest = node.get("properties", {}), node.get("additionalProperties", True)
+        rest = next(iter(node.get("patternProperties", {}).values()), rest)
+        inside = [known.get(name, rest) for name in value]
+        whole = all(part is True or (part is not False and fits(v, part, root)) for v, part in zip(value.values(), inside, strict=True))
+        return whole and set(node.get("required", [])) <= set(value)
     return all(fits(item, node.get("items", {}), root) for item in value) if isinstance(value, list) else True
 
 

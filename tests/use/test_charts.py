@@ -138,15 +138,16 @@ def test_words_of_users_are_escaped_and_never_formulas():
 # ---- the page
 
 FIELDS = ("summary", "headline", "charts", "scores", "confusions", "retrieval", "seen", "worst", "cost", "choices", "findings", "commands")
-EMPTY = {"name": "a run", "made": "today", "stopped": "", "recipe": "", **{field: [] for field in FIELDS}}
+EMPTY = {"about": "what it is for", "name": "a run", "made": "today", "stopped": "", "recipe": "", **{field: [] for field in FIELDS}}
 
 
 @functools.cache
 def report() -> dict:
     svg, picture = charts.confusion([[1, 0], [0, 1]], ["a", "b"], "t"), '<figure class="value image"><img alt="p" src="data:,"></figure>'
     hits = [{"html": picture, "right": True, "score": 0.9, "label": EVIL}, {"html": picture, "right": False, "score": 0.5, "label": "b"}]
-    score = {"name": EVIL, "untouched": None, "trained": 0.5, "direction": "higher"}
+    score = {"about": "what it is for", "name": EVIL, "untouched": None, "trained": 0.5, "direction": "higher"}
     return {
+        "about": "what it is for",
         "name": EVIL,
         "made": EVIL,
         "stopped": EVIL,
@@ -157,7 +158,14 @@ def report() -> dict:
             {"task": "age", "metric": "error", "untouched": 3.0, "trained": 4.0, "best": "lower is better"},
         ],
         "charts": every_chart(),
-        "scores": [{"group": EVIL, "main": True, "direction": "higher", "rows": [score, {**score, "untouched": 0.5}, {**score, "untouched": float("nan")}]}],
+        "scores": [
+            {
+                "group": EVIL,
+                "main": True,
+                "direction": "higher",
+                "rows": [score, {**score, "untouched": 0.5}, {**score, "untouched": float("nan")}],
+            }
+        ],
         "confusions": [{"title": EVIL, "untouched": None, "trained": svg}],
         "retrieval": [
             {"title": EVIL, "query_column": EVIL, "target_column": EVIL, "rows": [{"query": picture, "hits": hits, "label": EVIL}]}
@@ -165,7 +173,7 @@ def report() -> dict:
         "seen": [{"column": EVIL, "value": picture, "seen": picture}],
         "worst": [{"task": EVIL, "rows": [{"id": EVIL, "said": EVIL, "truth": EVIL, "confidence": 0.9, "values": [picture]}]}],
         "cost": [("time", EVIL)],
-        "choices": [{"name": EVIL, "value": EVIL, "reason": EVIL}],
+        "choices": [{"about": "what it is for", "name": EVIL, "value": EVIL, "reason": EVIL}],
         "findings": [{"severity": EVIL, "text": EVIL}],
         "commands": [EVIL],
     }

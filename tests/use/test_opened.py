@@ -45,7 +45,10 @@ def test_rows_together_equal_rows_alone(tiny_run, tiny_table):
 def test_path_bytes_array_and_picture_are_the_same_thing(tiny_run, tiny_table):
     path = tiny_table.parent / "pictures/1.png"
     picture = Image.open(path)
-    answers = [tiny_run.predict(image=value)["label"] for value in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), np.array(picture), picture)]
+    answers = [
+        tiny_run.predict(image=value)["label"]
+        for value in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), np.array(picture), picture)
+    ]
     picture.close()
     assert all(answer == answers[0] for answer in answers)
 
@@ -57,7 +60,9 @@ def test_neighbours_come_from_the_runs_own_gallery(tiny_run):
     assert {hit["label"] for hit in nearest["image"]} <= {"low", "high"}
 
 
-@pytest.mark.parametrize(("row", "message"), [({"photo": "a.png"}, "unknown input 'photo'"), ({}, "no input at all"), ({"text": None}, "no input at all")])
+@pytest.mark.parametrize(
+    ("row", "message"), [({"photo": "a.png"}, "unknown input 'photo'"), ({}, "no input at all"), ({"text": None}, "no input at all")]
+)
 def test_wrong_rows_are_answered_with_the_known_inputs(tiny_run, row, message):
     with pytest.raises(InputError, match=message) as caught:
         tiny_run.predict(**row)

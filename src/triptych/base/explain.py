@@ -95,7 +95,10 @@ def _said(value: Any) -> str:
     """How a wrong value is called: a mapping or list by its kind, anything else as it is written."""
     if value is None:
         return "empty"
-    return "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else repr(value)
+    if isinstance(value, Mapping | list):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    said = repr(value)
+    return said if len(said) <= 80 else f"{said[:80]}..."
 
 
 _NAMES: dict[str, Callable[[Any, str, type[BaseModel]], InputError]] = {
@@ -105,6 +108,7 @@ _NAMES: dict[str, Callable[[Any, str, type[BaseModel]], InputError]] = {
     "literal_error": _literal,
     "missing": _missing,
     "string_pattern_mismatch": _pattern,
+    "invalid_key": _extra,  # YAML reads 1, null or true before a colon as no word at all
 }
 _WORDS = {
     **_NAMES,

@@ -24,7 +24,14 @@ _Loader.yaml_implicit_resolvers = {
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would take for a number: the name 1e3."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -52,6 +59,14 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except (ValueError, RecursionError) as error:  # 2024-13-45 looks like a date and is none
         raise yaml.YAMLError(f"a value cannot be read: {error}") from error
+
+
+def write_yaml(value: Any, **style: Any) -> str:
+    """YAML that `read_yaml` gives back as it was; `style` as of `yaml.dump`."""
+    text: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, **style)
+    if {"\x85", "\u2028", "\u2029"} & set(text):  # line breaks to YAML, which PyYAML writes as they are unless all is escaped
+        text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, **style)
+    return text
 
 
 def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

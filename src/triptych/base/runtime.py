@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 
 from triptych.base.errors import InputError
+
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def choose_device(asked: str, choices: Choices) -> str:
 
 def choose_threads(asked: int | None, choices: Choices) -> int:
     """How many threads one operation may use; sets it for the process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     threads = asked or cores
     torch.set_num_threads(threads)
     choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used")
@@ -85,14 +88,33 @@ def _has_amx() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
+def usable_cores() -> int:
+    """Cores this process may keep busy: of the machine, of its affinity, and of its container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _container("cpu.max").split()  # "200000 100000": microseconds of processor time a period
+    if len(quota) == 2 and quota[0].isdecimal():
+        cores = min(cores, max(1, round(int(quota[0]) / int(quota[1]))))
+    return cores
+
+
 def free_memory() -> int:
-    """Bytes of memory that can still be taken; half a GB where the system does not say."""
+    """Bytes of memory that can still be taken, of the machine and of its container; half a GB where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":", 1) for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
+        free = int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
-        return 512 * 2**20
+        free = 512 * 2**20
+    limit, used = _container("memory.max").strip(), _container("memory.current").strip()
+    return min(free, max(0, int(limit) - int(used))) if limit.isdecimal() and used.isdecimal() else free
+
+
+def _container(name: str) -> str:
+    """What the container's control group (version 2) says; nothing outside of one."""
+    try:
+        return (CONTROL_GROUP / name).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def choose_keep(choices: Choices) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from triptych.contract.values import Item, Packed, Value
 
 Split = Literal["train", "validation", "test"]
+SIDES: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class InputSettings(Settings):

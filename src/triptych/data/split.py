@@ -67,7 +67,19 @@ def _side(cell: object, row_id: str, source: str) -> Split | None:
 
 
 def _matches(cells: Mapping[str, object], where: Mapping[str, list[Any]]) -> bool:
-    return any(str(cells.get(column)) in {str(value) for value in values} for column, values in where.items())
+    return any(_same(cells.get(column), value) for column, values in where.items() for value in values)
+
+
+def _same(cell: object, value: Any) -> bool:
+    """Whether a cell says what the recipe does: 7 is also 7.0 and 07, true is also True."""
+    if cell is None or str(cell) == str(value):
+        return cell is not None
+    if isinstance(value, bool):
+        return str(cell).lower() == str(value).lower()
+    try:
+        return isinstance(value, int | float) and float(str(cell)) == value
+    except ValueError:
+        return False
 
 
 def _values(table: Table, settings: SplitSettings) -> list[str]:
@@ -84,7 +96,7 @@ def _open_shares(sides: list[Split | None], settings: SplitSettings) -> dict[Spl
         return {"validation": settings.validation}
     if settings.test_where:
         return {"validation": settings.validation}
-    return {"validation": settings.validation, "test": settings.test}
+    return {"validation": settings.validation, "test": settings.test_share}
 
 
 def _deal(table: Table, sides: list[Split | None], shares: dict[Split, float], settings: SplitSettings, stratify: str | None) -> None:

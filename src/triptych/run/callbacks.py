@@ -18,18 +18,29 @@ from triptych.run.lit import Lit
 
 @dataclass
 class Best:
-    """The best epoch so far by the score the recipe selects."""
+    """The best epoch so far by the score the recipe selects; of two equal scores the one with the lower loss is better.
+
+    An accuracy soon reaches its ceiling, and the first epoch that touches it is seldom the one to keep.
+    """
 
     name: str
     value: float | None = None
+    loss: float | None = None
     epoch: int = 0
 
-    def beaten_by(self, score: Score | None, epoch: int) -> bool:
-        """Whether this epoch is better; remembers it if so."""
-        if score is not None and not better(score.direction, score.value, self.value):
+    def beaten_by(self, scores: list[Score], epoch: int) -> bool:
+        """Whether this epoch is better; remembers it if so. Without validation scores every epoch is."""
+        chosen = next((score for score in scores if score.name == self.name), None)
+        loss = next((score.value for score in scores if score.name == "loss"), None)
+        if chosen is not None and not self._better(chosen, loss):
             return False
-        self.value, self.epoch = (score.value if score else None), epoch
+        self.value, self.loss, self.epoch = (chosen.value if chosen else None), loss, epoch
         return True
+
+    def _better(self, chosen: Score, loss: float | None) -> bool:
+        if chosen.value == self.value and loss is not None:
+            return better("lower", loss, self.loss)
+        return better(chosen.direction, chosen.value, self.value)
 
 
 class Bar(L.Callback):
@@ -66,8 +77,7 @@ class Keep(L.Callback):
         epoch = self.before + here
         measured = module.validated()
         scores = measured.scores if measured else []
-        chosen = next((score for score in scores if score.name == self.best.name), None)
-        improved = self.best.beaten_by(chosen, epoch)
+        improved = self.best.beaten_by(scores, epoch)
         if improved:
             self.last_gain = here
             keep_weights(self.run, self.model)

@@ -6,6 +6,7 @@ open the table -> check it -> build -> measure the untouched model -> train each
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import signal
@@ -18,7 +19,7 @@ import lightning as L
 
 from triptych.base.errors import TriptychError
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
-from triptych.contract.modality import Modality
+from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import locate, screen
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.samples import make_sample
@@ -53,11 +54,9 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     try:
         run.write_rejects(table.rejects)
         bench = build(recipe, table, voice)
-        voice.say("measuring the untouched model")
-        untouched = _measure_test(bench)
+        untouched = _measured(bench, voice, "measuring the untouched model")
         best = train_stages(bench, run, voice)
-        voice.say("measuring the trained model")
-        trained = _measure_test(bench)
+        trained = _measured(bench, voice, "measuring the trained model")
         write_down(bench, run, untouched, trained, best, watch)
     except BaseException as problem:
         run.about(
@@ -88,30 +87,38 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
     table = divide(
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
     )
-    sides = ", ".join(f"{len(table.at(side))} {side}" for side in ("train", "validation", "test"))
+    _tell(table, voice)
+    return table
+
+
+def _tell(table: Table, voice: Voice) -> None:
+    """How many rows there are on each side, and the first reasons of those that were lost."""
+    sides = ", ".join(f"{len(table.at(side))} {side}" for side in SIDES)
     voice.say(f"{len(table.rows)} rows ({sides})" + (f", {len(table.rejects)} rejected" if table.rejects else ""))
     for reject in table.rejects[:5]:
         voice.say(f"  rejected {reject.id}: {reject.reason}")
     if len(table.rejects) > 5:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
-    return table
 
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
     """The source's rows as they stand."""
     source = recipe.data.source
     if source.startswith("sample:"):
-        voice.say(f"making the sample {source.removeprefix('sample:')!r} (once; kept in the cache folder)")
-        return read_source(make_sample(source.removeprefix("sample:"), columns), rooms())
+        name = source.removeprefix("sample:")
+        with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
+            path = make_sample(name, columns)
+        return read_source(path, rooms())
     return read_source(Path(source), rooms())
 
 
 def limited(table: Table, limit: int | None) -> Table:
-    """So many rows, drawn evenly over the table."""
+    """So many rows, drawn by the hash of their ids: every other row of a table that goes a, b, a, b would all be a."""
     if limit is None or limit >= len(table.rows):
         return table
-    step = len(table.rows) / limit
-    return replace(table, rows=[table.rows[int(place * step)] for place in range(limit)])
+    drawn = sorted(table.rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
+    kept = {row.id for row in drawn}
+    return replace(table, rows=[row for row in table.rows if row.id in kept])
 
 
 def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
@@ -167,9 +174,12 @@ def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
     return min(asked, there)
 
 
-def _measure_test(bench: Bench) -> Measured:
+def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
     """On the test rows; on the validation rows where nothing was kept for a test."""
-    return measure(bench.model, bench.loader(bench.judged_side()), bench.recipe.tasks, bench.device, every_mixture=True)
+    voice.say(what)
+    loader = bench.loader(bench.judged_side())
+    batches = voice.track(loader, len(loader), "measuring")
+    return measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
 
 
 def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:

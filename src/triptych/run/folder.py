@@ -29,6 +29,7 @@ import yaml
 
 from triptych.base.errors import InputError
 from triptych.base.files import digest, write_json, write_text, written_aside
+from triptych.base.plain import read_yaml, write_yaml
 from triptych.base.settings import parse, spelled_out
 from triptych.run.recipe import Recipe
 
@@ -78,7 +79,7 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"cannot make the run folder: {error.strerror}", where=str(path)) from error
         run = RunFolder(path)
-        write_text(path / "recipe.yaml", yaml.safe_dump(spelled_out(recipe), sort_keys=False, allow_unicode=True))
+        write_text(path / "recipe.yaml", write_yaml(spelled_out(recipe)))
         run.about({"format": FORMAT, "status": "running", "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": _versions()})
         return run
 
@@ -158,7 +159,7 @@ class RunFolder:
     def recipe(self) -> Recipe:
         """The recipe as it was expanded."""
         try:
-            tree = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+            tree = read_yaml((self.path / "recipe.yaml").read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"recipe.yaml of the run is missing or damaged: {error}", where=str(self.path)) from error
         return parse(Recipe, tree, f"{self.path.name}/recipe.yaml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from triptych.contract.modality import Split
+from triptych.contract.modality import SIDES
 from triptych.data.table import Table
 from triptych.data.targets import learn_target
 from triptych.run.recipe import Recipe
@@ -18,9 +18,8 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         InputError: a task cannot be learnt from these rows.
     """
     targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
-    sides: tuple[Split, ...] = ("train", "validation", "test")
     counted = {
-        f"{name} ({task.target})": {side: _counted([table.rows[i].cells.get(task.target) for i in table.at(side)]) for side in sides}
+        f"{name} ({task.target})": {side: _counted([table.rows[i].cells.get(task.target) for i in table.at(side)]) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -29,7 +28,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         "rows": len(table.rows) + len(table.rejects),
         "kept": len(table.rows),
         "rejected": len(table.rejects),
-        "sides": {side: len(table.at(side)) for side in sides},
+        "sides": {side: len(table.at(side)) for side in SIDES},
         "targets": counted,
         "rejects": [{"id": reject.id, "reason": reject.reason} for reject in table.rejects],
         "findings": [*table.findings, *_gaps(recipe, table), *(text for target in targets.values() for text in target.findings)],
@@ -50,6 +49,5 @@ def _gaps(recipe: Recipe, table: Table) -> list[str]:
         absent = sum(row.cells.get(column) is None for row in table.rows)
         if absent:
             notes.append(f"input {name}: {absent} of {len(table.rows)} rows have none (that is fine: they are used without it)")
-    held_out: tuple[Split, ...] = ("validation", "test")
-    notes += [f"there are no {side} rows" for side in held_out if not table.at(side)]
+    notes += [f"there are no {side} rows" for side in SIDES if not table.at(side)]
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
@@ -39,6 +39,13 @@ class Voice:
             for item in items:
                 bar.advance(task)
                 yield item
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """A line with a spinner for work whose length is not known; the line stays."""
+        self.say(text)
+        with self.console.status(text) if self.console.is_terminal else nullcontext():
+            yield
 
     @contextmanager
     def bar(self) -> Iterator[Progress]:

@@ -41,7 +41,7 @@ class Stage(Settings):
     )
     epochs: int = Field(ge=1, description="most passes over the training rows")
     lr: Annotated[float, Field(gt=0, le=10)] | dict[str, Annotated[float, Field(gt=0, le=10)]] = Field(
-        1e-3, description="highest learning rate, or one a trained part: {fusion: 1e-3, picture: 1e-4}"
+        1e-3, description="highest learning rate, or one a trained part: {fusion: 1e-3, label: 1e-4}"
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay; biases and norms are spared")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after warm-up: down to zero, or flat")
@@ -90,7 +90,7 @@ class Recipe(Settings):
         if not isinstance(tree, dict):
             return tree
         if isinstance(tree.get("tasks"), dict):
-            tree = {**tree, "tasks": {str(name): settings for name, settings in tree["tasks"].items()}}  # YAML takes 1 and null for no words
+            tree = {**tree, "tasks": {str(name): settings for name, settings in tree["tasks"].items()}}  # 1 is no word in YAML
         if not isinstance(tree.get("inputs"), dict):  # refused later; the fusion, which nobody need say, must not be missed before
             return {"fusion": "joint", **tree}
         inputs = {str(name): _with_modality(str(name), settings) for name, settings in tree["inputs"].items()}
@@ -99,10 +99,13 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
         _check_names(self)
+        _check_columns(self)
         _check_contrasts(self)
         for number, stage in enumerate(self.stages):
             _check_stage(self, stage, f"stages.{number}")
         _check_select(self)
+        if self.training.drop_inputs and len(self.inputs) == 1:
+            raise InputError("training.drop_inputs hides inputs from each other and there is one input", fix="remove training.drop_inputs")
         return self
 
     def parts(self) -> list[str]:
@@ -141,6 +144,23 @@ def _check_names(recipe: Recipe) -> None:
             f"fusion 'single' takes one input and inputs has {len(recipe.inputs)}: {', '.join(recipe.inputs)}",
             fix="--set fusion=joint, or remove an input",
         )
+
+
+def _check_columns(recipe: Recipe) -> None:
+    reader: dict[str, str] = {}
+    for name, column in recipe.columns().items():
+        first = reader.setdefault(column, name)
+        if recipe.inputs[first].modality != recipe.inputs[name].modality:
+            raise InputError(
+                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities", fix=f"name another column for {name!r}"
+            )
+    for name, task in recipe.tasks.items():
+        target = getattr(task, "target", None)
+        if target in reader:
+            raise InputError(
+                f"task {name!r} asks for the column {target!r}, which input {reader[target]!r} shows: the answer stands in the question",
+                fix="remove the input, or ask for another column",
+            )
 
 
 def _check_contrasts(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from triptych.base.runtime import Stopwatch
+from triptych.contract.modality import SIDES
 from triptych.objective.scores import confusion
 from triptych.run import examples
 from triptych.run.bench import Bench
@@ -27,7 +28,7 @@ def write_down(bench: Bench, run: RunFolder, untouched: Measured, trained: Measu
     model = bench.model
     facts = {
         "choices": bench.choices.as_rows(),
-        "rows": {side: len(bench.table.at(side)) for side in ("train", "validation", "test")},
+        "rows": {side: len(bench.table.at(side)) for side in SIDES},
         "rejected": len(bench.table.rejects),
         "judged_on": bench.judged_side(),
         "findings": [*bench.table.findings, *(text for target in bench.targets.values() for text in target.findings)],

@@ -47,7 +47,7 @@ class Features:
         if self.settings.normalize != "data":
             return
         count = 0
-        total_F, squares_F = (torch.zeros(self.size, dtype=torch.float64) for _ in range(2))
+        total_F, squares_F = (torch.zeros(self.settings.size, dtype=torch.float64) for _ in range(2))
         for group in _groups(values):
             for features_TF in self._computed(group):
                 exact_TF = features_TF.double()
@@ -71,12 +71,12 @@ class Features:
 
     def facts(self) -> dict[str, int]:
         """`features`: numbers a frame."""
-        return {"features": self.size}
+        return {"features": self.settings.size}
 
     def save(self, folder: Path) -> None:
         """Write `prepare.json`."""
         learnt = {"mean": _listed(self.mean_F), "std": _listed(self.std_F)}
-        write_json(folder / ABOUT, {"features": self.size, **learnt})
+        write_json(folder / ABOUT, {"features": self.settings.size, **learnt})
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -87,18 +87,13 @@ class Features:
         path = folder / ABOUT
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            self.mean_F, self.std_F = (_tensor(about[name], self.size) for name in ("mean", "std"))
+            self.mean_F, self.std_F = (_tensor(about[name], self.settings.size) for name in ("mean", "std"))
         except FileNotFoundError as error:
             fix = "copy the whole run folder, or train again"
             raise InputError("what the preparation of the sound learnt is missing", where=str(path), fix=fix) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             fix = "copy the run folder again, or train again"
             raise InputError(f"the preparation of the sound is damaged: {error}", where=str(path), fix=fix) from error
-
-    @property
-    def size(self) -> int:
-        """Features a frame, F."""
-        return self.settings.coefficients if self.settings.features == "mfcc" else self.settings.bins
 
     @property
     def spec(self) -> MelSpec:
@@ -109,7 +104,7 @@ class Features:
     def _computed(self, values: Sequence[Recording]) -> list[Tensor]:
         waves = [wave(value, self.settings) for value in values]
         if self.settings.features == "mfcc":
-            return mfcc(waves, self.spec, self.settings.coefficients)
+            return mfcc(waves, self.spec, self.settings.size)
         return log_mel(waves, self.spec)
 
     def _normalized(self, features_TF: Tensor) -> Tensor:

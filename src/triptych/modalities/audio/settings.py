@@ -20,7 +20,9 @@ class Prepare(Settings):
     seconds: float = Field(10.0, description="longest sound seen; of a longer recording the middle part is kept", gt=0, le=3_600)
     features: Literal["log_mel", "mfcc"] = Field("log_mel", description="log_mel: a spectrogram in mel bands; mfcc: its cosine transform")
     bins: int = Field(64, description="mel bands", ge=2, le=512)
-    coefficients: int = Field(20, description="how many cosine coefficients mfcc keeps, at most `bins`", ge=1, le=512)
+    coefficients: int | None = Field(
+        None, description="how many cosine coefficients mfcc keeps, at most `bins`; by default 20; log_mel has none", ge=1, le=512
+    )
     window_ms: float = Field(25.0, description="length of one analysis window in milliseconds", ge=1, le=1_000)
     hop_ms: float = Field(10.0, description="milliseconds from one frame to the next, at most `window_ms`", ge=1, le=1_000)
     normalize: Literal["data", "clip", "none"] = Field(
@@ -31,6 +33,11 @@ class Prepare(Settings):
         ),
     )
     trim_silence: bool = Field(False, description="drop what is 50 dB or more below the loudest sample at both ends")
+
+    @property
+    def size(self) -> int:
+        """Features a frame, F; librosa's default of 20 for MFCC."""
+        return (self.coefficients or 20) if self.features == "mfcc" else self.bins
 
     @property
     def window(self) -> int:
@@ -49,10 +56,10 @@ class Prepare(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> Prepare:
-        if self.features == "mfcc" and self.coefficients > self.bins:
-            raise ValueError(
-                f"mfcc cannot keep {self.coefficients} coefficients of {self.bins} mel bands; lower `coefficients` or raise `bins`"
-            )
+        if self.features == "log_mel" and self.coefficients is not None:
+            raise ValueError("`coefficients` is for `features: mfcc`, and log_mel has none; remove it, or set `features: mfcc`")
+        if self.features == "mfcc" and self.size > self.bins:
+            raise ValueError(f"mfcc cannot keep {self.size} coefficients of {self.bins} mel bands; lower `coefficients` or raise `bins`")
         if self.hop_ms > self.window_ms:
             raise ValueError(
                 f"`hop_ms` {self.hop_ms:g} is longer than `window_ms` {self.window_ms:g}: the sound between two windows would never be seen"

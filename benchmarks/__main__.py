@@ -10,7 +10,9 @@ ALL = ("startup", "features", "encoders", "demo")
 
 def main() -> None:
     """Run the named benchmarks, or all."""
-    for name in sys.argv[1:] or ALL:
+    names = sys.argv[1:] or ALL
+    for name in names:
+        sys.argv = [name]  # a benchmark may have options of its own when it is run alone
         print(f"\n## {name}", flush=True)
         importlib.import_module(f"benchmarks.{name}").main()
 

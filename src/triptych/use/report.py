@@ -102,14 +102,19 @@ def _groups(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]
         groups.setdefault((score["task"], score["metric"]), []).append({**score, "name": score["of"] or "overall"})
     main = {(name, headline(task)) for name, task in recipe.tasks.items()}
     return [
-        {
-            "group": f"{task}: {metric}" if metric else "loss of all tasks",
-            "main": (task, metric) in main,
-            "direction": rows[0]["direction"],
-            "rows": rows,
-        }
+        _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()
     ]
+
+
+def _group(title: str, rows: list[dict[str, Any]], main: bool) -> dict[str, Any]:
+    """One table of scores; the main ones of several rows also as bars, where they are shares."""
+    from triptych.use import charts
+
+    pairs = [(row["name"], row["untouched"], row["trained"]) for row in rows]
+    shares = all(value is not None and 0 <= value <= 1 for _, *values in pairs for value in values)
+    chart = charts.bars(pairs, title) if main and len(rows) > 1 and shares else ""
+    return {"group": title, "main": main, "direction": rows[0]["direction"], "rows": rows, "chart": chart}
 
 
 def _confusions(details: dict[str, Any]) -> list[dict[str, Any]]:

@@ -166,7 +166,8 @@ def test_columns_of_any_name(tmp_path, first, second):
 
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXT_HINTS = rooms()["text"].hints  # a column of such a name is an input even if it holds one word a row
-COLUMN = st.text(LETTERS, min_size=1, max_size=6).map(str.strip).filter(lambda name: name and not any(h in name.lower() for h in TEXT_HINTS))
+NAME = st.text(LETTERS, min_size=1, max_size=6).map(str.strip).filter(bool)
+COLUMN = NAME.filter(lambda name: not any(hint in name.lower() for hint in TEXT_HINTS))
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

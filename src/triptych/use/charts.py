@@ -73,7 +73,7 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
         if stopped_at is not None:
             ax.axvline(stopped_at, color=INK, linewidth=1, linestyle=":", label=f"stopped (epoch {stopped_at})")
         values = [value for points in lines.values() for _, value in points]
-        if 0 <= min(values) and 0.5 < max(values) <= 1:  # a score: an axis up to 1.04 would promise what cannot be
+        if min(values) >= 0 and 0.5 < max(values) <= 1:  # a score: an axis up to 1.04 would promise what cannot be
             ax.set_ylim(top=1.01)
         ax.set_xlabel("epoch")
         ax.locator_params(axis="x", integer=True, min_n_ticks=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "features", "encoders", "demo")
+ALL = ("startup", "features", "encoders", "waiting", "demo")
 
 
 def main() -> None:

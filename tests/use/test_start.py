@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from triptych.base.errors import InputError
 from triptych.data.sources import read_source
 from triptych.modalities import rooms
+from triptych.modalities.text.recognise import HINTS
 from triptych.run.recipe import Recipe, read
 from triptych.use.start import propose
 
@@ -165,9 +166,8 @@ def test_columns_of_any_name(tmp_path, first, second):
 
 
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-TEXT_HINTS = rooms()["text"].hints  # a column of such a name is an input even if it holds one word a row
 NAME = st.text(LETTERS, min_size=1, max_size=6).map(str.strip).filter(bool)
-COLUMN = NAME.filter(lambda name: not any(hint in name.lower() for hint in TEXT_HINTS))
+COLUMN = NAME.filter(lambda name: not any(hint in name.lower() for hint in HINTS))  # such a one is an input, whatever it holds
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -81,8 +81,6 @@ class Modality(Protocol):
     """A room."""
 
     name: str
-    hints: tuple[str, ...]
-    """Words that, in a column's name, suggest this modality (lower case)."""
     suffixes: frozenset[str]
     """File name endings this room reads, lower case with the dot."""
     by_reference: bool
@@ -107,6 +105,9 @@ class Modality(Protocol):
 
     def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         """Make one cell a row of a named sample, groups never shared between splits. Raises InputError for an unknown sample."""
+
+    def recognises(self, column: str, cells: Sequence[Any]) -> bool:
+        """Whether a user's column holds such values themselves. Columns of paths are known by `suffixes`; this is for the others."""
 
     def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
         """Look at some of a user's values and propose the settings that should not be left at their defaults."""

@@ -96,18 +96,9 @@ def _modality(column: str, cells: Sequence[Any]) -> str | None:
         count = sum(suffixes[suffix] for suffix in room.suffixes)
         if count > len(cells[:200]) / 2 and (room.by_reference or isinstance(cells[0], Path)):
             return name
-    return _by_value(column, cells)
-
-
-def _by_value(column: str, cells: Sequence[Any]) -> str | None:
-    """Prose: several words a cell and mostly different, or a column whose name says so."""
-    room = next((room for room in rooms().values() if not room.by_reference), None)
-    if room is None or all(_is_number(cell) for cell in cells):
-        return None
-    words = sum(len(str(cell).split()) for cell in cells) / len(cells)
-    hinted = any(hint in column.lower() for hint in room.hints) and not any(hint in column.lower() for hint in TARGET_HINTS)
-    varied = len(set(map(str, cells))) > min(MOST_CLASSES, len(cells) / 2)
-    return room.name if hinted or (words >= 3 and varied) else None
+    # A column called after what is to be learnt is judged by its cells alone.
+    called = "" if any(hint in column.lower() for hint in TARGET_HINTS) else column
+    return next((name for name, room in rooms().items() if room.recognises(called, cells)), None)
 
 
 def _is_number(cell: Any) -> bool:

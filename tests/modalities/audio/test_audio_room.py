@@ -148,6 +148,5 @@ def test_importing_the_room_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.strip() == "[]"
 
 
-def test_suffixes_and_hints_are_lower_case() -> None:
+def test_suffixes_are_lower_case() -> None:
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in MODALITY.suffixes)
-    assert all(hint == hint.lower() for hint in MODALITY.hints)

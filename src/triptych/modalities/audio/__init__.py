@@ -17,22 +17,6 @@ class Audio:
     """Implements `contract.modality.Modality`; see there for what each method promises."""
 
     name = "audio"
-    hints = (
-        "audio",
-        "sound",
-        "voice",
-        "song",
-        "speech",
-        "recording",
-        "clip",
-        "wav",
-        "music",
-        "utterance",
-        "spoken",
-        "track",
-        "noise",
-        "mp3",
-    )
     suffixes = frozenset(
         {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".wma", ".aiff", ".aif", ".au", ".mka"}
     )
@@ -74,6 +58,10 @@ class Audio:
         from triptych.modalities.audio.toy import toy
 
         return toy(sample, rows, seed)
+
+    def recognises(self, column: str, cells: Sequence[Any]) -> bool:
+        """A table's cell never holds a sound itself."""
+        return False
 
     def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
         """The sampling rate and the length that fit the user's recordings."""

@@ -17,7 +17,6 @@ class ImageModality:
     """Pictures: a value is a PIL image in mode L or RGB, a table's cell is the path of a file."""
 
     name = "image"
-    hints: tuple[str, ...] = ("image", "img", "picture", "photo", "photograph", "scan", "drawing", "screenshot", "thumbnail")
     suffixes = frozenset(
         {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
         | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".qoi"}
@@ -61,6 +60,10 @@ class ImageModality:
         from triptych.modalities.image.toy import toy
 
         return toy(sample, rows, seed)
+
+    def recognises(self, column: str, cells: Sequence[Any]) -> bool:
+        """A table's cell never holds a picture itself."""
+        return False
 
     def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
         """A side and a number of channels that suit the pictures."""

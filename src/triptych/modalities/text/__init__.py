@@ -17,10 +17,6 @@ class Text:
     """Implements `triptych.contract.modality.Modality`; a value is a `str`."""
 
     name = "text"
-    hints = (
-        *("text", "caption", "sentence", "message", "title", "description", "note", "transcript", "comment", "review"),
-        *("question", "prompt", "summary", "abstract", "body", "headline", "lyrics", "tweet"),
-    )
     suffixes = frozenset({".txt", ".md"})
     by_reference = False
     Input: type[InputSettings] = Input
@@ -60,6 +56,12 @@ class Text:
         from triptych.modalities.text.toy import toy
 
         return toy(sample, rows, seed)
+
+    def recognises(self, column: str, cells: Sequence[Any]) -> bool:
+        """See `recognise.recognises`."""
+        from triptych.modalities.text.recognise import recognises
+
+        return recognises(column, cells)
 
     def suggest(self, values: Sequence[str]) -> dict[str, Any]:
         """See `prepare.suggest`."""

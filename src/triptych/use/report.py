@@ -167,10 +167,10 @@ def next_commands(run: RunFolder) -> list[str]:
 
     recipe, path = run.recipe(), run.path
     tries = []
-    for settings in recipe.inputs.values():
-        suffixes = sorted(rooms()[settings.modality].suffixes)
-        liked = next((s for s in (".png", ".wav", ".txt") if s in suffixes), suffixes[0])
-        tries.append(f"triptych predict {path} some{liked}")
+    for name, settings in recipe.inputs.items():
+        room = rooms()[settings.modality]
+        liked = next((suffix for suffix in (".png", ".wav") if suffix in room.suffixes), min(room.suffixes))
+        tries.append(f"triptych predict {path} some{liked}" if room.by_reference else f'triptych predict {path} --{name} "..."')
     others = ["gated"] if len(recipe.inputs) > 1 and recipe.fusion.kind != "gated" else []
     return [
         *dict.fromkeys(tries),

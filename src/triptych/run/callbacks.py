@@ -16,6 +16,10 @@ from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
 
 
+LEAST_GAIN = 1e-3
+"""How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
+
+
 @dataclass
 class Best:
     """The best epoch so far by the score the recipe selects; of two equal scores the one with the lower loss is better.
@@ -27,6 +31,8 @@ class Best:
     value: float | None = None
     loss: float | None = None
     epoch: int = 0
+    gained: int = 0
+    """The last epoch that was better by enough to go on for."""
 
     def beaten_by(self, scores: list[Score], epoch: int) -> bool:
         """Whether this epoch is better; remembers it if so. Without validation scores every epoch is."""
@@ -34,6 +40,9 @@ class Best:
         loss = next((score.value for score in scores if score.name == "loss"), None)
         if chosen is not None and not self._better(chosen, loss):
             return False
+        tied = chosen is not None and chosen.value == self.value
+        if not tied or loss is None or self.loss is None or self.loss - loss >= LEAST_GAIN:
+            self.gained = epoch
         self.value, self.loss, self.epoch = (chosen.value if chosen else None), loss, epoch
         return True
 
@@ -67,23 +76,20 @@ class Keep(L.Callback):
         """`before` epochs were done in earlier stages; `say` takes a line for the user."""
         self.run, self.model, self.best, self.stage, self.before, self.say = run, model, best, stage, before, say
         self.stopped = False
-        self.last_gain = 0
         self.clock = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Judge the epoch."""
         assert isinstance(module, Lit)
-        here = trainer.current_epoch + 1
-        epoch = self.before + here
+        epoch = self.before + trainer.current_epoch + 1
         measured = module.validated()
         scores = measured.scores if measured else []
         improved = self.best.beaten_by(scores, epoch)
         if improved:
-            self.last_gain = here
             keep_weights(self.run, self.model)
         self._log(module, trainer, epoch, scores, improved)
         patience = module.stage.patience
-        if patience is not None and measured and here - self.last_gain >= patience:
+        if patience is not None and measured and epoch - max(self.best.gained, self.before) >= patience:
             self.stopped = trainer.should_stop = True
 
     def _log(self, module: Lit, trainer: L.Trainer, epoch: int, scores: list[Score], improved: bool) -> None:

@@ -1,0 +1,31 @@
+"""Which epoch is kept, and which is worth going on for."""
+
+from __future__ import annotations
+
+import pytest
+
+from triptych.objective.scores import Score
+from triptych.run.callbacks import Best
+
+
+def after(epochs: list[tuple[float, float]]) -> Best:
+    """`epochs`: accuracy and loss of each."""
+    best = Best("label.accuracy")
+    for number, (accuracy, loss) in enumerate(epochs, start=1):
+        best.beaten_by([Score("loss", "", "", loss, "lower"), Score("label", "accuracy", "", accuracy, "higher")], number)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept", "gained"),
+    [
+        ([(0.5, 1.0), (0.9, 2.0), (0.8, 0.1)], 2, 2),  # the score decides, whatever the loss
+        ([(1.0, 0.9), (1.0, 0.5), (1.0, 0.7)], 2, 2),  # of equal scores, the lower loss
+        ([(1.0, 4e-4), (1.0, 2e-4), (1.0, 1e-4)], 3, 1),  # kept, but no reason to go on
+        ([(0.5, 1.0), (0.5, 1.0), (0.5, 1.0)], 1, 1),
+        ([(float("nan"), 1.0), (0.1, 1.0)], 2, 2),
+    ],
+)
+def test_the_epoch_kept_and_the_last_one_worth_going_on_for(epochs, kept, gained):
+    best = after(epochs)
+    assert (best.epoch, best.gained) == (kept, gained)

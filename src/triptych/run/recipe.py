@@ -46,7 +46,9 @@ class Stage(Settings):
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay; biases and norms are spared")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after warm-up: down to zero, or flat")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the stage's steps over which the rate rises from zero")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better score, or a loss lower by 0.001 at the same score")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better score, or a loss lower by 0.001 at the same score"
+    )
 
 
 class Training(Settings):

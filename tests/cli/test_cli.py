@@ -107,6 +107,38 @@ def test_wrong_predictions_exit_with_2(cli, tiny_run, words, message):
     assert message in err
 
 
+def test_a_bad_file_among_good_ones_costs_its_answer_only(cli, tiny_run, tiny_table, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"")
+    files = [tiny_table.parent / "pictures/1.png", bad, tiny_table.parent / "sounds/1.wav"]
+    code, out, err = cli("predict", tiny_run.folder.path, *files)
+    assert (code, out.count("label: ")) == (2, 2)
+    assert "bad.wav" in err and "empty" in err
+    code, out, _ = cli("predict", tiny_run.folder.path, *files, "--json")
+    assert code == 2
+    assert ["error" in answer for answer in json.loads(out)] == [False, True, False]
+
+
+def test_many_files_are_answered_in_their_order(tiny_run, tiny_table):
+    rows = [{"image": tiny_table.parent / f"pictures/{i}.png"} for i in range(7)]
+    each = list(tiny_run.predict_each(rows, batch_size=3))
+    for ours, alone in zip(each, rows, strict=True):
+        assert ours.row == {"image": str(alone["image"])}
+        told = tiny_run.predict(**alone)["label"]["probabilities"]
+        assert ours["label"]["probabilities"] == pytest.approx(told, abs=1e-5)
+
+
+def test_an_input_that_no_training_row_has_is_found_by_check(cli, tmp_path):
+    (tmp_path / "t.csv").write_text("text,remark,label\n" + "".join(f"some words {i},,{'ab'[i % 2]}\n" for i in range(20)))
+    (tmp_path / "r.yaml").write_text(
+        "data: {source: t.csv}\ninputs: {text: {}, remark: {modality: text}}\n"
+        "tasks: {label: {kind: classify, target: label}}\nstages: [{train: [all], epochs: 1}]\n"
+    )
+    code, _, err = cli("check", tmp_path / "r.yaml")
+    assert code == 2
+    assert "no training row has the input 'remark'" in err
+
+
 def test_embed_a_folder_with_a_bad_file(cli, tiny_run, tiny_table, tmp_path):
     shutil.copytree(tiny_table.parent / "pictures", tmp_path / "new")
     (tmp_path / "new/broken.png").write_bytes(b"")

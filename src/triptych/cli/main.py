@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triptych.base.errors import InputError, TriptychError
+from triptych.base.errors import BadValue, InputError, TriptychError
 
 app = typer.Typer(
     help="Train and fine-tune models that see, hear and read: one table, one recipe, one run.",
@@ -71,12 +72,22 @@ def predict(
 
     opened = Run(folder)
     rows: list[dict[str, Any]] = [*rows_of_files(opened, plain), *([row] if row else [])]
-    answers = opened.predict_rows(rows)
-    if as_json:
-        print(json.dumps([answer.as_dict() for answer in answers]))
-        return
-    for answer in answers:
-        tables.answer(answer)
+    told: list[dict[str, Any]] = []
+    refused: list[BadValue] = []
+    for row, answer in zip(rows, opened.predict_each(rows), strict=True):
+        if isinstance(answer, BadValue):
+            refused.append(answer)
+            told.append({"row": {name: str(value) for name, value in row.items()}, "error": str(answer)})
+        else:
+            told.append(answer.as_dict())
+            if not as_json:
+                tables.answer(answer)
+    if as_json and len(refused) < len(rows):
+        print(json.dumps(told))
+    for error in refused[:-1]:
+        print(f"error: {error}", file=sys.stderr)
+    if refused:
+        raise refused[-1]  # the exit code says that not all were answered
 
 
 @app.command()
@@ -216,7 +227,8 @@ def run() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except OSError as problem:
-        print(f"error: {problem.strerror or problem}" + (f"\n  where: {problem.filename}" if problem.filename else ""), file=sys.stderr)
+        fix = "make room on the disk, or name another place with --out" if problem.errno == errno.ENOSPC else ""
+        print(f"error: {TriptychError(problem.strerror or str(problem), where=str(problem.filename or ''), fix=fix)}", file=sys.stderr)
         sys.exit(1)
     except Exception as problem:
         _usage_or_raise(problem)

@@ -15,7 +15,6 @@ from triptych.objective.scores import Score, better
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
 
-
 LEAST_GAIN = 1e-3
 """How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lightning as L
 
-from triptych.base.errors import TriptychError
+from triptych.base.errors import InputError, TriptychError
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import locate, screen
@@ -50,6 +50,7 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     """
     voice, watch = Voice(quiet), Stopwatch()
     table = open_table(recipe, voice)
+    _tell(table, voice)
     run = RunFolder.create(recipe, out)
     try:
         run.write_rejects(table.rejects)
@@ -87,7 +88,10 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
     table = divide(
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
     )
-    _tell(table, voice)
+    for name, column in recipe.columns().items():
+        if not any(table.rows[index].cells.get(column) is not None for index in table.at("train")):
+            fix = "remove it from the recipe, or check its column"
+            raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
     return table
 
 
@@ -154,10 +158,6 @@ def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice)
         room = rooms()[settings.modality]
         held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
         train = table.at("train")
-        if not any(held.has(index) for index in train):
-            raise TriptychError(
-                f"no training row has the input {name!r}", where=table.source, fix="remove it from the recipe, or check its column"
-            )
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
         held.fit(list(voice.track(train, len(train), f"preparing {name}")))
         inputs[name] = held

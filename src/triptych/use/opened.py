@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.base.errors import InputError, unknown_word
+from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.modality import Modality, Preparation
-from triptych.contract.values import Batch, Passed
+from triptych.contract.values import Batch, Passed, Value
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.examples import in_words
@@ -101,17 +102,20 @@ class Run:
 
     def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Answers for several rows, computed in one batch; equal to one at a time."""
-        if not rows:
-            return []
-        passed, present = self._pass(rows)
-        told = {name: self._told(name, passed, present) for name in self.recipe.tasks}
-        return [
-            Answer({k: _brief(v) for k, v in row.items() if v is not None}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
-        ]
+        return self._answers(rows, [self._values(row) for row in rows])
+
+    def predict_each(self, rows: Iterable[Mapping[str, Any]], batch_size: int = 64) -> Iterator[Answer | BadValue]:
+        """Answers in the order of the rows, batch by batch; a row that cannot be read gives its error and costs no other row."""
+        waiting = iter(rows)
+        while batch := list(itertools.islice(waiting, batch_size)):
+            read = [self._readable(row) for row in batch]
+            pairs = [(row, values) for row, values in zip(batch, read, strict=True) if not isinstance(values, BadValue)]
+            answers = iter(self._answers([row for row, _ in pairs], [values for _, values in pairs]))
+            yield from (values if isinstance(values, BadValue) else next(answers) for values in read)
 
     def embed_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float] | None]]:
         """Vectors of several rows: `fused`, and `<task>.<input>` for each contrastive task; None where the row lacks the input."""
-        passed, present = self._pass(rows)
+        passed, present = self._pass([self._values(row) for row in rows])
         vectors: dict[str, list[list[float] | None]] = {"fused": passed.fused.pooled_BD.float().tolist()}
         for name, task in self.recipe.tasks.items():
             for column in task.between if task.kind == "contrast" else ():
@@ -119,23 +123,42 @@ class Run:
                 vectors[f"{name}.{column}"] = [v if has else None for v, has in zip(found, present[column].tolist(), strict=True)]
         return vectors
 
+    def _values(self, row: Mapping[str, Any]) -> dict[str, Value]:
+        """What a row gives, read by its rooms."""
+        for name in row:
+            if name not in self.recipe.inputs:
+                raise unknown_word("input", name, self.recipe.inputs, where=str(self.folder.path))
+        values = {name: self.inputs[name][0].read(value) for name, value in row.items() if value is not None}
+        if not values:
+            raise InputError("there is no input at all", known=self.recipe.inputs, fix="give at least one of the run's inputs")
+        return values
+
+    def _readable(self, row: Mapping[str, Any]) -> dict[str, Value] | BadValue:
+        try:
+            return self._values(row)
+        except BadValue as error:
+            return error
+
+    def _answers(self, rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Value]]) -> list[Answer]:
+        """`values` are what was read of `rows`."""
+        if not rows:
+            return []
+        passed, present = self._pass(values)
+        told = {name: self._told(name, passed, present) for name in self.recipe.tasks}
+        return [
+            Answer({k: _brief(v) for k, v in row.items() if v is not None}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
+        ]
+
     @torch.inference_mode()
-    def _pass(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Passed, Mapping[str, Tensor]]:
-        for row in rows:
-            for name in row:
-                if name not in self.recipe.inputs:
-                    raise unknown_word("input", name, self.recipe.inputs, where=str(self.folder.path))
-            if all(value is None for value in row.values()):
-                raise InputError("there is no input at all", known=self.recipe.inputs, fix="give at least one of the run's inputs")
+    def _pass(self, rows: Sequence[Mapping[str, Value]]) -> tuple[Passed, Mapping[str, Tensor]]:
         batch = self._batch(rows)
         return self.model(batch), batch.present
 
-    def _batch(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+    def _batch(self, rows: Sequence[Mapping[str, Value]]) -> Batch:
         packed, present = {}, {}
-        for name, (room, preparation) in self.inputs.items():
-            there = [row.get(name) is not None for row in rows]
-            values = [room.read(row[name]) for row, has in zip(rows, there, strict=True) if has]
-            present[name] = torch.tensor(there)
+        for name, (_, preparation) in self.inputs.items():
+            present[name] = torch.tensor([name in row for row in rows])
+            values = [row[name] for row in rows if name in row]
             if values:
                 packed[name] = preparation.collate(preparation.prepare(values))
         return Batch(packed, present)

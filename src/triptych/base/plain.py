@@ -119,3 +119,12 @@ def _put(tree: Any, keys: list[str], value: Any, assignment: str) -> None:
         if not isinstance(tree, dict | list):
             held = ".".join(keys[: depth + 1])
             raise InputError(f"{held} holds one value ({tree!r}), it has no field {keys[depth + 1]!r}", where=f"--set {assignment}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a cell says a number: 7, "7", "1e3", "nan"."""
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True

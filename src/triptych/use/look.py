@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import BadValue, InputError
+from triptych.base.plain import is_number
 from triptych.contract.modality import Modality
 from triptych.data.check import locate
 from triptych.data.sources import SPLIT_FOLDERS, read_source
@@ -101,14 +102,6 @@ def _modality(column: str, cells: Sequence[Any]) -> str | None:
     return next((name for name, room in rooms().items() if room.recognises(called, cells)), None)
 
 
-def _is_number(cell: Any) -> bool:
-    try:
-        float(str(cell))
-    except ValueError:
-        return False
-    return True
-
-
 def _suggested(table: Table, column: str, room: Modality) -> dict[str, Any]:
     """The room's own proposal from some values; unreadable ones are left to `check`."""
     located = locate(table, {column: room})
@@ -144,7 +137,7 @@ def _kind(cells: Sequence[Any]) -> str | None:
     different = set(map(str, cells))
     if len(different) < 2:
         return None
-    if all(_is_number(cell) for cell in cells) and (len(different) > 20 or any(not float(v).is_integer() for v in different)):
+    if all(is_number(cell) for cell in cells) and (len(different) > 20 or any(not float(v).is_integer() for v in different)):
         return "regress"
     if any("|" in value for value in different):
         return "multilabel"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from triptych.base.plain import is_number
+
 HINTS = (
     *("text", "caption", "sentence", "message", "title", "description", "note", "transcript", "comment", "review"),
     *("question", "prompt", "summary", "abstract", "body", "headline", "lyrics", "tweet"),
@@ -16,16 +18,8 @@ MOST_REPEATED = 50
 
 def recognises(column: str, cells: Sequence[Any]) -> bool:
     """Prose, several words a cell and mostly different; or a column whose name says so. Never a column of numbers."""
-    if all(_is_number(cell) for cell in cells):
+    if all(is_number(cell) for cell in cells):
         return False
     words = sum(len(str(cell).split()) for cell in cells) / len(cells)
     varied = len(set(map(str, cells))) > min(MOST_REPEATED, len(cells) / 2)
     return any(hint in column.lower() for hint in HINTS) or (words >= PROSE_WORDS and varied)
-
-
-def _is_number(cell: Any) -> bool:
-    try:
-        float(str(cell))
-    except ValueError:
-        return False
-    return True

@@ -1,44 +1,35 @@
-"""Rows: the one form that every source is brought into."""
+"""A table: rows with their columns, their side of the split, and what was lost on the way."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from triptych.base.errors import InputError
+from triptych.contract.cells import Cell
 from triptych.contract.modality import Split
+from triptych.data.rows import Listed, Reject, Row, Rows
 
-Cell = str | Path | None
-"""A cell holds a string, the path of a file, or nothing."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: an id that stays the same over runs, and its cells by column."""
-
-    id: str
-    cells: dict[str, Cell]
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row that cannot be used, and why. Rows in = rows kept + rejects, always."""
-
-    id: str
-    reason: str
+__all__ = ["Cell", "Reject", "Row", "Table"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with their columns, their side of the split, and what was rejected on the way."""
+    """`rows` may be a list; any other `Rows` stays where it is, on a disk for one."""
 
     columns: list[str]
-    rows: list[Row]
+    rows: Rows
     source: str
     folder: Path
     splits: list[Split] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Wrap a plain list."""
+        if isinstance(self.rows, list):
+            object.__setattr__(self, "rows", Listed(self.rows))
 
     def column(self, name: str, asked_by: str) -> list[Cell]:
         """The cells of one column.
@@ -47,7 +38,7 @@ class Table:
             InputError: there is no such column; the message names those that are there.
         """
         self.require(name, asked_by)
-        return [row.cells.get(name) for row in self.rows]
+        return list(self.rows.cells(name))
 
     def require(self, name: str, asked_by: str) -> None:
         """Refuse a column that is not there."""
@@ -57,13 +48,21 @@ class Table:
                 fix = "the header looks like one long name: check the file's delimiter"
             raise InputError(f"no column {name!r}, which {asked_by} asks for", where=self.source, known=self.columns, fix=fix)
 
+    def has(self, name: str) -> list[bool]:
+        """Which rows have a cell in this column."""
+        return [cell is not None for cell in self.rows.cells(name)]
+
     def at(self, split: Split) -> list[int]:
         """Indices of the rows of one side."""
         return [index for index, side in enumerate(self.splits) if side == split]
 
+    def subset(self, indices: Sequence[int]) -> Table:
+        """Some of the rows, with their sides."""
+        splits = [self.splits[index] for index in indices] if self.splits else []
+        return replace(self, rows=self.rows.subset(indices), splits=splits)
+
     def without(self, rejects: list[Reject]) -> Table:
         """The same without the rejected rows, which are kept beside."""
         gone = {reject.id for reject in rejects}
-        kept = [index for index, row in enumerate(self.rows) if row.id not in gone]
-        splits = [self.splits[index] for index in kept] if self.splits else []
-        return replace(self, rows=[self.rows[index] for index in kept], splits=splits, rejects=[*self.rejects, *rejects])
+        kept = [index for index, row_id in enumerate(self.rows.ids()) if row_id not in gone]
+        return replace(self.subset(kept), rejects=[*self.rejects, *rejects])

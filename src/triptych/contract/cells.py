@@ -1,0 +1,42 @@
+"""What a table's cell may hold, whatever source it came from. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Blob(bytes):
+    """The content of a file that lies in the table itself. `name` is what the file was called, for messages and its suffix."""
+
+    name: str
+
+    def __new__(cls, content: bytes, name: str = "") -> Blob:
+        """`content` is taken as it is."""
+        blob = super().__new__(cls, content)
+        blob.name = name
+        return blob
+
+    def __reduce__(self) -> tuple[type[Blob], tuple[bytes, str]]:
+        """Keep the name when it goes to another process."""
+        return Blob, (bytes(self), self.name)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a recording or a video, in seconds from its start; `end` None is its end."""
+
+    source: Path | Blob
+    start: float
+    end: float | None = None
+
+    def __str__(self) -> str:
+        """`talk.mp3 12.5-20.0 s`."""
+        name = self.source.name if isinstance(self.source, Blob) else str(self.source)
+        return f"{name} {self.start:g}-{'' if self.end is None else f'{self.end:g}'} s"
+
+
+Media = Path | Blob | Span
+Scalar = str | int | float | bool
+Cell = Scalar | list[Scalar] | Media | None
+"""Text, a number, a truth value, a list of them, a file by reference (its path), by value (its bytes) or in part; or nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from triptych.contract.cells import Cell
@@ -98,6 +99,8 @@ class Source:
 
     name: str
     rows: Callable[[], Iterator[Row | Reject]]
+    folder: Path = Path()
+    """What relative paths in cells are relative to."""
     findings: list[str] = field(default_factory=list)
     total: int | None = None
     """How many rows and rejects there are, where that is known without reading them."""

@@ -12,7 +12,7 @@ from triptych.base.errors import InputError, nearest
 from triptych.contract.modality import Split
 from triptych.data.settings import SplitSettings
 from triptych.data.sources import SPLIT_FOLDERS
-from triptych.data.table import Row, Table
+from triptych.data.table import Table
 
 
 def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table:
@@ -28,9 +28,12 @@ def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table
         table.require(column, "data.split")
     sides: list[Split | None]
     if settings.column:
-        sides = [_side(row.cells.get(settings.column), row.id, table.source) for row in table.rows]
+        named = zip(table.rows.cells(settings.column), table.rows.ids(), strict=True)
+        sides = [_side(cell, row_id, table.source) for cell, row_id in named]
     elif settings.test_where:
-        sides = ["test" if _matches(row.cells, settings.test_where) else None for row in table.rows]
+        columns = {column: list(table.rows.cells(column)) for column in settings.test_where}
+        rows = (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+        sides = ["test" if _matches(cells, settings.test_where) else None for cells in rows]
         if "test" not in sides:
             raise InputError(f"no row fits data.split.test_where {settings.test_where}", where=table.source, known=_values(table, settings))
     else:
@@ -50,9 +53,9 @@ def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table
 def _shared_groups(table: Table, splits: Sequence[Split], group: str | None) -> list[str]:
     """What to say where the user's own split puts a group on two sides."""
     seen: dict[str, set[Split]] = defaultdict(set)
-    for row, side in zip(table.rows, splits, strict=True):
-        if group and row.cells.get(group) is not None:
-            seen[str(row.cells[group])].add(side)
+    for cell, side in zip(table.rows.cells(group), splits, strict=True) if group else ():
+        if cell is not None:
+            seen[str(cell)].add(side)
     both = sorted(value for value, sides in seen.items() if len(sides) > 1)
     return [f"{len(both)} values of {group} are on more than one side of the split: {', '.join(both[:5])}"] if both else []
 
@@ -83,7 +86,7 @@ def _same(cell: object, value: Any) -> bool:
 
 
 def _values(table: Table, settings: SplitSettings) -> list[str]:
-    return sorted({str(row.cells.get(column)) for row in table.rows for column in settings.test_where})[:20]
+    return sorted({str(cell) for column in settings.test_where for cell in table.rows.cells(column)})[:20]
 
 
 def _open_shares(sides: list[Split | None], settings: SplitSettings) -> dict[Split, float]:
@@ -102,21 +105,18 @@ def _open_shares(sides: list[Split | None], settings: SplitSettings) -> dict[Spl
 def _deal(table: Table, sides: list[Split | None], shares: dict[Split, float], settings: SplitSettings, stratify: str | None) -> None:
     """Fill the open sides with whole groups, in the order of `_order`, until each side has its share of the open rows."""
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(table.rows):
+    ids = table.rows.ids()
+    group_of: list[Any] = list(table.rows.cells(settings.group)) if settings.group else [None] * len(ids)
+    stratum_of: list[Any] = list(table.rows.cells(stratify)) if stratify else [""] * len(ids)
+    for index, (row_id, value) in enumerate(zip(ids, group_of, strict=True)):
         if sides[index] is None:
-            groups[_group(row, settings.group)].append(index)
-    stratum = {key: str(table.rows[rows[0]].cells.get(stratify)) if stratify else "" for key, rows in groups.items()}
+            groups[f"row {row_id}" if value is None else f"group {value}"].append(index)
+    stratum = {key: str(stratum_of[rows[0]]) for key, rows in groups.items()}
     order = _order(stratum, settings.seed)
     for side, keys in _cut(order, {key: len(rows) for key, rows in groups.items()}, shares).items():
         for key in keys:
             for index in groups[key]:
                 sides[index] = side
-
-
-def _group(row: Row, column: str | None) -> str:
-    """What must stay together: the rows of one value, or a row alone."""
-    value = row.cells.get(column) if column else None
-    return f"row {row.id}" if value is None else f"group {value}"
 
 
 def _order(stratum: Mapping[str, str], seed: int) -> list[str]:

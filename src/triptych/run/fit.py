@@ -12,7 +12,6 @@ import random
 import signal
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -89,7 +88,8 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
     )
     for name, column in recipe.columns().items():
-        if not any(table.rows[index].cells.get(column) is not None for index in table.at("train")):
+        there = table.has(column)
+        if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
     return table
@@ -120,9 +120,9 @@ def limited(table: Table, limit: int | None) -> Table:
     """So many rows, drawn by the hash of their ids: every other row of a table that goes a, b, a, b would all be a."""
     if limit is None or limit >= len(table.rows):
         return table
-    drawn = sorted(table.rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
-    kept = {row.id for row in drawn}
-    return replace(table, rows=[row for row in table.rows if row.id in kept])
+    ids = table.rows.ids()
+    drawn = sorted(range(len(ids)), key=lambda index: hashlib.sha256(ids[index].encode()).digest())[:limit]
+    return table.subset(sorted(drawn))
 
 
 def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from triptych.contract.modality import SIDES
+from triptych.contract.modality import SIDES, Split
 from triptych.data.table import Table
 from triptych.data.targets import learn_target
 from triptych.run.recipe import Recipe
@@ -19,7 +19,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     """
     targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
     counted = {
-        f"{name} ({task.target})": {side: _counted([table.rows[i].cells.get(task.target) for i in table.at(side)]) for side in SIDES}
+        f"{name} ({task.target})": {side: _counted(table, task.target, side) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -35,8 +35,9 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     }
 
 
-def _counted(cells: list[Any]) -> str:
+def _counted(table: Table, column: str, side: Split) -> str:
     """`12 a, 9 b` for few values, else the number of different ones."""
+    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
     counts = Counter(str(cell) for cell in cells if cell is not None)
     if len(counts) > 6:
         return f"{len(counts)} values"
@@ -46,7 +47,7 @@ def _counted(cells: list[Any]) -> str:
 def _gaps(recipe: Recipe, table: Table) -> list[str]:
     notes = []
     for name, column in recipe.columns().items():
-        absent = sum(row.cells.get(column) is None for row in table.rows)
+        absent = table.has(column).count(False)
         if absent:
             notes.append(f"input {name}: {absent} of {len(table.rows)} rows have none (that is fine: they are used without it)")
     notes += [f"there are no {side} rows" for side in SIDES if not table.at(side)]

@@ -58,7 +58,7 @@ def examine(source: Path) -> Look:
 
 
 def _cells(look: Look, column: str) -> list[Any]:
-    return [cell for row in look.table.rows if (cell := row.cells.get(column)) is not None]
+    return [cell for cell in look.table.rows.cells(column) if cell is not None]
 
 
 def _find_roles(look: Look) -> None:
@@ -105,11 +105,11 @@ def _modality(column: str, cells: Sequence[Any]) -> str | None:
 def _suggested(table: Table, column: str, room: Modality) -> dict[str, Any]:
     """The room's own proposal from some values; unreadable ones are left to `check`."""
     located = locate(table, {column: room})
-    cells = [cell for row in located.rows if (cell := row.cells.get(column)) is not None]
+    there = [index for index, has in enumerate(table.has(column)) if has]
     values = []
-    for cell in cells[:: max(1, len(cells) // LOOKED_AT)]:
+    for row in located.rows.take(there[:: max(1, len(there) // LOOKED_AT)], [column]):
         try:
-            values.append(room.read(cell))
+            values.append(room.read(row.cells[column]))
         except BadValue:
             continue
     return room.suggest(values) if values else {}

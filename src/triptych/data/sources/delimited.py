@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from triptych.base.errors import InputError
-from triptych.data.rows import Reject, Row
+from triptych.data.rows import Listed, Reject, Row
 from triptych.data.table import Table
 
 DELIMITERS = ",;\t|"
@@ -30,7 +30,7 @@ def read_delimited(path: Path) -> Table:
     nameless = [str(place) for place, name in enumerate(header, start=1) if not name]
     findings += [f"{path.name}: column {place} has no name and was left aside" for place in nameless]
     rows, rejects = _rows(header, lines[1:])
-    return Table([name for name in header if name], rows, str(path), path.parent, rejects=rejects, findings=findings)
+    return Table([name for name in header if name], Listed(rows), str(path), path.parent, rejects=rejects, findings=findings)
 
 
 END = "\x00end"  # no text file holds it

@@ -10,7 +10,7 @@ from pathlib import Path
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell
 from triptych.contract.modality import Modality
-from triptych.data.rows import Row
+from triptych.data.rows import Listed, Row
 from triptych.data.table import Table
 
 SPLIT_FOLDERS = {
@@ -44,7 +44,7 @@ def read_folder(folder: Path, rooms: Mapping[str, Modality]) -> Table:
     columns = [name for name in rooms if any(name in row.cells for row in rows)]
     columns += [extra for extra in ("label", "split") if any(extra in row.cells for row in rows)]
     findings = [f"{sum(left.values())} files of other kinds were left aside: {_counted(left)}"] if left else []
-    return Table(columns, rows, str(folder), folder, findings=findings)
+    return Table(columns, Listed(rows), str(folder), folder, findings=findings)
 
 
 def _files_by_stem(folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[str, dict[str, Path]], Counter[str]]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
+from triptych.cli.data import app as data_verbs
 
 app = typer.Typer(
     help="Train and fine-tune models that see, hear and read: one table, one recipe, one run.",
@@ -19,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(data_verbs, name="data")
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]

@@ -84,13 +84,19 @@ def _plain_integer(cell: str) -> bool:
 
 
 def _plain_number(cell: str) -> bool:
-    """1.5 and 2e-3, but not nan, inf, 007.5 or 1_000."""
+    """1.5 and 2e-3, but not nan, inf, 007.5, 1_000 or more digits than a float holds."""
     try:
         number = float(cell)
     except ValueError:
         return False
     digits = cell.removeprefix("-")
-    return abs(number) < 1e300 and "_" not in cell and digits[:1].isdigit() and not (digits[0] == "0" and digits[1:2].isdigit())
+    return (
+        abs(number) < 1e300
+        and len(digits) <= 17
+        and "_" not in cell
+        and digits[:1].isdigit()
+        and not (digits[0] == "0" and digits[1:2].isdigit())
+    )
 
 
 def _kind_of(cell: Cell) -> Kind:

@@ -46,6 +46,11 @@ def about(columns: Sequence[Column], root: Path, table: Path) -> About:
     return About(list(columns), str(absolute), os.path.relpath(absolute, table.resolve().parent))
 
 
+def import_lance() -> None:
+    """Lance tells of its own doings on standard error; only what is wrong is for the user."""
+    os.environ.setdefault("LANCE_LOG", "error")
+
+
 def is_stored(path: Path) -> bool:
     """Whether a table lies there."""
     return path.suffix == SUFFIX and path.is_dir() and (path / "_versions").is_dir()
@@ -57,6 +62,7 @@ def open_dataset(path: Path, version: int | None = None) -> lance.LanceDataset:
     Raises:
         InputError: there is none, it is damaged, or has no such version.
     """
+    import_lance()
     import lance
 
     if not path.exists():
@@ -83,6 +89,11 @@ def read_about(dataset: lance.LanceDataset, path: Path) -> About:
     told = json.loads(packed)
     if told.pop("format") > FORMAT:
         raise InputError("this table was made by a later version of triptych", where=str(path), fix="update triptych")
+    return unpacked(told)
+
+
+def unpacked(told: dict[str, Any]) -> About:
+    """From plain values."""
     return About(**{**told, "columns": [Column(**column) for column in told["columns"]]})
 
 

@@ -1,0 +1,52 @@
+"""The verbs under `triptych data`: build a table, look at it, divide it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Build a table from any source, look at it, divide it.", no_args_is_help=True, rich_markup_mode=None)
+
+TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
+
+
+@app.command()
+def build(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="folder, CSV or TSV file, or another table")],
+    table: TableArg,
+    copy: Annotated[bool, typer.Option("--copy", help="put the files' content into the table; else it holds their paths")] = False,
+    append: Annotated[bool, typer.Option("--append", help="add the rows to the table that is there")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="processes that read files")] = 1,
+    max_rejected: Annotated[float, typer.Option(min=0, max=1, help="share of rows that may be unusable before nothing is built")] = 0.2,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring any source into one table on the disk. A build that was stopped goes on when it is started again."""
+    from triptych.data.build import Plan
+    from triptych.data.build import build as built
+    from triptych.data.sources import open_source
+    from triptych.modalities import rooms
+    from triptych.run.progress import Voice
+
+    voice = Voice(quiet=as_json)
+    made = built(open_source(Path(source), rooms()), Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
+    if as_json:
+        told = {"table": table, "rows": made.rows, "kept": made.kept, "rejected": made.rejected, "version": made.version}
+        columns = {column.name: column.kind for column in made.columns}
+        print(json.dumps({**told, "columns": columns, "findings": made.findings, "rejects": str(made.rejects) if made.rejects else None}))
+        return
+    from triptych.cli import tables
+    from triptych.data.rejects import read_rejects
+
+    rejects = read_rejects(made.rejects) if made.rejects else []
+    shown = [f"rejected {reject.id}: {reject.reason}" for reject in rejects[:20]]
+    more = [f"and {len(rejects) - 20} more"] if len(rejects) > 20 else []
+    tables.lines(*(f"note: {text}" for text in made.findings), *shown, *more)
+    tables.lines(f"{made.rows:,} rows in, {made.kept:,} kept, {made.rejected:,} rejected -> {table} (version {made.version})")
+    tables.lines(f"columns: {', '.join(f'{column.name} ({column.kind})' for column in made.columns)}")
+    if made.rejects:
+        tables.lines(f"rejects with their reasons: {made.rejects}")
+    tables.lines("", "next:", f"  triptych data show {table}", f"  triptych init {table}")

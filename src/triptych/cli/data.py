@@ -15,6 +15,35 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of 
 
 
 @app.command()
+def split(
+    table: TableArg,
+    by: Annotated[str | None, typer.Option(help="column whose equal values stay on one side: speaker, song, customer")] = None,
+    stratify: Annotated[str | None, typer.Option(help="column whose values get the same shares on each side: the label")] = None,
+    test: Annotated[float, typer.Option(min=0, max=1, help="share of the rows that are only measured")] = 0.2,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="share of the rows that choose the best epoch")] = 0.15,
+    folds: Annotated[int | None, typer.Option(min=2, max=100, help="number the rows 0 to FOLDS - 1 instead: cross-validation")] = None,
+    seed: Annotated[int, typer.Option(help="another number, another split; the same one on every machine")] = 0,
+    name: Annotated[str | None, typer.Option(help="column to write; by default split, or fold")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide a table by the hash of its ids or groups; the sides stand in a column of a new version of it."""
+    from triptych.base.settings import parse
+    from triptych.cli import tables
+    from triptych.data.divide import write_split
+    from triptych.data.settings import SplitSettings
+
+    words = parse(SplitSettings, {"group": by, "test": test, "validation": validation, "seed": seed}, "the command line")
+    told = write_split(Path(table), words, stratify, name or ("fold" if folds else "split"), folds)
+    if as_json:
+        print(json.dumps(told))
+        return
+    counts = ", ".join(f"{count} {side}" for side, count in told["sides"].items())
+    tables.lines(f"{told['rows']:,} rows: {counts} -> column {told['column']} of {table} (version {told['version']})")
+    if not folds:
+        tables.lines(f"in a recipe: data: {{source: {table}, split: {{column: {told['column']}}}}}")
+
+
+@app.command()
 def build(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="folder, CSV or TSV file, or another table")],
     table: TableArg,

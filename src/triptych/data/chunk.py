@@ -57,10 +57,8 @@ def write_chunk(chunk: Chunk) -> Done:
     if rows:
         shape = schema(chunk.about.columns, chunk.about.packed())
         arrays = [pa.array(list(values), kind) for values, kind in zip(zip(*rows, strict=True), shape.types, strict=True)]
-        made = write_fragments(
-            pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode="append" if chunk.append else "overwrite"
-        )
-        (piece,) = made
+        mode = "append" if chunk.append else "overwrite"
+        (piece,) = write_fragments(pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode=mode)
         fragment = json.dumps(piece.to_json())
     return Done(len(chunk.entries), len(rows), rejects, fragment)
 

@@ -90,13 +90,7 @@ def _plain_number(cell: str) -> bool:
     except ValueError:
         return False
     digits = cell.removeprefix("-")
-    return (
-        abs(number) < 1e300
-        and len(digits) <= 17
-        and "_" not in cell
-        and digits[:1].isdigit()
-        and not (digits[0] == "0" and digits[1:2].isdigit())
-    )
+    return abs(number) < 1e300 and len(digits) <= 17 and "_" not in cell and digits[:1].isdigit()
 
 
 def _kind_of(cell: Cell) -> Kind:

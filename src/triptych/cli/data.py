@@ -79,3 +79,23 @@ def build(
     if made.rejects:
         tables.lines(f"rejects with their reasons: {made.rejects}")
     tables.lines("", "next:", f"  triptych data show {table}", f"  triptych init {table}")
+
+
+@app.command()
+def show(
+    source: Annotated[str, typer.Argument(metavar="TABLE", help="a table, or a source as in `data build`")],
+    out: Annotated[str | None, typer.Option(help="HTML page to write; by default TABLE.html")] = None,
+    rows: Annotated[int, typer.Option(min=0, max=500, help="rows to show in the page")] = 12,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is in a table, and write a page with some of its rows: pictures, players, texts."""
+    from triptych.cli import tables
+    from triptych.use.shown import write_page
+
+    path = Path(source)
+    told = write_page(path, Path(out) if out else path.with_name(path.name + ".html"), rows)
+    if as_json:
+        print(json.dumps(told))
+        return
+    tables.table_columns(told)
+    tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")

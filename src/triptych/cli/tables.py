@@ -44,6 +44,16 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
     _console().print(table)
 
 
+def table_columns(told: dict[str, Any]) -> None:
+    """The columns of a table and what is in them."""
+    table = Table()
+    for header, justify in (("column", "left"), ("filled", "right"), ("share", "right"), ("what is in it", "left")):
+        table.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for column in told["columns"]:
+        table.add_row(escape(column["name"]), f"{column['filled']:,}", column["share"], escape(column["what"]))
+    _console().print(table)
+
+
 def answer(answer: Answer) -> None:
     """What the run says of one row."""
     console = _console()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from triptych.base.files import write_text
 from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
+from triptych.use.pages import rendered
 
 
 def write_report(run: RunFolder) -> Path:
     """Make report.html of a finished run (again) and return its path."""
-    from jinja2 import Environment, StrictUndefined
-
-    template = (resources.files("triptych") / "use" / "page" / "report.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    write_text(run.report, page.render(r=_facts(run)))
+    write_text(run.report, rendered("report.html.j2", _facts(run)))
     return run.report
 
 

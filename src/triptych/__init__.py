@@ -54,7 +54,7 @@ def train(recipe: str | Path, *, set: Iterable[str] = (), out: str | Path | None
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a finished run folder. Raises InputError where it is missing, unfinished or damaged."""
+    """Open a finished run folder. Raises InputError where it is missing or unfinished; damage is found when its files are first read."""
     from triptych.use.opened import open_run as opened
 
     return opened(path)

@@ -16,7 +16,7 @@ import pytest
 
 from triptych.cli.main import run as run_command
 
-VERBS = {"train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
+VERBS = {"data", "train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
 
 
 @pytest.fixture

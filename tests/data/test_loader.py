@@ -50,7 +50,7 @@ def text(tiny_table):
 def loader(inputs, batch_size=7, seed=None, rows=None):
     table = next(iter(inputs.values())).table
     table.splits[:] = ["train"] * len(table.rows)
-    return Loader(table, inputs, {"label": learn_target("label", Classify(target="label"), table)}, rows or range(40), batch_size, seed)
+    return Loader(table, inputs, {"label": learn_target("label", Classify(target="label"), table, {})}, rows or range(40), batch_size, seed)
 
 
 def same(a, b) -> bool:

@@ -13,6 +13,8 @@ import typer
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.cli.data import app as data_verbs
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Train and fine-tune models that see, hear and read: one table, one recipe, one run.",
     no_args_is_help=True,
@@ -222,13 +224,15 @@ def run() -> None:
     """Entry point: run a verb, and turn errors into their text and exit code."""
     try:
         leaving = app(standalone_mode=False)  # verbs return nothing; typer gives 130 back for Ctrl-C
+        if leaving == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
         sys.exit(leaving if isinstance(leaving, int) else 0)
     except TriptychError as problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(problem.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except OSError as problem:
         fix = "make room on the disk, or name another place with --out" if problem.errno == errno.ENOSPC else ""
         print(f"error: {TriptychError(problem.strerror or str(problem), where=str(problem.filename or ''), fix=fix)}", file=sys.stderr)

@@ -79,13 +79,15 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
 def comparison(found: dict[str, Any]) -> None:
     """Recipe differences, scores and cost of several runs; the best score of a row is bold."""
     console = _console()
-    for number, name in enumerate(found["runs"], start=1):
-        lines(f"{number}  {name}")
-    for part, title in (("recipe", "recipe differences"), ("scores", "scores on each run's test rows"), ("cost", "cost")):
+    for number, (name, side) in enumerate(zip(found["runs"], found["judged_on"], strict=True), start=1):
+        lines(f"{number}  {name}   (measured on its {side} rows)")
+    if len(set(found["judged_on"])) > 1:
+        lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
         table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("")
+        table.add_column("", overflow="fold")
         for number in range(len(found["runs"])):
-            table.add_column(str(number + 1), justify="right")
+            table.add_column(str(number + 1), justify="right", overflow="fold")
         for row in found[part]:
             table.add_row(escape(row["name"]), *_marked(row))
         if found[part]:

@@ -90,6 +90,8 @@ def _plain_number(cell: str) -> bool:
     except ValueError:
         return False
     digits = cell.removeprefix("-")
+    if digits[0] == "0" and digits[1:2].isdigit():
+        return False
     return abs(number) < 1e300 and len(digits) <= 17 and "_" not in cell and digits[:1].isdigit()
 
 

@@ -17,7 +17,12 @@ class SplitSettings(Settings):
     )
     group: str | None = Field(None, description="column whose equal values stay on one side (speaker, song, customer)")
     test_where: dict[str, list[Any]] = Field({}, description="rows whose column has one of these values are the test: {speaker: [anna]}")
-    validation: float = Field(0.15, ge=0, lt=1, description="share of the rows that choose the best epoch")
+    validation: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="share of the rows that choose the best epoch; beside column or test_where, of those that are not test",
+    )
     test: float | None = Field(
         None, ge=0, lt=1, description="share of the rows that are only measured; by default 0.2; not beside column or test_where"
     )

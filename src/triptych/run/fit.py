@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import shutil
 import signal
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -32,7 +34,7 @@ from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
-from triptych.run.folder import RunFolder
+from triptych.run.folder import RunFolder, refuse_full
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
@@ -48,6 +50,8 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
         TriptychError: training failed; the folder says at which step.
     """
     voice, watch = Voice(quiet), Stopwatch()
+    if out:
+        refuse_full(out)
     table = open_table(recipe, voice)
     _tell(table, voice)
     run = RunFolder.create(recipe, out)
@@ -58,13 +62,13 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
         best = train_stages(bench, run, voice)
         trained = _measured(bench, voice, "measuring the trained model")
         write_down(bench, run, untouched, trained, best, watch)
+    except InputError:  # nothing was trained; the same words work again once the input is mended
+        shutil.rmtree(run.path)
+        raise
     except BaseException as problem:
-        run.about(
-            {
-                "status": "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed",
-                "problem": f"{type(problem).__name__}: {problem}",
-            }
-        )
+        status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
+        run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
+        voice.say(f"{status}; what there is of the run lies in {run.path}")
         raise
     return run
 
@@ -118,11 +122,13 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> 
 
 def limited(table: Table, limit: int | None) -> Table:
     """So many rows, drawn by the hash of their ids: every other row of a table that goes a, b, a, b would all be a."""
-    if limit is None or limit >= len(table.rows):
+    if limit is None or limit >= len(table.rows) + len(table.rejects):
         return table
-    ids = table.rows.ids()
-    drawn = sorted(range(len(ids)), key=lambda index: hashlib.sha256(ids[index].encode()).digest())[:limit]
-    return table.subset(sorted(drawn))
+    ids = [*table.rows.ids(), *(reject.id for reject in table.rejects)]
+    drawn = sorted(range(len(ids)), key=lambda index: hashlib.sha256(ids[index].encode("utf-8", "replace")).digest())[:limit]
+    rows = len(table.rows)
+    rejects = [table.rejects[index - rows] for index in sorted(drawn) if index >= rows]
+    return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
 def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
@@ -132,7 +138,7 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
-    targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
+    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
     }
@@ -159,7 +165,7 @@ def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice)
         held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
         train = table.at("train")
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
-        held.fit(list(voice.track(train, len(train), f"preparing {name}")))
+        held.fit(voice.track(train, len(train), f"preparing {name}"))
         inputs[name] = held
     return inputs
 
@@ -203,8 +209,9 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
         raise TriptychError(
             f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
         )
-    if validation is None:
-        voice.say("no validation rows: the last epoch is kept")
+    if best.value is None:
+        why = "no validation rows" if validation is None else f"no validation row has what {best.name} needs"
+        voice.say(f"{why}: the last epoch is kept")
     else:
         voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")
     return best

@@ -17,7 +17,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     Raises:
         InputError: a task cannot be learnt from these rows.
     """
-    targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
+    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     counted = {
         f"{name} ({task.target})": {side: _counted(table, task.target, side) for side in SIDES}
         for name, task in recipe.tasks.items()

@@ -105,7 +105,7 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]
         columns[f"{name}.said"] = [words for words, _ in said]
         columns[f"{name}.confidence"] = [confidence for _, confidence in said]
-        columns[f"{name}.answer"] = answers.tolist()
+        columns[f"{name}.answer"] = [examples.in_unit(facts, answer) for answer in answers] if task.kind == "regress" else answers.tolist()
     return columns
 
 

@@ -64,7 +64,7 @@ def _cells(look: Look, column: str) -> list[Any]:
 def _find_roles(look: Look) -> None:
     for column in look.table.columns:
         values = {str(cell).lower() for cell in _cells(look, column)}
-        if look.split is None and values and values <= set(SPLIT_FOLDERS) and {SPLIT_FOLDERS[v] for v in values} >= {"train", "test"}:
+        if look.split is None and values and values <= set(SPLIT_FOLDERS) and {"train"} < {SPLIT_FOLDERS[v] for v in values}:
             look.split = column
         elif look.group is None and _is_group(column, values, len(look.table.rows)):
             look.group = column

@@ -12,6 +12,7 @@ from typing import Any
 from triptych.base.errors import BadValue
 from triptych.base.files import write_text
 from triptych.contract.cells import Blob, Cell, Span
+from triptych.data.rows import Row
 from triptych.data.sources import read_source
 from triptych.data.stored import is_stored, open_dataset
 from triptych.data.table import Table
@@ -45,8 +46,7 @@ def write_page(source: Path, out: Path, rows: int) -> dict[str, Any]:
     """Write the HTML page of a table and return what it says, without the rows' HTML."""
     told = look(source, rows)
     table = read_source(source, rooms())
-    shown = [{"id": row.id, "cells": [(name, _html(row.cells.get(name), table)) for name in table.columns if row.cells.get(name) is not None]}
-             for row in table.rows.take(told["shown"])]  # fmt: skip
+    shown = [{"id": row.id, "cells": _cells(row, table)} for row in table.rows.take(told["shown"])]
     page = rendered("data.html.j2", {**told, "shown": shown, "name": source.name})
     write_text(out, page)
     ids = table.rows.ids()
@@ -107,6 +107,10 @@ def _in_words(filled: int, values: Counter[str], suffixes: Counter[str], lengths
         return f"{numbers[0]:g} to {numbers[2]:g}, mean {numbers[1] / filled:g}"
     different = f"{len(values):,}" if len(values) < MOST_COUNTED else f"more than {MOST_COUNTED:,}"
     return f"{different} different, {lengths[0]:,} to {lengths[1]:,} characters"
+
+
+def _cells(row: Row, table: Table) -> list[tuple[str, str]]:
+    return [(name, _html(row.cells[name], table)) for name in table.columns if row.cells.get(name) is not None]
 
 
 def _html(cell: Cell, table: Table) -> str:

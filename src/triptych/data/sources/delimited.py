@@ -39,7 +39,7 @@ END = "\x00end"  # no text file holds it
 def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
     """All lines; a quote that is never closed would swallow the rest of the file, the mark at its end included."""
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter, skipinitialspace=True)
     lines, starts = [], [1]
     try:
         for line in reader:
@@ -77,7 +77,11 @@ def _delimiter(text: str) -> str:
 def _first_lines(text: str, mark: str) -> list[list[str]]:
     """Twenty lines as they would be split by `mark`; a quoted cell may span several lines of the file."""
     try:
-        return [line for line in islice(csv.reader(io.StringIO(text, newline=""), delimiter=mark), 20) if any(map(str.strip, line))]
+        return [
+            line
+            for line in islice(csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True), 20)
+            if any(map(str.strip, line))
+        ]
     except csv.Error:
         return []
 

@@ -39,7 +39,7 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
         for score in found:
             if score["task"] == name and score["metric"] == headline(task):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
-                table.add_row(*cells, style="bold" if not score["of"] else None)
+                table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()
     _console().print(table)
 
@@ -110,9 +110,9 @@ def findings(found: dict[str, Any]) -> None:
     lines(f"{found['recipe']}: the recipe is fine; {found['rows']} rows in, {found['kept']} kept, {found['rejected']} rejected")
     table = Table()
     for header in ("side", "rows", *found["targets"]):
-        table.add_column(header, justify="left" if header == "side" else "right")
+        table.add_column(escape(header), justify="left" if header == "side" else "right")
     for side, count in found["sides"].items():
-        table.add_row(side, str(count), *(target[side] for target in found["targets"].values()))
+        table.add_row(side, str(count), *(escape(target[side]) for target in found["targets"].values()))
     _console().print(table)
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
@@ -128,5 +128,5 @@ def recipes(found: list[dict[str, str]]) -> None:
     for header in ("name", "what", "takes", "needs"):
         table.add_column(header, overflow="fold")
     for recipe in found:
-        table.add_row(recipe["name"], recipe["about"], recipe["takes"], escape(recipe["needs"]))
+        table.add_row(*(escape(recipe[word]) for word in ("name", "about", "takes", "needs")))
     _console().print(table)

@@ -88,8 +88,11 @@ def text_lines(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[int, 
     csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, skipinitialspace=quoted, strict=quoted)
+            reader = (
+                csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+                if quoted
+                else csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            )
             for line in reader:
                 yield reader.line_num, line
     except (UnicodeDecodeError, csv.Error) as error:  # strict: a quote that is never closed would swallow the lines after it

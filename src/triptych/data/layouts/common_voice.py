@@ -8,7 +8,7 @@ Where one of train, dev and test is there, they are read; else validated.tsv, wi
 `sentence`, `speaker` (`client_id`), and the other columns as they are called in that release. The id is the clip's name.
 
 The files are not quoted as CSV is: a quotation mark is part of its sentence. Older releases wrapped sentences that hold
-one (`"He said ""no"""`); these are unwrapped. The oldest leave `.mp3` off the path.
+one, with each mark inside doubled; these are unwrapped. The oldest leave `.mp3` off the path.
 """
 
 from __future__ import annotations

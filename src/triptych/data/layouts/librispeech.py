@@ -83,11 +83,7 @@ def _rows(root: Path, name: str, sexes: dict[str, str]) -> Iterator[Row | Reject
     for speaker, chapter in _chapters(root / name):
         folder = root / name / speaker / chapter
         said: set[str] = set()
-        for found in _lines(folder / f"{speaker}-{chapter}.trans.txt"):
-            if isinstance(found, Reject):
-                yield found
-                continue
-            row_id, text = found
+        for row_id, text in _lines(folder / f"{speaker}-{chapter}.trans.txt"):
             said.add(row_id)
             if not row_id.startswith(f"{speaker}-{chapter}-"):
                 yield Reject(row_id, f"the text of {row_id} stands in the file of speaker {speaker}, chapter {chapter}")
@@ -101,10 +97,10 @@ def _rows(root: Path, name: str, sexes: dict[str, str]) -> Iterator[Row | Reject
                 yield Reject(file.removesuffix(".flac"), f"{folder / f'{speaker}-{chapter}.trans.txt'} has no text of it")
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str] | Reject]:
-    """Id and text of each line; nothing where the file is missing, so that each of its recordings is rejected."""
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Id and text of each line; nothing where the file is missing: each of its recordings is rejected then."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the file cannot be read as text: {error}", where=str(path), fix="download it again") from error
     for line in lines:

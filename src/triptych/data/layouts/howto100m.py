@@ -147,7 +147,12 @@ def _member(decode: Any, text: str, at: int) -> tuple[str | None, Any, int] | No
         return None, None, at
     try:
         key, at = decode(text, at)
-        while text[at] in SPACE + ":":
+        while text[at] in SPACE:
+            at += 1
+        if text[at] != ":":
+            raise ValueError("no colon")
+        at += 1
+        while text[at] in SPACE:
             at += 1
         if text[at] in "{[":
             value, at = decode(text, at)

@@ -66,7 +66,7 @@ def read(path: Path) -> Source:
         raise missing("an annotation file", path / known[0], "Open Images", known=known)
     classes = [path / folder / name for folder in FOLDERS for name in named(path / folder) if CLASSES.fullmatch(name)]
     if not classes:
-        raise missing("the names of the classes", path / "class-descriptions-boxable.csv", "Open Images")
+        raise missing("the file of class names", path / "class-descriptions-boxable.csv", "Open Images")
     pictures = {side: _pictures(path, side) for side in files}
     if not any(pictures.values()):
         raise missing("the folder of pictures", path / next(iter(files)), "Open Images", known=[f"{side}/" for side in files])

@@ -21,7 +21,7 @@ from triptych.data.rows import Reject, Row, Source
 NAME = "songs"
 GROUP = "artist"
 MOODS = ("epic", "happy", "sad", "suspense")
-NUMBERED = re.compile(r"^\d{1,3}[.)]?[ _-]+(?=\S+.* - )")  # "03 - Artist - Title", "03. Artist - Title"
+NUMBERED = re.compile(r"^\d{1,3}(?:[.)] *| *[-_] *)(?=\S.* - )")  # "03 - Artist - Title", "03. Artist - Title"
 
 
 def matches(path: Path) -> bool:

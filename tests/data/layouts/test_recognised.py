@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -70,3 +71,38 @@ def test_what_is_read_can_be_decoded(miniature, name):
     for row in found[:2]:
         for column in set(row.cells) & set(columns):
             columns[column].read(row.cells[column])
+
+
+def test_names_that_no_file_can_have_cost_their_row(miniature, read):
+    root = miniature("esc50")
+    with (root / "meta/esc50.csv").open("a") as file:
+        file.write(f"{'x' * 5000}.wav,1,0,dog,True,1,A\n,1,0,dog,True,1,A\n")
+    rows, rejects = read("esc50", root)
+    assert len(rows) == 3 and len(rejects) == 2
+
+
+def test_half_a_character_can_be_written(miniature, read):
+    root = miniature("howto100m")
+    text = (root / "caption.json").read_text()
+    (root / "caption.json").write_text(text.replace("hello there", r"hello \ud83d"))
+    said = read("howto100m", root)[0]["nVbIUDjzWY4-0"]["text"]
+    assert said == "hello ?" and said.encode()
+
+
+def test_media_behind_a_link_and_a_loop_of_links(miniature, tmp_path, read):
+    root = miniature("audioset")
+    (root / "audio").rename(tmp_path / "disk")
+    (root / "audio").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk/loop").symlink_to(root, target_is_directory=True)
+    assert len(read("audioset", root)[0]) == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may read everything")
+def test_a_locked_folder_is_not_called_missing(miniature):
+    root = miniature("coco")
+    (root / "annotations").chmod(0)
+    try:
+        with pytest.raises(InputError, match="cannot look into a folder"):
+            layout("coco").read(root)
+    finally:
+        (root / "annotations").chmod(0o755)

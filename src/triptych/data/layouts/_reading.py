@@ -16,6 +16,7 @@ from triptych.data.rows import Reject, Row
 SIDES = {"train": "train", "val": "validation", "validation": "validation", "dev": "validation", "test": "test"}
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 VIDEOS = (".mp4", ".webm", ".mkv", ".avi", ".mov")
+AGAIN = "download and unpack it again"
 LONGEST_CELL = 16 * 2**20  # characters; Python's own limit of 131,072 is less than a long document
 
 
@@ -32,11 +33,30 @@ def first_of(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def named(folder: Path) -> list[str]:
-    """The names in a folder in their order; none where it is no folder or cannot be looked into."""
+    """The names in a folder in their order; none where there is no folder.
+
+    Raises:
+        InputError: it may not be looked into; what is missing and what is locked are two things.
+    """
     try:
         return sorted(os.listdir(folder))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise locked(error) from error
+
+
+def locked(error: OSError) -> InputError:
+    """The error for a folder that cannot be looked into."""
+    return InputError(f"cannot look into a folder: {error.strerror}", where=str(error.filename), fix="give yourself the right to read it")
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there. A name from an annotation may be one that no file can have (too long): then it is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def records(
@@ -95,8 +115,10 @@ def text_lines(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[int, 
             )
             for line in reader:
                 yield reader.line_num, line
-    except (UnicodeDecodeError, csv.Error) as error:  # strict: a quote that is never closed would swallow the lines after it
-        raise InputError(f"the file cannot be read as text: {error}", where=str(path), fix="download it again") from error
+    except csv.Error as error:  # strict: a quote that is never closed would swallow the lines after it
+        raise InputError(f"the line cannot be read: {error}", where=f"{path}, up to line {reader.line_num}", fix=AGAIN) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the file is not UTF-8 text: {error}", where=str(path), fix=AGAIN) from error
     except OSError as error:
         raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
 
@@ -111,7 +133,7 @@ def json_file(path: Path) -> dict[str, Any]:
         with path.open(encoding="utf-8") as file:
             found = json.load(file)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"this is not a whole JSON file: {error}", where=str(path), fix="download and unpack it again") from error
+        raise InputError(f"this is not a whole JSON file: {error}", where=str(path), fix=AGAIN) from error
     except OSError as error:
         raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
     if not isinstance(found, dict):
@@ -154,14 +176,20 @@ def row_of(row_id: str, column: str, folder: Path, name: str, cells: Mapping[str
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         return Reject(row_id, f"{name!r} is no file name within {folder}")
     file = folder / name
-    if not file.is_file():
+    if not is_file(file):
         return Reject(row_id, f"the {column} file {file} is not there")
     return Row(row_id, {column: file, **filled(cells)})
 
 
 def filled(cells: Mapping[str, Cell]) -> dict[str, Cell]:
     """The cells that hold something: an absent one has no entry."""
-    return {name: cell for name, cell in cells.items() if cell is not None and cell != "" and cell != []}
+    held = {name: _written(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
+    return {name: cell for name, cell in held.items() if cell is not None and cell != "" and cell != []}
+
+
+def _written(text: str) -> str:
+    """Text that can be written: JSON may hold one half of a character, which becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def once(rows: Iterable[Row | Reject]) -> Iterator[Row | Reject]:
@@ -184,14 +212,21 @@ def _file(row: Row) -> str:
     return ""
 
 
+def _refuse(error: OSError) -> None:
+    raise locked(error)
+
+
 class Places:
     """Folders and suffixes at which media were seen below a root; names are tried there, none is remembered."""
 
     def __init__(self, root: Path, suffixes: Sequence[str]) -> None:
-        """Walk once through the folders below `root`."""
+        """Walk once through the folders below `root`. Links are followed, as media often lie on another disk, but no loop is."""
         found: set[tuple[str, str]] = set()
-        for folder, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visited: set[str] = set()
+        for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+            real = os.path.realpath(folder)
+            folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
+            visited.add(real)
             endings = {os.path.splitext(name)[1] for name in files}
             found |= {(folder, ending) for ending in endings if ending.lower() in suffixes}
         self.pairs = [(Path(folder), ending) for folder, ending in sorted(found)]
@@ -204,6 +239,6 @@ class Places:
         for stem in stems:
             for folder, ending in self.pairs if stem and "/" not in stem and "\\" not in stem else ():
                 file = folder / f"{stem}{ending}"
-                if file.is_file():
+                if is_file(file):
                     return file
         return None

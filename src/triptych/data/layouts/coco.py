@@ -12,6 +12,7 @@ Rows: one a caption, id `<picture>-<annotation>`; a picture without a caption is
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ def _boxes(found: dict[str, Any], path: Path, pictures: dict[int, str], boxes: B
             wrong = f"{path.name} lists no picture {picture}"
         elif entry["category_id"] not in names:
             wrong = f"{path.name} has no category {entry['category_id']}"
-        elif len(box) != 4 or not all(isinstance(side, int | float) for side in box):
+        elif len(box) != 4 or not all(isinstance(side, int | float) and math.isfinite(side) for side in box):
             wrong = f"the box {str(box)[:60]} is not [x, y, width, height]"
         if wrong:
             yield Reject(f"{picture}-box-{entry['id']}", wrong)

@@ -12,6 +12,7 @@ captions, ten gigabytes of one JSON object, are read one video at a time; only t
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,7 @@ def _captions(video: str, found: Any, about: Video | None, name: str, places: Pl
         row_id = f"{video}-{place}"
         if about is None:
             yield Reject(row_id, f"{TABLE} has no video {video}")
-        elif not all(isinstance(time, int | float) for time in (start, end)) or not 0 <= start < end:
+        elif not all(isinstance(time, int | float) for time in (start, end)) or not 0 <= start < end < math.inf:
             yield Reject(row_id, f"the caption from {start!r} to {end!r} seconds is none")
         elif not isinstance(text, str) or not text.strip():  # the publisher's own tools wrote some as numbers or NaN
             yield Reject(row_id, f"the caption's text is {text!r}")
@@ -159,6 +160,6 @@ def _member(decode: Any, text: str, at: int) -> tuple[str | None, Any, int] | No
         else:  # no captions object; anything up to the next comma, so that a number is not cut by a chunk's end
             end = min(found for found in (text.find(",", at), text.find("}", at)) if found >= 0)
             value, at = decode(text[:end], at)[0], end
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return None
     return (key, value, at) if isinstance(key, str) else None

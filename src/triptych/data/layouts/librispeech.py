@@ -93,7 +93,7 @@ def _rows(root: Path, name: str, sexes: dict[str, str]) -> Iterator[Row | Reject
                 cells = {"text": text, "speaker": speaker, "chapter": chapter, "sex": sexes.get(speaker), "set": name, "split": side}
                 yield row_of(row_id, "audio", folder, f"{row_id}.flac", cells)
         for file in named(folder):
-            if file.endswith(".flac") and file.removesuffix(".flac") not in said:
+            if file.endswith(".flac") and not file.startswith(".") and file.removesuffix(".flac") not in said:
                 yield Reject(file.removesuffix(".flac"), f"{folder / f'{speaker}-{chapter}.trans.txt'} has no text of it")
 
 

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 
 from triptych.base.errors import InputError
 from triptych.contract.cells import Blob
-from triptych.data.layouts._reading import missing, named
+from triptych.data.layouts._reading import missing
 from triptych.data.rows import Reject, Row, Source
 
 NAME = "mnist"
@@ -94,7 +94,7 @@ def _names(side: str, kind: str) -> list[str]:
 def _file(path: Path, side: str, kind: str) -> Path | None:
     """Plain before packed; a folder of the same name (some unpackers make one) is looked into."""
     for folder in FOLDERS:
-        for name in _names(side, kind) if named(path / folder) else ():
+        for name in _names(side, kind):
             file = path / folder / name
             if file.is_file():
                 return file

@@ -26,9 +26,8 @@ NUMBERED = re.compile(r"^\d{1,3}(?:[.)] *| *[-_] *)(?=\S.* - )")  # "03 - Artist
 
 def matches(path: Path) -> bool:
     """Two moods or more, no other folder beside them, and songs in one of them."""
-    folders = _folders(path)
-    moods = [name for name in folders if name.lower() in MOODS]
-    return len(moods) >= 2 and len(moods) == len(folders) and any(_is_song(name) for mood in moods for name in named(path / mood))
+    moods = [name for name in named(path) if name.lower() in MOODS and (path / name).is_dir()]
+    return len(moods) >= 2 and moods == _folders(path) and any(_is_song(name) for mood in moods for name in named(path / mood))
 
 
 def read(path: Path) -> Source:

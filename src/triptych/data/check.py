@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from triptych.base.errors import BadValue, InputError
+from triptych.contract.cells import ADDRESS
 from triptych.contract.modality import Modality
 from triptych.data.table import Cell, Reject, Row, Table
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
 
 
 def locate(table: Table, columns: Mapping[str, Modality]) -> Table:
     """Turn the cells of by-reference columns into paths, relative to the table's folder."""
     media = {column for column, room in columns.items() if room.by_reference}
-    return replace(
-        table,
-        rows=[
-            Row(row.id, {name: _path(cell, table.folder) if name in media else cell for name, cell in row.cells.items()})
-            for row in table.rows
-        ],
-    )
+
+    def located(row: Row) -> Row:
+        return Row(row.id, {name: _path(cell, table.folder) if name in media else cell for name, cell in row.cells.items()})
+
+    return replace(table, rows=table.rows.mapped(located))
 
 
 def _path(cell: Cell, folder: Path) -> Cell:

@@ -116,7 +116,7 @@ def _deal(table: Table, sides: list[Split | None], shares: dict[Split, float], s
 def _group(row: Row, column: str | None) -> str:
     """What must stay together: the rows of one value, or a row alone."""
     value = row.cells.get(column) if column else None
-    return f"row {row.id}" if value is None else f"group {value}"
+    return f"row {row.id}" if value is None else f"group {value!s}"
 
 
 def _order(stratum: Mapping[str, str], seed: int) -> list[str]:

@@ -116,7 +116,7 @@ def _contrast(name: str, task: Any, table: Table) -> Target:
     else:
         cells = table.column(task.positives, f"task {name}")
         number: dict[str, int] = {}
-        groups = [number.setdefault(f"row:{i}" if cell is None else f"cell:{cell}", len(number)) for i, cell in enumerate(cells)]
+        groups = [number.setdefault(f"row:{i}" if cell is None else f"cell:{cell!s}", len(number)) for i, cell in enumerate(cells)]
     values = torch.tensor(groups)
     return Target(values, torch.ones(len(groups), dtype=torch.bool))
 

@@ -12,7 +12,6 @@ import random
 import signal
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -23,7 +22,8 @@ from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import locate, screen
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.samples import make_sample
-from triptych.data.sources import read_source
+from triptych.data.sources import collected
+from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
 from triptych.data.table import Table
 from triptych.data.targets import learn_target
@@ -107,22 +107,25 @@ def _tell(table: Table, voice: Voice) -> None:
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
     """The source's rows as they stand."""
-    source = recipe.data.source
-    if source.startswith("sample:"):
-        name = source.removeprefix("sample:")
+
+    def made(source: str) -> str:
+        if not source.startswith(SAMPLE):
+            return source
+        name = source.removeprefix(SAMPLE)
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
-            path = make_sample(name, columns)
-        return read_source(path, rooms())
-    return read_source(Path(source), rooms())
+            return str(make_sample(name, columns))
+
+    media = [column for column, room in columns.items() if room.by_reference]
+    return collected(opened(recipe.data.with_sources(made), rooms(), media))
 
 
 def limited(table: Table, limit: int | None) -> Table:
     """So many rows, drawn by the hash of their ids: every other row of a table that goes a, b, a, b would all be a."""
     if limit is None or limit >= len(table.rows):
         return table
-    drawn = sorted(table.rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
-    kept = {row.id for row in drawn}
-    return replace(table, rows=[row for row in table.rows if row.id in kept])
+    ids = table.rows.ids()
+    drawn = sorted(range(len(ids)), key=lambda index: hashlib.sha256(ids[index].encode()).digest())[:limit]
+    return table.subset(sorted(drawn))
 
 
 def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from triptych.base.errors import BadValue, InputError
-from triptych.data.check import locate, screen
-from triptych.data.sources import read_source
+from triptych.data.check import screen
+from triptych.data.locate import locate
+from triptych.data.sources.tabled import read_source
 from triptych.data.table import Reject, Row, Table
 from triptych.modalities import rooms
 

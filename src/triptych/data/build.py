@@ -31,6 +31,19 @@ from triptych.data.stored import SUFFIX, About, about, is_stored, open_dataset, 
 if TYPE_CHECKING:
     import lance
 
+
+class Silent:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def track(self, items: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
+        """The items as they are."""
+        yield from items
+
+
+SILENT = Silent()
 CHUNK_BYTES = 64 * 2**20
 RECENT = 4  # chunks under way for each worker
 

@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
 
 from triptych.base.errors import BadValue, InputError
 from triptych.contract.cells import ADDRESS
 from triptych.contract.modality import Modality
-from triptych.data.table import Cell, Reject, Row, Table
+from triptych.data.table import Reject, Row, Table
 
 Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
-
-
-def locate(table: Table, columns: Mapping[str, Modality]) -> Table:
-    """Turn the cells of by-reference columns into paths, relative to the table's folder.
-
-    So are cells of the other columns that name a file of their room which is there: the file is meant, not its name.
-    """
-
-    def placed(name: str, cell: Cell) -> Cell:
-        room = columns.get(name)
-        if room is None or not isinstance(cell, str):
-            return cell
-        return _path(cell, table.folder) if room.by_reference or _names_a_file(cell, table.folder, room) else cell
-
-    def located(row: Row) -> Row:
-        return Row(row.id, {name: placed(name, cell) for name, cell in row.cells.items()})
-
-    return replace(table, rows=table.rows.mapped(located))
-
-
-def _names_a_file(cell: str, folder: Path, room: Modality) -> bool:
-    if len(cell) > 1000 or "\0" in cell or os.path.splitext(cell)[1].lower() not in room.suffixes:
-        return False
-    try:
-        return (folder / cell).is_file()
-    except OSError:
-        return False
-
-
-def _path(cell: Cell, folder: Path) -> Cell:
-    return folder / cell if isinstance(cell, str) and not ADDRESS.match(cell) else cell
 
 
 def screen(table: Table, columns: Mapping[str, Modality], max_rejected: float, track: Track = lambda rejects, total: rejects) -> Table:

@@ -21,10 +21,11 @@ import lightning as L
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
-from triptych.data.check import locate, screen
+from triptych.data.check import screen
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.samples import make_sample
-from triptych.data.sources import read_source
+from triptych.data.sources.tabled import as_table
+from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
 from triptych.data.table import Table
 from triptych.data.targets import learn_target
@@ -83,7 +84,7 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
     table = screen(
-        limited(locate(table, columns), recipe.data.limit),
+        limited(table, recipe.data.limit),
         columns,
         recipe.data.max_rejected,
         lambda rows, total: voice.track(rows, total, "reading rows"),
@@ -111,13 +112,16 @@ def _tell(table: Table, voice: Voice) -> None:
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
     """The source's rows as they stand."""
-    source = recipe.data.source
-    if source.startswith("sample:"):
-        name = source.removeprefix("sample:")
+
+    def made(source: str) -> str:
+        if not source.startswith(SAMPLE):
+            return source
+        name = source.removeprefix(SAMPLE)
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
-            path = make_sample(name, columns)
-        return read_source(path, rooms())
-    return read_source(Path(source), rooms())
+            return str(make_sample(name, columns))
+
+    words = recipe.data.with_sources(made)
+    return as_table(opened(words, rooms(), columns), words, rooms(), voice)
 
 
 def limited(table: Table, limit: int | None) -> Table:

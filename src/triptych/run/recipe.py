@@ -19,6 +19,7 @@ from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task
 from triptych.data.samples import SAMPLES
 from triptych.data.settings import DataSettings
+from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
 
@@ -230,18 +231,15 @@ def read(name: str, changes: Iterable[str] = ()) -> Recipe:
     path = find(name)
     tree = override(_tree(path), changes)
     recipe = parse(Recipe, tree, path.name)
-    data = recipe.data.model_copy(update={"source": _source(recipe.data.source, path)})
+    data = recipe.data.with_sources(lambda source: _source(source, path))
     return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
 
 
 def _source(source: str, recipe: Path) -> str:
     """A known sample as it stands; a path from the recipe's folder, made absolute."""
-    if source.startswith("sample:"):
-        if (name := source.removeprefix("sample:")) not in SAMPLES:
-            raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
-        return source
-    home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
-    return str((recipe.parent / home).resolve())
+    if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
+        raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
+    return absolute(source, recipe.parent)
 
 
 def _tree(path: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from triptych.base.errors import BadValue, InputError
 from triptych.base.files import written_aside
-from triptych.data.check import locate
+from triptych.data.locate import locate
 from triptych.data.rejects import write_rejects
-from triptych.data.sources import read_source
+from triptych.data.sources.tabled import read_source
 from triptych.data.table import Reject, Table
 from triptych.modalities import rooms
 from triptych.run.progress import Voice
@@ -36,7 +36,7 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
     import pyarrow as pa
     from pyarrow import parquet
 
-    table, columns = _fitting(run, source)
+    table, columns = _fitting(run, source, voice)
     rejects = list(table.rejects)
     kept, names, writer = 0, ["id"], None
     with written_aside(out) as aside:
@@ -53,9 +53,9 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
     return {"rows": kept + len(rejects), "kept": kept, "rejected": len(rejects), "out": str(out), "columns": names}
 
 
-def _fitting(run: Run, source: Path) -> tuple[Table, dict[str, str]]:
+def _fitting(run: Run, source: Path, voice: Voice) -> tuple[Table, dict[str, str]]:
     """The source's located rows, and which of its columns is which input: by name, in a folder by modality."""
-    table = read_source(source, rooms())
+    table = read_source(source, rooms(), voice)
     asked = run.recipe.columns()
     columns = {name: asked[name] for name in asked if asked[name] in table.columns}
     if source.is_dir():

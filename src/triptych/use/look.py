@@ -12,8 +12,9 @@ from typing import Any
 from triptych.base.errors import BadValue, InputError
 from triptych.base.plain import is_number
 from triptych.contract.modality import Modality
-from triptych.data.check import locate
-from triptych.data.sources import SPLIT_FOLDERS, read_source
+from triptych.data.locate import locate
+from triptych.data.sources import SPLIT_FOLDERS
+from triptych.data.sources.tabled import read_source
 from triptych.data.table import Table
 from triptych.modalities import rooms
 

@@ -13,7 +13,7 @@ from triptych.base.errors import BadValue
 from triptych.base.files import write_text
 from triptych.contract.cells import Blob, Cell, Span
 from triptych.data.rows import Row
-from triptych.data.sources import read_source
+from triptych.data.sources.tabled import read_source
 from triptych.data.stored import is_stored, open_dataset
 from triptych.data.table import Table
 from triptych.modalities import rooms

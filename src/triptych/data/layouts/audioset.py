@@ -53,7 +53,7 @@ def read(path: Path) -> Source:
         if isinstance(cells, Reject):
             raise InputError(f"a class cannot be read: {cells.reason}", where=f"{path}, {cells.id}", fix="download the file again")
         names[cells["mid"]] = cells["display_name"]
-    return Source(str(path), lambda: once(row for part, side in parts.items() for row in _rows(part, side, names, places)))
+    return Source(str(path), lambda: once(row for part, side in parts.items() for row in _rows(part, side, names, places)), path)
 
 
 def _check(path: Path) -> None:

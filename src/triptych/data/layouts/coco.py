@@ -55,7 +55,9 @@ def read(path: Path) -> Source:
         for part in files
         if part not in parts
     ]
-    return Source(str(path), lambda: once(row for part, (folder, found) in parts.items() for row in _rows(part, folder, found)), findings)
+    return Source(
+        str(path), lambda: once(row for part, (folder, found) in parts.items() for row in _rows(part, folder, found)), path, findings
+    )
 
 
 def _rows(part: str, folder: Path, files: dict[str, Path]) -> Iterator[Row | Reject]:

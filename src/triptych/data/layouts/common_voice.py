@@ -49,7 +49,7 @@ def read(path: Path) -> Source:
     absent = [f"{part}.tsv" for part in PARTS if path / f"{part}.tsv" not in tables]
     findings = [f"{path.name}: there is no {' and no '.join(absent)}"] if absent and path / ALL not in tables else []
     findings += [f"{path.name}: validated.tsv is read, which has no split"] if path / ALL in tables else []
-    return Source(str(path), lambda: once(row for table, side in tables.items() for row in _rows(path, table, side)), findings)
+    return Source(str(path), lambda: once(row for table, side in tables.items() for row in _rows(path, table, side)), path, findings)
 
 
 def _rows(path: Path, table: Path, side: str | None) -> Iterator[Row | Reject]:

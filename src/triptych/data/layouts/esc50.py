@@ -34,7 +34,7 @@ def read(path: Path) -> Source:
     if not (path / AUDIO).is_dir():
         raise missing("the folder of clips", path / AUDIO, "ESC-50")
     check_header(path / META, HEADER)
-    return Source(str(path), lambda: once(_rows(path)))
+    return Source(str(path), lambda: once(_rows(path)), path)
 
 
 def _rows(path: Path) -> Iterator[Row | Reject]:

@@ -45,7 +45,7 @@ def read(path: Path) -> Source:
         _check(captions)
     both = captions.name == TOKEN and _table(path)
     findings = [f"{TABLE} left aside: {TOKEN} holds the same captions"] if both else []
-    return Source(str(path), lambda: once(_rows(captions, folder)), findings)
+    return Source(str(path), lambda: once(_rows(captions, folder)), path, findings)
 
 
 def _table(path: Path) -> Path | None:

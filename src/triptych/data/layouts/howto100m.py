@@ -57,7 +57,7 @@ def read(path: Path) -> Source:
     places = Places(path, VIDEOS)
     if not places:
         raise missing("a folder of videos", path / "videos" / "<video_id>.mp4", "HowTo100M", known=VIDEOS)
-    return Source(str(path), lambda: _rows(path / TABLE, captions, places))
+    return Source(str(path), lambda: _rows(path / TABLE, captions, places), path)
 
 
 def _rows(table: Path, captions: Path, places: Places) -> Iterator[Row | Reject]:

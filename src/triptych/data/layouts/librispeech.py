@@ -41,7 +41,7 @@ def read(path: Path) -> Source:
             raise missing("a chapter with its text", root / name / "SPEAKER" / "CHAPTER" / "SPEAKER-CHAPTER.trans.txt", "LibriSpeech")
     findings = [] if (root / SPEAKERS).is_file() else [f"there is no {root / SPEAKERS}: the column sex is left out"]
     sexes = _sexes(root / SPEAKERS) if not findings else {}
-    return Source(str(path), lambda: once(row for name in sets for row in _rows(root, name, sexes)), findings)
+    return Source(str(path), lambda: once(row for name in sets for row in _rows(root, name, sexes)), path, findings)
 
 
 def _root(path: Path) -> Path:

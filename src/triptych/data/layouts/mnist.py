@@ -74,7 +74,7 @@ def read(path: Path) -> Source:
     if not pairs:
         raise missing("train-images", path / _names("train", "images")[0], "MNIST", known=_names("train", "images"))
     findings = [f"{path.name}: there are no {side} files; those rows are left aside" for side in SIDES if side not in pairs]
-    return Source(str(path), lambda: _rows(pairs), findings, total=sum(images.count for images, _ in pairs.values()))
+    return Source(str(path), lambda: _rows(pairs), path, findings, total=sum(images.count for images, _ in pairs.values()))
 
 
 def _rows(pairs: dict[str, tuple[Idx, Idx]]) -> Iterator[Row | Reject]:

@@ -82,7 +82,7 @@ def read(path: Path) -> Source:
             f"{file.name} is not in the order of its ids; it is read into memory" for file, good in parts[-1].files.items() if not good
         ]
     names = _names(classes)
-    return Source(str(path), lambda: once(row for part in parts for row in _rows(part, names)), findings)
+    return Source(str(path), lambda: once(row for part in parts for row in _rows(part, names)), path, findings)
 
 
 def _pictures(path: Path, side: str) -> list[Path]:

@@ -40,7 +40,7 @@ def read(path: Path) -> Source:
     empty = [mood for mood in moods if not any(_is_song(name) for name in named(path / mood))]
     if len(empty) == len(moods):
         raise InputError("songs: no mood's folder holds a song", where=str(path / empty[0]), known=SOUNDS, fix="put songs there")
-    return Source(str(path), lambda: _rows(path, moods), _findings(path, moods, empty))
+    return Source(str(path), lambda: _rows(path, moods), path, _findings(path, moods, empty))
 
 
 def _findings(path: Path, moods: list[str], empty: list[str]) -> list[str]:

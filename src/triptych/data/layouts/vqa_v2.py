@@ -49,7 +49,7 @@ def read(path: Path) -> Source:
     for part, _, _ in found:
         if part.startswith(ANSWERED) and not _answers(path, part).is_file():
             raise missing(f"the file of answers to {part}", _answers(path, part), "VQA v2")
-    return Source(str(path), lambda: once(row for part, file, folder in found for row in _rows(path, part, file, folder)), findings)
+    return Source(str(path), lambda: once(row for part, file, folder in found for row in _rows(path, part, file, folder)), path, findings)
 
 
 def _parts(path: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from triptych.base.errors import InputError
 from triptych.data.rows import Listed, Reject, Row
+from triptych.data.sources.encoded import look
 from triptych.data.table import Table
 
 DELIMITERS = ",;\t|"
@@ -28,7 +29,7 @@ def read_delimited(path: Path) -> Table:
         raise InputError("the file has no rows below its header" if lines else "the file is empty", where=str(path))
     header = _header(lines[0], path)
     nameless = [str(place) for place, name in enumerate(header, start=1) if not name]
-    findings += [f"{path.name}: column {place} has no name and was left aside" for place in nameless]
+    findings = [*findings, *(f"{path.name}: column {place} has no name and was left aside" for place in nameless)]
     rows, rejects = _rows(header, lines[1:])
     return Table([name for name in header if name], Listed(rows), str(path), path.parent, rejects=rejects, findings=findings)
 
@@ -53,18 +54,9 @@ def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
 
 
 def _decoded(path: Path) -> tuple[str, list[str]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace"), []
-    if b"\0" in content:
-        raise InputError("this is not a text file", where=str(path), fix="export it as CSV in UTF-8")
-    try:
-        return content.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        return content.decode("latin-1"), [f"{path.name} is not UTF-8; it was read as Latin-1"]
+    text = look(path, "export it as CSV in UTF-8")
+    with text.open(newline="") as file:
+        return file.read(), text.findings
 
 
 def _delimiter(text: str) -> str:

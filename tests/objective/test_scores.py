@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and by hand."""
+"""Scores against scikit-learn, torchmetrics and by hand."""
 
 from __future__ import annotations
 
@@ -10,21 +10,68 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
+from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.retrieval import retrieval_average_precision
 
-from triptych.objective import scores
+from triptych.contract.tasks import METRICS
+from triptych.objective import classes, numbers, retrieval, scores
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 60))
-def test_classify_scores_are_sklearns(seed, classes, rows):
+def mean(values):
+    return np.mean(values) if len(values) else math.nan
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 8), st.integers(1, 60))
+def test_classify_scores_are_sklearns(seed, count, rows):
     draw = np.random.default_rng(seed)
-    truth, answers = draw.integers(0, classes, rows), draw.random((rows, classes))
-    found = scores.classify_scores(torch.tensor(answers), torch.tensor(truth))
+    truth, answers = draw.integers(0, count, rows), draw.dirichlet(np.ones(count), rows)
+    found = classes.classify_scores(torch.tensor(answers), torch.tensor(truth))
     guess = answers.argmax(1)
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(truth, guess))
     assert found["macro_f1"] == pytest.approx(metrics.f1_score(truth, guess, average="macro"), abs=1e-6)
-    matrix = scores.confusion(torch.tensor(answers), torch.tensor(truth))
-    assert matrix == metrics.confusion_matrix(truth, guess, labels=range(classes)).tolist()
+    assert found["weighted_f1"] == pytest.approx(metrics.f1_score(truth, guess, average="weighted"), abs=1e-6)
+    aucs = [metrics.roc_auc_score(truth == c, answers[:, c]) for c in range(count) if 0 < (truth == c).sum() < rows]
+    assert found["roc_auc"] == pytest.approx(mean(aucs), abs=1e-6, nan_ok=True)
+    assert ("top5" in found) == (count > 5)
+    if count > 5:
+        assert found["top5"] == pytest.approx(metrics.top_k_accuracy_score(truth, answers, k=5, labels=range(count)))
+    matrix = classes.confusion(torch.tensor(answers), torch.tensor(truth))
+    assert matrix == metrics.confusion_matrix(truth, guess, labels=range(count)).tolist()
+
+
+def test_roc_auc_over_all_classes_is_sklearns_one_against_the_rest():
+    draw = np.random.default_rng(0)
+    truth, answers = np.arange(90) % 3, draw.dirichlet(np.ones(3), 90)
+    wanted = metrics.roc_auc_score(truth, answers, multi_class="ovr", average="macro")
+    assert classes.classify_scores(torch.tensor(answers), torch.tensor(truth))["roc_auc"] == pytest.approx(wanted, abs=1e-6)
+    wanted = metrics.roc_auc_score(truth[truth < 2], answers[truth < 2, 1] / answers[truth < 2, :2].sum(1))
+    two = torch.tensor(answers[truth < 2, :2]) / torch.tensor(answers[truth < 2, :2]).sum(1, keepdim=True)
+    assert classes.classify_scores(two, torch.tensor(truth[truth < 2]))["roc_auc"] == pytest.approx(wanted, abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 200))
+def test_the_calibration_error_is_torchmetrics_and_what_the_reliability_bins_say(seed, count, rows):
+    draw = np.random.default_rng(seed)
+    truth, answers = torch.tensor(draw.integers(0, count, rows)), torch.tensor(draw.dirichlet(np.ones(count) / 2, rows)).float()
+    found = classes.calibration_error(answers, truth)
+    assert found == pytest.approx(float(multiclass_calibration_error(answers, truth, count, n_bins=15)), abs=1e-6)
+    bins = classes.reliability(answers, truth)
+    assert sum(one["rows"] for one in bins) == rows
+    assert sum(one["rows"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / rows == pytest.approx(found, abs=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 40))
+def test_the_table_of_classes_is_sklearns(seed, count, rows):
+    draw = np.random.default_rng(seed)
+    truth, given_ = draw.integers(0, 2, (rows, count)).astype(bool), draw.integers(0, 2, (rows, count)).astype(bool)
+    found = classes.per_class(torch.tensor(truth), torch.tensor(given_))
+    wanted = metrics.precision_recall_fscore_support(truth, given_, average=None, zero_division=np.nan)
+    for name, values in zip(("precision", "recall", "f1", "rows"), wanted, strict=True):
+        told = [math.nan if one[name] is None else one[name] for one in found]
+        assert told == pytest.approx(list(values), nan_ok=True), name
 
 
 @settings(max_examples=30, deadline=None)
@@ -32,52 +79,86 @@ def test_classify_scores_are_sklearns(seed, classes, rows):
 def test_multilabel_scores_are_sklearns(seed, labels, rows):
     draw = np.random.default_rng(seed)
     truth, answers = draw.integers(0, 2, (rows, labels)), draw.random((rows, labels))
-    found = scores.multilabel_scores(torch.tensor(answers), torch.tensor(truth).float(), 0.4)
+    found = classes.multilabel_scores(torch.tensor(answers), torch.tensor(truth).float(), 0.4)
     guess = (answers > 0.4).astype(int)
     for average in ("macro", "micro"):
         wanted = metrics.f1_score(truth, guess, average=average, zero_division=0)
         assert found[f"{average}_f1"] == pytest.approx(wanted, abs=1e-6)
     assert found["exact"] == pytest.approx(metrics.accuracy_score(truth, guess))
+    held = [c for c in range(labels) if truth[:, c].any()]
+    wanted = mean([metrics.average_precision_score(truth[:, c], answers[:, c]) for c in held])
+    assert found["map"] == pytest.approx(wanted, abs=1e-6, nan_ok=True)
+    both = [c for c in held if not truth[:, c].all()]
+    assert found["roc_auc"] == pytest.approx(mean([metrics.roc_auc_score(truth[:, c], answers[:, c]) for c in both]), abs=1e-6, nan_ok=True)
 
 
 def test_regress_scores_are_sklearns():
     truth, guess = torch.randn(30), torch.randn(30)
-    found = scores.regress_scores(guess, truth, 1.0)
+    found = numbers.regress_scores(guess, truth, 1.0)
     assert found["r2"] == pytest.approx(metrics.r2_score(truth, guess), abs=1e-5)
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, guess), abs=1e-5)
+    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, guess), abs=1e-5)
 
 
 def test_regress_scores_of_one_target_are_no_number_and_an_error_has_its_unit():
-    found = scores.regress_scores(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]), 20.0)
-    assert found["r2"] != found["r2"] and found["mae"] == pytest.approx(10.0)
+    found = numbers.regress_scores(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]), 20.0)
+    assert found["r2"] != found["r2"] and found["mae"] == pytest.approx(10.0) and found["rmse"] == pytest.approx(10.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 40), st.integers(1, 8))
-def test_recall_is_what_sorting_by_hand_gives(seed, queries, answers, groups):
+def test_retrieval_is_what_sorting_by_hand_gives(seed, queries, answers, groups):
     draw = np.random.default_rng(seed)
     q, a = draw.normal(size=(queries, 4)), draw.normal(size=(answers, 4))
     gq, ga = draw.integers(0, groups, queries), draw.integers(0, groups, answers)
-    found = scores.recalls(*(torch.tensor(x) for x in (q, a, gq, ga)))
-    has = [i for i in range(queries) if gq[i] in ga]
+    found = retrieval.retrieval_scores(*(torch.tensor(x) for x in (q, a, gq, ga)))
+    sorted_right = [ga[np.argsort(-(q[i] @ a.T))] == gq[i] for i in range(queries) if gq[i] in ga]
     for k in (1, 5, 10):
-        hits = [gq[i] in ga[np.argsort(-(q[i] @ a.T))[:k]] for i in has]
-        wanted = np.mean(hits) if has else math.nan
-        assert found[f"recall@{k}"] == pytest.approx(wanted, nan_ok=True)
+        assert found[f"recall@{k}"] == pytest.approx(mean([right[:k].any() for right in sorted_right]), nan_ok=True)
+    assert found["median_rank"] == pytest.approx(
+        np.median([right.argmax() + 1 for right in sorted_right]) if sorted_right else math.nan, nan_ok=True
+    )
+    precision = [right.cumsum() / np.arange(1, answers + 1) for right in sorted_right]
+    by_hand = [(p * r)[:10].sum() / min(10, r.sum()) for p, r in zip(precision, sorted_right, strict=True)]
+    assert found["map@10"] == pytest.approx(mean(by_hand), abs=1e-6, nan_ok=True)
 
 
-def test_a_collapsed_space_scores_nothing():
+def test_map_is_torchmetrics_and_sklearns_where_ten_are_all():
+    draw = np.random.default_rng(3)
+    q, a, ga = draw.normal(size=(20, 4)), draw.normal(size=(10, 4)), np.arange(10) % 3
+    gq = draw.integers(0, 3, 20)
+    found = retrieval.retrieval_scores(*(torch.tensor(x) for x in (q, a, gq, ga)))["map@10"]
+    pairs = [(torch.tensor(q[i] @ a.T), torch.tensor(ga == gq[i])) for i in range(20)]
+    theirs = [retrieval_average_precision(s.exp(), r, top_k=10) for s, r in pairs]  # which takes nothing below zero for an answer
+    assert found == pytest.approx(float(torch.stack(theirs).mean()), abs=1e-6)
+    assert found == pytest.approx(mean([metrics.average_precision_score(r, s) for s, r in pairs]), abs=1e-6)
+
+
+@pytest.mark.parametrize("vectors", [torch.ones(20, 4), torch.full((20, 4), torch.nan)], ids=["collapsed", "no numbers"])
+def test_a_space_that_tells_nothing_apart_scores_nothing(vectors):
     """If all embeddings are equal, every answer ties; a lucky order must not look like learning."""
-    same = torch.ones(20, 4)
-    found = scores.recalls(same, same, torch.arange(20), torch.arange(20))
-    assert found["recall@1"] == 0.0
+    found = retrieval.retrieval_scores(vectors, vectors, torch.arange(20), torch.arange(20))
+    assert found["recall@1"] == found["recall@10"] == found["map@10"] == 0.0 and found["median_rank"] == 20
 
 
-def test_recall_over_more_queries_than_are_held_at_once(monkeypatch):
+def test_retrieval_over_more_queries_than_are_held_at_once(monkeypatch):
     q, a, g = torch.randn(50, 4), torch.randn(30, 4), torch.arange(50) % 7
-    whole = scores.recalls(q, a, g, g[:30])
-    monkeypatch.setattr(scores, "CHUNK", 8)
-    assert scores.recalls(q, a, g, g[:30]) == whole
+    whole = retrieval.retrieval_scores(q, a, g, g[:30])
+    monkeypatch.setattr(retrieval, "CHUNK", 8)
+    assert retrieval.retrieval_scores(q, a, g, g[:30]) == whole
+
+
+def test_every_score_says_which_way_is_better():
+    answers, truth = torch.rand(30, 7), torch.arange(30) % 7
+    made = {
+        "classify": classes.classify_scores(answers, truth),
+        "multilabel": classes.multilabel_scores(answers, (answers > 0.7).float(), 0.5),
+        "regress": numbers.regress_scores(answers[:, 0], answers[:, 1], 1.0),
+        "contrast": retrieval.retrieval_scores(answers, answers, truth, truth),
+    }
+    for kind, values in made.items():
+        assert {*values, "loss"} == set(METRICS[kind])
+        assert all(score.direction == METRICS[kind][score.metric] for score in scores.as_scores("t", kind, "", values))
 
 
 def test_better_knows_direction_and_refuses_what_is_not_a_number():

@@ -36,6 +36,7 @@ def every_chart() -> list[str]:
         charts.curves(LOG, ["validation f1"], "F1", None, None),
         charts.confusion([[3, 1], [0, 4]], ["no", "yes"], "Answer"),
         charts.bars([("f1", 0.1, 0.9), ("recall", 0.25, float("nan"))], "Before and after"),
+        charts.reliability([{"confidence": 0.4, "accuracy": 0.5, "rows": 9}, {"confidence": 0.9, "accuracy": 0.7, "rows": 2}], "Belief"),
     ]
 
 
@@ -137,7 +138,7 @@ def test_words_of_users_are_escaped_and_never_formulas():
 
 # ---- the page
 
-FIELDS = ("summary", "headline", "charts", "scores", "confusions", "retrieval", "seen", "worst", "cost", "choices", "findings", "commands")
+FIELDS = ("summary", "headline", "charts", "scores", "classes", "retrieval", "seen", "worst", "cost", "choices", "findings", "commands")
 EMPTY = {"about": "what it is for", "name": "a run", "made": "today", "stopped": "", "recipe": "", **{field: [] for field in FIELDS}}
 
 
@@ -166,7 +167,15 @@ def report() -> dict:
                 "rows": [score, {**score, "untouched": 0.5}, {**score, "untouched": float("nan")}],
             }
         ],
-        "confusions": [{"title": EVIL, "untouched": None, "trained": svg}],
+        "classes": [
+            {
+                "title": EVIL,
+                "untouched": None,
+                "trained": svg,
+                "reliability": charts.reliability([{"confidence": 0.5, "accuracy": 0.5, "rows": 1}], "t"),
+                "classes": [{"class": EVIL, "rows": 3, "precision": None, "recall": 0.5, "f1": 0.4}],
+            }
+        ],
         "retrieval": [
             {"title": EVIL, "query_column": EVIL, "target_column": EVIL, "rows": [{"query": picture, "hits": hits, "label": EVIL}]}
         ],

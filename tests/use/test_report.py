@@ -12,7 +12,7 @@ def test_it_needs_no_network_and_shows_every_section(tiny_run):
     links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page)
     assert all(link.startswith("data:") for link in links)
     assert "@import" not in page
-    for word in ("untouched", "Confusions", "Retrieval", "Worst rows", "What the model sees", "Cost", "Choices", "Recipe"):
+    for word in ("untouched", "Classes", "Retrieval", "Worst rows", "What the model sees", "Cost", "Choices", "Recipe"):
         assert word in page
     assert page.count("<svg") >= 5
     assert "<audio" in page

@@ -67,10 +67,25 @@ Task = Annotated[Classify | MultiLabel | Regress | Contrast, Field(discriminator
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
-    "classify": {"accuracy": "higher", "macro_f1": "higher", "loss": "lower"},
-    "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "loss": "lower"},
-    "regress": {"r2": "higher", "mae": "lower", "loss": "lower"},
-    "contrast": {"recall@1": "higher", "recall@5": "higher", "recall@10": "higher", "loss": "lower"},
+    "classify": {
+        "accuracy": "higher",
+        "macro_f1": "higher",
+        "weighted_f1": "higher",
+        "top5": "higher",
+        "roc_auc": "higher",
+        "ece": "lower",
+        "loss": "lower",
+    },
+    "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "map": "higher", "roc_auc": "higher", "loss": "lower"},
+    "regress": {"r2": "higher", "mae": "lower", "rmse": "lower", "loss": "lower"},
+    "contrast": {
+        "recall@1": "higher",
+        "recall@5": "higher",
+        "recall@10": "higher",
+        "map@10": "higher",
+        "median_rank": "lower",
+        "loss": "lower",
+    },
 }
 """The scores of each kind of task and which way is better; the first is its headline."""
 

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from triptych.contract.values import Batch, Encoded, Output
 from triptych.model.assemble import Model
-from triptych.objective import scores as judge
+from triptych.objective.classes import classify_scores, multilabel_scores
 from triptych.objective.losses import rows_judged, task_loss
-from triptych.objective.scores import Score
+from triptych.objective.numbers import regress_scores
+from triptych.objective.retrieval import retrieval_scores
+from triptych.objective.scores import Score, as_scores
 
 Mixture = tuple[str, ...]
 MOST_MIXED = 4  # with more inputs than this, only each alone and all together are measured: 2^M mixtures say little
@@ -137,14 +139,14 @@ class _Seen:
         return sum(loss * rows for loss, rows in counted) / max(sum(rows for _, rows in counted), 1)
 
     def _scores(self, name: str, task: Any, named: dict[str, dict[str, Tensor]], embeddings: dict[str, dict[str, Tensor]]) -> list[Score]:
-        loss = judge.as_scores(name, task.kind, "", {"loss": self._mean_loss(name)})
+        loss = as_scores(name, task.kind, "", {"loss": self._mean_loss(name)})
         if task.kind == "contrast":
             return loss + _retrieval(name, embeddings[name], named["truth"][name], named["present"])
         rows_N = named["has"][name]
         if not bool(rows_N.any()):
             return loss
         whole = score_values(task, named["answer"][name][rows_N], named["truth"][name][rows_N], self.units[name])
-        return loss + judge.as_scores(name, task.kind, "", whole) + self._mixed(name, task)
+        return loss + as_scores(name, task.kind, "", whole) + self._mixed(name, task)
 
     def _mixed(self, name: str, task: Any) -> list[Score]:
         found: list[Score] = []
@@ -152,7 +154,7 @@ class _Seen:
             key = (name, *mixture)
             if ("mixed", *key) in self.lists and len(self.whole("mixed", *key)):
                 values = score_values(task, self.whole("mixed", *key), self.whole("mixed truth", *key), self.units[name])
-                found += judge.as_scores(name, task.kind, f"from {' + '.join(mixture)}", values)
+                found += as_scores(name, task.kind, f"from {' + '.join(mixture)}", values)
         return found
 
 
@@ -166,21 +168,20 @@ def answer(task: Any, output: Output) -> Tensor:
 def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: float) -> dict[str, float]:
     """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers."""
     if task.kind == "classify":
-        return judge.classify_scores(answer_N, truth_N)
+        return classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":
-        return judge.multilabel_scores(answer_N, truth_N, task.threshold)
-    return judge.regress_scores(answer_N, truth_N, unit)
+        return multilabel_scores(answer_N, truth_N, task.threshold)
+    return regress_scores(answer_N, truth_N, unit)
 
 
 def _retrieval(name: str, embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> list[Score]:
-    """Recall in both directions of every pair of columns, and its mean over the directions."""
+    """Scores in both directions of every pair of columns, and their mean over the directions."""
     directions: list[Score] = []
     for a, b in permutations(embeddings, 2):
         here, there = present[a], present[b]
         if bool(here.any()) and bool(there.any()):
-            values = judge.recalls(embeddings[a][here], embeddings[b][there], group_N[here], group_N[there])
-            directions += judge.as_scores(name, "contrast", f"{a} -> {b}", values)
-    means = {
-        k: float(torch.tensor([s.value for s in directions if s.metric == k]).nanmean()) for k in ("recall@1", "recall@5", "recall@10")
-    }
-    return judge.as_scores(name, "contrast", "", means) + directions
+            values = retrieval_scores(embeddings[a][here], embeddings[b][there], group_N[here], group_N[there])
+            directions += as_scores(name, "contrast", f"{a} -> {b}", values)
+    metrics = dict.fromkeys(score.metric for score in directions)
+    means = {metric: float(torch.tensor([s.value for s in directions if s.metric == metric]).nanmean()) for metric in metrics}
+    return as_scores(name, "contrast", "", means) + directions

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import Tensor
+from torch.nn.functional import one_hot
+
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
-from triptych.objective.scores import confusion
+from triptych.objective.classes import confusion, per_class, reliability
 from triptych.run import examples
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Best
@@ -62,16 +65,28 @@ def _number(value: float | None) -> float | None:
 
 
 def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, Any]:
-    matrices = {}
+    """By task: the confusion matrices, each class alone, how far confidence can be believed."""
+    pairs = (("untouched", untouched), ("trained", trained))
+    details: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}}
     for name, task in bench.recipe.tasks.items():
         rows = trained.has_truth[name]
-        if task.kind == "classify" and bool(rows.any()):
-            truth = trained.truth[name][rows]
-            pair = {
-                when: confusion(measured.answers[name][rows], truth) for when, measured in (("untouched", untouched), ("trained", trained))
-            }
-            matrices[name] = {"labels": bench.targets[name].facts["labels"], **pair}
-    return {"confusion": matrices}
+        if task.kind not in ("classify", "multilabel") or not bool(rows.any()):
+            continue
+        truth, labels = trained.truth[name][rows], bench.targets[name].facts["labels"]
+        details["classes"][name] = _each_class(task, labels, trained.answers[name][rows], truth)
+        if task.kind == "classify":
+            matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs}
+            details["confusion"][name] = {"labels": labels, **matrices}
+            details["reliability"][name] = reliability(trained.answers[name][rows], truth)
+    return details
+
+
+def _each_class(task: Any, labels: list[str], answer_NC: Tensor, truth: Tensor) -> list[dict[str, Any]]:
+    if task.kind == "classify":
+        right, given = (one_hot(classes_N, len(labels)).bool() for classes_N in (truth, answer_NC.argmax(1)))
+    else:
+        right, given = truth.bool(), answer_NC > task.threshold
+    return [{"class": label, **told} for label, told in zip(labels, per_class(right, given), strict=True)]
 
 
 def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:

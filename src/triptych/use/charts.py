@@ -132,6 +132,31 @@ def bars(rows: Sequence[tuple[str, float, float]], title: str) -> str:
         return _svg(figure, title, "; ".join(f"{name}: untouched {before:.3f}, trained {after:.3f}" for name, before, after in rows))
 
 
+def reliability(bins: Sequence[Mapping[str, float]], title: str) -> str:
+    """Confidence against the share of right answers: below the diagonal the model is surer than it should be.
+
+    Args:
+        bins: `confidence`, `accuracy` (0 to 1) and `rows` of each bin of confidence that holds rows.
+        title: stands over the chart.
+
+    Returns:
+        The chart; an empty string without bins.
+    """
+    if not bins:
+        return ""
+    with _figure((3.4, 3.4), title) as figure:
+        ax = figure.add_subplot()
+        _plain_axes(ax)
+        ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+        most = max(one["rows"] for one in bins)
+        xs, ys = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+        ax.plot(xs, ys, color=ACCENT, linewidth=1.2)
+        ax.scatter(xs, ys, s=[12 + 80 * one["rows"] / most for one in bins], color=ACCENT)
+        ax.set(xlim=(0, 1.04), ylim=(-0.04, 1.04), xlabel="confidence (a dot's size: rows)", ylabel="share right")
+        told = "; ".join(f"{one['rows']} rows at {one['confidence']:.2f}: {one['accuracy']:.2f} right" for one in bins)
+        return _svg(figure, title, told)
+
+
 # ---- drawing
 
 

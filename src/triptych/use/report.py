@@ -30,7 +30,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "charts": _charts(recipe, about, log),
         "stopped": stopped(about),
         "scores": _groups(recipe, scores),
-        "confusions": _confusions(details),
+        "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
         "seen": shown.get("seen", []),
         "worst": shown.get("worst", []),
@@ -116,14 +116,18 @@ def _group(title: str, rows: list[dict[str, Any]], main: bool) -> dict[str, Any]
     return {"group": title, "main": main, "direction": rows[0]["direction"], "rows": rows, "chart": chart}
 
 
-def _confusions(details: dict[str, Any]) -> list[dict[str, Any]]:
+def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
+    """By task: confusion matrices, a table of the classes, the reliability of the confidence."""
     from triptych.use import charts
 
     found = []
-    for task, matrix in details.get("confusion", {}).items():
-        labels = matrix["labels"]
-        untouched = charts.confusion(matrix["untouched"], labels, f"{task}, untouched")
-        found.append({"title": task, "untouched": untouched, "trained": charts.confusion(matrix["trained"], labels, f"{task}, trained")})
+    for task, classes in details.get("classes", {}).items():
+        matrix = details["confusion"].get(task)
+        drawn = {
+            when: charts.confusion(matrix[when], matrix["labels"], f"{task}, {when}") if matrix else "" for when in ("untouched", "trained")
+        }
+        reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability of the trained model")
+        found.append({"title": task, **drawn, "classes": classes, "reliability": reliable})
     return found
 
 

@@ -9,7 +9,9 @@ from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
 from triptych.contract.values import Output
-from triptych.objective.losses import contrast_pairs, contrastive_sigmoid, contrastive_softmax, task_loss
+from triptych.objective import contrastive
+from triptych.objective.contrastive import contrastive_sigmoid, contrastive_softmax
+from triptych.objective.losses import contrast_pairs, task_loss
 
 
 def pair(rows=6, width=8):
@@ -19,7 +21,7 @@ def pair(rows=6, width=8):
 
 def test_softmax_form_is_clips_loss():
     a, b = pair()
-    ours = contrastive_softmax(a, b, torch.tensor(14.0), torch.eye(6, dtype=torch.bool))
+    ours = contrastive_softmax(a, b, torch.tensor(14.0), torch.arange(6))
     torch.testing.assert_close(ours, image_text_contrastive_loss(14.0 * b @ a.T))
 
 
@@ -30,14 +32,32 @@ def test_rows_that_belong_together_are_not_negatives():
     logits = 5.0 * a @ b.T
     wanted = same.float() / same.sum(1, keepdim=True)
     by_hand = 0.5 * (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted))
-    torch.testing.assert_close(contrastive_softmax(a, b, torch.tensor(5.0), same), by_hand)
+    torch.testing.assert_close(contrastive_softmax(a, b, torch.tensor(5.0), groups), by_hand)
 
 
 def test_sigmoid_form_is_siglips_loss():
     a, b = pair()
     logits = 10.0 * a @ b.T - 10.0
     siglip = -F.logsigmoid((2 * torch.eye(6) - 1) * logits).sum(-1).mean()  # as in transformers' SiglipModel
-    torch.testing.assert_close(contrastive_sigmoid(a, b, torch.tensor(10.0), torch.tensor(-10.0), torch.eye(6, dtype=torch.bool)), siglip)
+    torch.testing.assert_close(contrastive_sigmoid(a, b, torch.tensor(10.0), torch.tensor(-10.0), torch.arange(6)), siglip)
+
+
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("strip", [1, 1000, 39_999])
+def test_by_strips_it_is_the_loss_over_the_whole_matrix_and_so_are_its_gradients(monkeypatch, form, strip):
+    groups = torch.arange(200) % 150
+
+    def made():
+        a, b = (x.double().requires_grad_() for x in pair(200, 16))
+        known = [a, b, torch.tensor(20.0, requires_grad=True), torch.tensor(-3.0, requires_grad=True)]
+        loss = contrastive_softmax(a, b, known[2], groups) if form == "softmax" else contrastive_sigmoid(*known, groups)
+        loss.backward()
+        return [loss.detach(), *(x.grad for x in known if x.grad is not None)]
+
+    whole = made()
+    monkeypatch.setattr(contrastive, "STRIP", strip)
+    for ours, theirs in zip(made(), whole, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
 def test_pairs_use_only_rows_that_have_both():
@@ -46,7 +66,7 @@ def test_pairs_use_only_rows_that_have_both():
     output = Output({"embedding.x_BD": a, "embedding.y_BD": b, "scale": torch.tensor(10.0), "bias": torch.tensor(0.0)})
     has = torch.tensor([True, True, False, True, True, False])
     found = contrast_pairs(output, torch.arange(6), settings, {"x": has, "y": torch.ones(6, dtype=torch.bool)})
-    alone = contrastive_softmax(a[has], b[has], torch.tensor(10.0), torch.eye(4, dtype=torch.bool))
+    alone = contrastive_softmax(a[has], b[has], torch.tensor(10.0), torch.arange(4))
     torch.testing.assert_close(found["x", "y"], alone)
     none = {"x": has, "y": ~has}
     assert contrast_pairs(output, torch.arange(6), settings, none) == {}

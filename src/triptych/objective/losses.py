@@ -15,26 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from triptych.contract.values import Output
-
-
-def contrastive_softmax(a_BD: Tensor, b_BD: Tensor, scale: Tensor, same_BB: Tensor) -> Tensor:
-    """InfoNCE both ways (CLIP, Radford et al. 2021), with any number of positives a row.
-
-    `same_BB` marks the pairs that belong together (the diagonal at least). With several, the answer wanted of a row is
-    spread evenly over them (as in supervised contrastive learning, Khosla et al. 2020, their L_out).
-    """
-    logits_BB = scale * a_BD @ b_BD.T
-    same_BB = same_BB.to(logits_BB.dtype)
-    forth = -(same_BB * logits_BB.log_softmax(1)).sum(1) / same_BB.sum(1)
-    back = -(same_BB * logits_BB.log_softmax(0)).sum(0) / same_BB.sum(0)
-    return 0.5 * (forth.mean() + back.mean())
-
-
-def contrastive_sigmoid(a_BD: Tensor, b_BD: Tensor, scale: Tensor, bias: Tensor, same_BB: Tensor) -> Tensor:
-    """Every pair judged for itself (SigLIP, Zhai et al. 2023): the sum over pairs divided by the number of rows."""
-    logits_BB = scale * a_BD @ b_BD.T + bias
-    sign_BB = 2.0 * same_BB.to(logits_BB.dtype) - 1.0
-    return -F.logsigmoid(sign_BB * logits_BB).sum() / len(a_BD)
+from triptych.objective.contrastive import contrastive_sigmoid, contrastive_softmax
 
 
 def _classify(output: Output, target_B: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
@@ -75,11 +56,10 @@ def _pairs(output: Output, groups_B: Tensor, settings: Any, present: Mapping[str
             continue
         groups = groups_B[both_B]
         pair = output[f"embedding.{a}_BD"][both_B], output[f"embedding.{b}_BD"][both_B]
-        same_BB = groups[:, None] == groups[None, :]
         if settings.form == "sigmoid":
-            terms[a, b] = contrastive_sigmoid(*pair, output["scale"], output["bias"], same_BB)
+            terms[a, b] = contrastive_sigmoid(*pair, output["scale"], output["bias"], groups)
         else:
-            terms[a, b] = contrastive_softmax(*pair, output["scale"], same_BB)
+            terms[a, b] = contrastive_softmax(*pair, output["scale"], groups)
     return terms
 
 

@@ -57,3 +57,25 @@ def _chunk(query_QD: Tensor, answer_AD: Tensor, group_Q: Tensor, group_A: Tensor
         if not bool((counts_Q & (wrong_Q < DEEPEST)).any()):
             break
     return ranks_QK, right_Q
+
+
+def chance_scores(query_group_Q: Tensor, answer_group_A: Tensor) -> dict[str, float]:
+    """What `retrieval_scores` expects of a random order: recall@k is 1 - C(A-R, k) / C(A, k) for R right of A answers.
+
+    The rank of the first right one is (A+1) / (R+1) on average; its median over queries is told, as that of the scores is.
+    """
+    answers = len(answer_group_A)
+    groups, count_G = answer_group_A.unique(return_counts=True)
+    right_Q = torch.zeros(len(query_group_Q), dtype=torch.float64)
+    place_Q = torch.searchsorted(groups, query_group_Q.contiguous()).clamp(max=max(len(groups) - 1, 0))
+    if answers:
+        right_Q = torch.where(groups[place_Q] == query_group_Q, count_G[place_Q], 0).double()
+    right_Q = right_Q[right_Q > 0]
+    if not len(right_Q):
+        return {name: float("nan") for name in ("recall@1", "recall@5", "recall@10", "median_rank")}
+    miss_Q, scores = torch.ones_like(right_Q), {}
+    for k in range(min(DEEPEST, answers)):
+        miss_Q = miss_Q * (answers - right_Q - k).clamp(min=0) / (answers - k)
+        scores[k + 1] = float((1 - miss_Q).mean())
+    recalls = {f"recall@{k}": scores[min(k, answers)] for k in (1, 5, 10)}
+    return {**recalls, "median_rank": float(((answers + 1) / (right_Q + 1)).median())}

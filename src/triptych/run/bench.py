@@ -29,10 +29,11 @@ class Bench:
     batch_size: int
     stops: list[dict[str, Any]] = field(default_factory=list)
 
-    def loader(self, split: Split, *, shuffled: bool = False) -> Loader:
-        """Batches of one side of the split."""
+    def loader(self, split: Split, *, shuffled: bool = False, rows: list[int] | None = None) -> Loader:
+        """Batches of one side of the split, or of some `rows` of it."""
         seed = self.recipe.training.seed if shuffled else None
-        return Loader(self.table, self.inputs, self.targets, self.table.at(split), self.batch_size, seed)
+        chosen = self.table.at(split) if rows is None else rows
+        return Loader(self.table, self.inputs, self.targets, chosen, self.batch_size, seed)
 
     def judged_side(self) -> Split:
         """Where scores are taken: the test rows, or the next best where nothing was kept for a test."""

@@ -33,6 +33,7 @@ from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
+from triptych.run.baselines import baselines
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
 from triptych.run.folder import RunFolder, refuse_full
@@ -60,9 +61,11 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
         run.write_rejects(table.rejects)
         bench = build(recipe, table, voice)
         untouched = _measured(bench, voice, "measuring the untouched model")
+        with voice.waiting("measuring what can be had without training"):
+            simple = baselines(bench, untouched)
         best = train_stages(bench, run, voice)
         trained = _measured(bench, voice, "measuring the trained model")
-        write_down(bench, run, untouched, trained, best, watch)
+        write_down(bench, run, untouched, simple, trained, best, watch)
     except InputError:  # nothing was trained; the same words work again once the input is mended
         shutil.rmtree(run.path)
         raise

@@ -12,17 +12,22 @@ from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
 from triptych.objective.classes import confusion, per_class, reliability
 from triptych.run import examples
+from triptych.run.baselines import Told
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
 from triptych.run.measure import Measured
+from triptych.run.verdict import groups_of, verdict
 
 
-def write_down(bench: Bench, run: RunFolder, untouched: Measured, trained: Measured, best: Best, watch: Stopwatch) -> None:
-    """Everything that predict, report and compare need."""
+def write_down(
+    bench: Bench, run: RunFolder, untouched: Measured, simple: dict[str, Told], trained: Measured, best: Best, watch: Stopwatch
+) -> None:
+    """Everything that predict, report and compare need; `simple` are the tasks' baselines."""
     for name, held in bench.inputs.items():
         held.preparation.save(run.input(name))
     run.write("scores.json", _side_by_side(untouched, trained))
+    run.write("verdicts.json", _verdicts(bench, untouched, trained, simple))
     run.write("details.json", _details(bench, untouched, trained))
     run.write("shown.json", _pieces(bench, trained))
     run.write_rows("predictions.parquet", _predictions(bench, trained))
@@ -62,6 +67,20 @@ def _side_by_side(untouched: Measured, trained: Measured) -> list[dict[str, Any]
 
 def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
+
+
+def _verdicts(bench: Bench, untouched: Measured, trained: Measured, simple: dict[str, Told]) -> dict[str, Any]:
+    group, rows = bench.recipe.data.split.group, bench.table.at(bench.judged_side())
+    group_N = groups_of([row.cells.get(group) for row in bench.table.rows.take(rows, [group])]) if group else None
+    found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in bench.recipe.tasks.items()}
+    return {name: _finite(told) for name, told in found.items() if told}
+
+
+def _finite(told: Any) -> Any:
+    """The same with null for what is not a number, which JSON has no word for."""
+    if isinstance(told, dict):
+        return {name: _finite(value) for name, value in told.items()}
+    return _number(told) if isinstance(told, float) else told
 
 
 def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""What the headline figures are worth: how sure they are, whether training changed them, whether it beat the simple models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.contract.tasks import METRICS, headline
+from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
+from triptych.objective.retrieval import right_ranks
+from triptych.run.baselines import Told
+from triptych.run.measure import Measured
+
+BETTER, SAME, WORSE = "better", "not told apart", "worse"
+
+
+def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baselines: Told, group_N: Tensor | None) -> dict[str, Any] | None:
+    """Of one task's headline score; None where no row was measured.
+
+    Returns:
+        `metric`, `untouched`, `trained`, `change`: each `{value, low, high}` (95 %, paired bootstrap; rows of one group
+        are drawn together). `p_value` of McNemar's test where an answer is right or wrong. `verdict`: the change's interval
+        lies above zero, holds it, or lies below. `baselines`, and `beaten`: those that the lower end of `trained` is above.
+    """
+    before, after = statistics(name, task, untouched), statistics(name, task, trained)
+    if before is None or after is None:
+        return None
+    metric = headline(task)
+    assert METRICS[task.kind][metric] == "higher"  # every headline is
+    change, now = difference(before, after, group_N), interval(after, group_N)
+    told: dict[str, Any] = {
+        "metric": metric,
+        "untouched": asdict(interval(before, group_N)),
+        "trained": asdict(now),
+        "change": asdict(change),
+        "verdict": _judged(change),
+        "baselines": baselines,
+        "beaten": [baseline for baseline, values in baselines.items() if now.low > values.get(metric, float("nan"))],
+    }
+    if task.kind == "classify":
+        told["p_value"] = mcnemar(*(_right(name, measured) for measured in (untouched, trained)))
+    return told
+
+
+def _judged(change: Interval) -> str:
+    return BETTER if change.low > 0 else WORSE if change.high < 0 else SAME
+
+
+def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
+    """What the headline score of a task is made of, over all rows that were measured; None where none has the target."""
+    rows_N = measured.has_truth[name]
+    if task.kind == "contrast":
+        return _recall(measured.embeddings[name], measured.truth[name], measured.present)
+    if not bool(rows_N.any()):
+        return None
+    answer, truth = measured.answers[name], measured.truth[name]
+    if task.kind == "classify":
+        return _among(mean_of(_right(name, measured)), rows_N)
+    if task.kind == "multilabel":
+        return _among(macro_f1_of(truth.bool(), answer > task.threshold), rows_N)
+    return _among(r2_of(torch.where(rows_N, answer, 0), torch.where(rows_N, truth, truth[rows_N].mean())), rows_N)
+
+
+def _among(whole: Statistics, rows_N: Tensor) -> Statistics:
+    """Rows without the target count for nothing; they stay, so that groups still belong to rows."""
+    return Statistics(whole.rows * rows_N[:, None], whole.score)
+
+
+def _right(name: str, measured: Measured) -> Tensor:
+    answer, truth = measured.answers[name], measured.truth[name]
+    return (answer.argmax(1) == truth) & measured.has_truth[name]
+
+
+def _recall(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> Statistics | None:
+    """Recall@1 in every direction: hits and questions a row, whose shares are averaged."""
+    columns = []
+    for a, b in permutations(embeddings, 2):
+        here, there = present[a], present[b]
+        if not bool(here.any()) or not bool(there.any()):
+            continue
+        ranks_QK, right_Q = right_ranks(embeddings[a][here], embeddings[b][there], group_N[here], group_N[there])
+        hits = torch.zeros(len(group_N), 2, dtype=torch.float64)
+        hits[here] = torch.stack([(ranks_QK[:, 0] == 0) & (right_Q > 0), right_Q > 0], 1).double()
+        columns.append(hits)
+    if not columns:
+        return None
+    return Statistics(torch.cat(columns, 1), lambda sums: (sums[..., 0::2] / sums[..., 1::2]).nanmean(-1))
+
+
+def groups_of(cells: list[Any]) -> Tensor:
+    """A number a row, equal where the cells are; a row without one is a group of its own."""
+    number: dict[str, int] = {}
+    return torch.tensor([number.setdefault(f"row {i}" if cell is None else f"cell {cell}", len(number)) for i, cell in enumerate(cells)])

@@ -155,8 +155,8 @@ def report() -> dict:
         "recipe": EVIL,
         "summary": [("rows", EVIL)],
         "headline": [
-            {"task": EVIL, "metric": "f1", "untouched": 0.1, "trained": 0.9, "best": "higher is better"},
-            {"task": "age", "metric": "error", "untouched": 3.0, "trained": 4.0, "best": "lower is better"},
+            {"task": EVIL, "metric": "f1", "untouched": 0.1, "trained": 0.9, "best": "higher is better", "said": [EVIL], "same": False},
+            {"task": "age", "metric": "error", "untouched": 3.0, "trained": 4.0, "best": "lower is better", "said": [], "same": False},
         ],
         "charts": every_chart(),
         "scores": [

@@ -48,11 +48,12 @@ def train(
 
     run = fit(checked, out, quiet=as_json and not sys.stderr.isatty())
     report = write_report(run)
-    scores = run.read("scores.json")
+    scores, verdicts = run.read("scores.json"), run.read("verdicts.json", default={})
     if as_json:
-        print(json.dumps({"run": str(run.path), "report": str(report), "scores": scores}))
+        print(json.dumps({"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts}))
         return
     tables.scores(checked, scores, run.read("run.json"))
+    tables.verdicts(verdicts)
     tables.lines(f"run     {run.path}", f"report  {report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
 
@@ -132,9 +133,11 @@ def report(run: RunArg, as_json: JsonOption = False) -> None:
     folder = open_folder(run)
     path = write_report(folder)
     if as_json:
-        print(json.dumps({"run": str(folder.path), "report": str(path), "scores": folder.read("scores.json")}))
+        told = {"scores": folder.read("scores.json"), "verdicts": folder.read("verdicts.json", default={})}
+        print(json.dumps({"run": str(folder.path), "report": str(path), **told}))
         return
     tables.scores(folder.recipe(), folder.read("scores.json"), folder.read("run.json"))
+    tables.verdicts(folder.read("verdicts.json", default={}))
     tables.lines(f"report  {path}")
 
 

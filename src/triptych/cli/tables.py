@@ -44,6 +44,15 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
     _console().print(table)
 
 
+def verdicts(found: dict[str, Any]) -> None:
+    """How sure the headline scores are, and what can be had without training."""
+    from triptych.run.verdict import in_words
+
+    for name, told in found.items():
+        first, *others = in_words(name, told)
+        lines(first, *(f"  {line}" for line in others))
+
+
 def table_columns(told: dict[str, Any]) -> None:
     """The columns of a table and what is in them."""
     table = Table()

@@ -96,3 +96,27 @@ def groups_of(cells: list[Any]) -> Tensor:
     """A number a row, equal where the cells are; a row without one is a group of its own."""
     number: dict[str, int] = {}
     return torch.tensor([number.setdefault(f"row {i}" if cell is None else f"cell {cell}", len(number)) for i, cell in enumerate(cells)])
+
+
+def in_words(name: str, told: dict[str, Any]) -> list[str]:
+    """A verdict as two or three sentences."""
+    change, p = told["change"], told.get("p_value")
+    by = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}[told["verdict"]]
+    tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    lines = [
+        f"{name}.{told['metric']} {_with_interval(told['trained'])}, untouched {_with_interval(told['untouched'])}: {by}"
+        + f" ({_with_interval(change, sign='+')}{tested})"
+    ]
+    values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
+    if values:
+        lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
+    if above := [baseline for baseline, value in values.items() if value is not None and baseline not in told["beaten"]]:
+        lines.append(f"the trained model is not surely above {' and '.join(above)}: it may not be worth its cost")
+    return lines
+
+
+def _with_interval(found: dict[str, float | None], sign: str = "") -> str:
+    value, low, high = (found[part] for part in ("value", "low", "high"))
+    if value is None:
+        return "-"
+    return f"{value:{sign}.3f}" + (f" ({low:{sign}.3f} to {high:{sign}.3f})" if low is not None and high is not None else "")

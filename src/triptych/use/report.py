@@ -26,7 +26,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "about": recipe.about,
         "made": f"{about['made'][:16].replace('T', ' ')} with triptych {about['versions']['triptych']}",
         "summary": _summary(about),
-        "headline": headlines(recipe, scores),
+        "headline": headlines(recipe, scores, run.read("verdicts.json", default={})),
         "charts": _charts(recipe, about, log),
         "stopped": stopped(about),
         "scores": _groups(recipe, scores),
@@ -42,14 +42,23 @@ def _facts(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def headlines(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each task's first score, untouched against trained."""
+def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each task's first score, untouched against trained, with how sure it is and what can be had without training."""
     from triptych.contract.tasks import headline
+    from triptych.run.verdict import in_words
 
     by_name = {score["name"]: score for score in scores}
     found = [(name, headline(task), by_name.get(f"{name}.{headline(task)}")) for name, task in recipe.tasks.items()]
     return [
-        {"task": name, "metric": metric, "untouched": s["untouched"], "trained": s["trained"], "best": f"{s['direction']} is better"}
+        {
+            "task": name,
+            "metric": metric,
+            "untouched": s["untouched"],
+            "trained": s["trained"],
+            "best": f"{s['direction']} is better",
+            "said": in_words(name, verdicts[name]) if name in verdicts else [],
+            "same": verdicts.get(name, {}).get("verdict") == "not told apart",
+        }
         for name, metric, s in found
         if s
     ]

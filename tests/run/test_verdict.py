@@ -1,0 +1,105 @@
+"""Baselines and verdicts: what a figure is worth."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from sklearn import metrics
+
+from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
+from triptych.objective.retrieval import chance_scores, retrieval_scores
+from triptych.run.baselines import Features, _of_head
+from triptych.run.measure import Measured
+from triptych.run.verdict import groups_of, in_words, statistics, verdict
+
+
+def seen(task, answers, truth, has=None, embeddings=None):
+    has = torch.ones(len(truth), dtype=torch.bool) if has is None else has
+    present = {column: torch.ones(len(truth), dtype=torch.bool) for column in embeddings or ()}
+    return Measured([str(n) for n in range(len(truth))], [], {"t": answers}, {"t": truth}, {"t": has}, {"t": embeddings or {}}, present)
+
+
+def test_the_headline_is_what_was_measured():
+    torch.manual_seed(0)
+    truth, answers, has = torch.arange(50) % 3, torch.rand(50, 3), torch.rand(50) < 0.8
+    judged = truth[has], answers[has]
+    task = Classify(target="x")
+    assert statistics("t", task, seen(task, answers, truth, has)).value == pytest.approx(float((judged[1].argmax(1) == judged[0]).double().mean()))
+    many, task = (torch.rand(50, 3) < 0.4).float(), MultiLabel(target="x")
+    wanted = metrics.f1_score(many[has].numpy(), (answers[has] > 0.5).numpy(), average="macro")
+    assert statistics("t", task, seen(task, answers, many, has)).value == pytest.approx(wanted)
+    number, task = torch.randn(50).masked_fill(~has, torch.nan), Regress(target="x")
+    wanted = metrics.r2_score(number[has], answers[has, 0])
+    assert statistics("t", task, seen(task, answers[:, 0], number, has)).value == pytest.approx(wanted, abs=1e-5)
+    spaces, task = {"a": torch.randn(50, 4), "b": torch.randn(50, 4)}, Contrast(between=["a", "b"])
+    both = [retrieval_scores(spaces[a], spaces[b], truth, truth)["recall@1"] for a, b in (("a", "b"), ("b", "a"))]
+    assert statistics("t", task, seen(task, None, truth, embeddings=spaces)).value == pytest.approx(sum(both) / 2)
+
+
+def test_nothing_measured_is_no_verdict():
+    task, nobody = Classify(target="x"), torch.zeros(5, dtype=torch.bool)
+    measured = seen(task, torch.rand(5, 2), torch.zeros(5, dtype=torch.long), nobody)
+    assert verdict("t", task, measured, measured, {}, None) is None
+
+
+def test_a_change_that_could_be_chance_is_not_called_better():
+    torch.manual_seed(0)
+    task, truth = Classify(target="x"), torch.arange(60) % 2
+    sides = torch.nn.functional.one_hot(truth, 2).double()
+    luck = torch.where(torch.rand(60, 1) < 0.6, sides, 1 - sides)
+    a_bit = torch.where(torch.arange(60)[:, None] < 2, sides, luck)
+    told = verdict("t", task, seen(task, luck, truth), seen(task, a_bit, truth), {"majority": {"accuracy": 0.5}}, None)
+    assert told["verdict"] == "not told apart" and "could be chance" in in_words("t", told)[0]
+    told = verdict("t", task, seen(task, luck, truth), seen(task, sides, truth), {"nearest rows": {"accuracy": 0.99}}, None)
+    assert told["verdict"] == "better" and told["p_value"] < 0.001 and told["beaten"] == []
+    assert "not surely above nearest rows" in in_words("t", told)[-1]
+    assert json.loads(json.dumps(told)) == told
+    told = verdict("t", task, seen(task, sides, truth), seen(task, luck, truth), {}, None)
+    assert told["verdict"] == "worse" and len(in_words("t", told)) == 1
+
+
+def test_the_simple_models_learn_what_is_there_and_no_more():
+    torch.manual_seed(0)
+    truth = torch.arange(120) % 3
+    rows = torch.nn.functional.one_hot(truth, 3).float() * 4 + torch.randn(120, 3)
+    there = torch.ones(120, dtype=torch.bool)
+    halves = [Features(rows[part], {"t": truth[part]}, {"t": there[part]}) for part in (slice(0, 60), slice(60, None))]
+    found = _of_head("t", Classify(target="x"), *halves, {"labels": ["a", "b", "c", "never"]})
+    assert found["majority"]["accuracy"] == pytest.approx(1 / 3)
+    assert min(found["nearest rows"]["accuracy"], found["logistic regression"]["accuracy"]) > 0.9
+    number = [Features(half.rows_ND, {"t": half.rows_ND[:, 0] * 2}, half.has_truth) for half in halves]
+    found = _of_head("t", Regress(target="x"), *number, {"mean": 0.0, "std": 1.0})
+    assert found["ridge regression"]["r2"] > 0.99 > found["nearest rows"]["r2"] and found["mean"]["r2"] < 0.01
+    labels = [Features(half.rows_ND, {"t": (half.rows_ND > 2).float()}, half.has_truth) for half in halves]
+    found = _of_head("t", MultiLabel(target="x"), *labels, {"labels": ["a", "b", "c"]})
+    assert found["logistic regression"]["macro_f1"] > 0.9 > found["majority"]["macro_f1"]
+
+
+@pytest.mark.parametrize("case", ["one row", "one class", "no features", "not a number"])
+def test_the_simple_models_do_with_what_there_is(case):
+    truth, rows = torch.tensor([0, 1, 0, 1]), torch.randn(4, 2)
+    if case == "one class":
+        truth = torch.zeros(4, dtype=torch.long)
+    rows = {"no features": torch.zeros(4, 2), "not a number": torch.full((4, 2), torch.nan)}.get(case, rows)
+    count = 1 if case == "one row" else 4
+    train = Features(rows[:count], {"t": truth[:count]}, {"t": torch.ones(count, dtype=torch.bool)})
+    judged = Features(rows, {"t": truth}, {"t": torch.ones(4, dtype=torch.bool)})
+    found = _of_head("t", Classify(target="x"), train, judged, {"labels": ["a", "b"]})
+    assert "majority" in found and all(0 <= told["accuracy"] <= 1 for told in found.values())
+
+
+def test_chance_is_the_mean_of_random_orders():
+    torch.manual_seed(0)
+    ask, there = torch.arange(30) % 9, torch.arange(40) % 12
+    drawn = [retrieval_scores(torch.randn(30, 8), torch.randn(40, 8), ask, there) for _ in range(300)]
+    for metric, value in chance_scores(ask, there).items():
+        assert value == pytest.approx(sum(one[metric] for one in drawn) / 300, rel=0.12), metric
+    few = chance_scores(torch.arange(3), torch.arange(3))
+    assert few["recall@1"] == pytest.approx(1 / 3) and few["recall@10"] == 1.0
+    assert all(value != value for value in chance_scores(torch.tensor([7]), torch.arange(3)).values())
+
+
+def test_groups_are_numbered_and_rows_without_one_stand_alone():
+    assert groups_of(["a", None, "a", "b", None]).tolist() == [0, 1, 0, 2, 3]

@@ -11,7 +11,7 @@ from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
 from triptych.contract.values import Output
 from triptych.objective import contrastive
 from triptych.objective.contrastive import contrastive_sigmoid, contrastive_softmax
-from triptych.objective.losses import contrast_pairs, task_loss
+from triptych.objective.losses import task_loss, terms
 
 
 def pair(rows=6, width=8):
@@ -21,7 +21,7 @@ def pair(rows=6, width=8):
 
 def test_softmax_form_is_clips_loss():
     a, b = pair()
-    ours = contrastive_softmax(a, b, torch.tensor(14.0), torch.arange(6))
+    ours = contrastive_softmax(a, b, torch.tensor(14.0), torch.arange(6)).mean()
     torch.testing.assert_close(ours, image_text_contrastive_loss(14.0 * b @ a.T))
 
 
@@ -32,14 +32,14 @@ def test_rows_that_belong_together_are_not_negatives():
     logits = 5.0 * a @ b.T
     wanted = same.float() / same.sum(1, keepdim=True)
     by_hand = 0.5 * (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted))
-    torch.testing.assert_close(contrastive_softmax(a, b, torch.tensor(5.0), groups), by_hand)
+    torch.testing.assert_close(contrastive_softmax(a, b, torch.tensor(5.0), groups).mean(), by_hand)
 
 
 def test_sigmoid_form_is_siglips_loss():
     a, b = pair()
     logits = 10.0 * a @ b.T - 10.0
     siglip = -F.logsigmoid((2 * torch.eye(6) - 1) * logits).sum(-1).mean()  # as in transformers' SiglipModel
-    torch.testing.assert_close(contrastive_sigmoid(a, b, torch.tensor(10.0), torch.tensor(-10.0), torch.arange(6)), siglip)
+    torch.testing.assert_close(contrastive_sigmoid(a, b, torch.tensor(10.0), torch.tensor(-10.0), torch.arange(6)).mean(), siglip)
 
 
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])
@@ -51,7 +51,7 @@ def test_by_strips_it_is_the_loss_over_the_whole_matrix_and_so_are_its_gradients
         a, b = (x.double().requires_grad_() for x in pair(200, 16))
         known = [a, b, torch.tensor(20.0, requires_grad=True), torch.tensor(-3.0, requires_grad=True)]
         loss = contrastive_softmax(a, b, known[2], groups) if form == "softmax" else contrastive_sigmoid(*known, groups)
-        loss.backward()
+        (loss * torch.linspace(-1, 2, 200)).sum().backward()
         return [loss.detach(), *(x.grad for x in known if x.grad is not None)]
 
     whole = made()
@@ -65,11 +65,12 @@ def test_pairs_use_only_rows_that_have_both():
     settings = Contrast(between=["x", "y"])
     output = Output({"embedding.x_BD": a, "embedding.y_BD": b, "scale": torch.tensor(10.0), "bias": torch.tensor(0.0)})
     has = torch.tensor([True, True, False, True, True, False])
-    found = contrast_pairs(output, torch.arange(6), settings, {"x": has, "y": torch.ones(6, dtype=torch.bool)})
+    everyone = torch.ones(6, dtype=torch.bool)
+    found = terms(output, torch.arange(6), everyone, settings, {"x": has, "y": everyone})
     alone = contrastive_softmax(a[has], b[has], torch.tensor(10.0), torch.arange(4))
-    torch.testing.assert_close(found["x", "y"], alone)
+    torch.testing.assert_close(found["x, y"].loss_P, alone)
     none = {"x": has, "y": ~has}
-    assert contrast_pairs(output, torch.arange(6), settings, none) == {}
+    assert terms(output, torch.arange(6), everyone, settings, none) == {}
 
 
 @pytest.mark.parametrize(
@@ -83,19 +84,18 @@ def test_pairs_use_only_rows_that_have_both():
 def test_rows_without_a_target_do_not_count(task, output, target):
     has = torch.tensor([True, True, True, False])
     made = Output({name: t.clone().requires_grad_() for name, t in output.items()})
-    loss = task_loss(made, target, has, task, {})
+    loss = task_loss(made, terms(made, target, has, task, {}))
     loss.backward()
     first = next(iter(made.tensors.values()))
     assert first.grad[:3].abs().sum() > 0
     assert first.grad[3].abs().sum() == 0
-    nobody = task_loss(
-        Output({n: t.clone().requires_grad_() for n, t in output.items()}), target, torch.zeros(4, dtype=torch.bool), task, {}
-    )
+    alone = Output({n: t.clone().requires_grad_() for n, t in output.items()})
+    nobody = task_loss(alone, terms(alone, target, torch.zeros(4, dtype=torch.bool), task, {}))
     assert nobody.item() == 0.0
     nobody.backward()  # a batch without any target must not break the step
 
 
 def test_regression_loss_is_of_the_standardised_target():
     output = Output({"standard_B": torch.tensor([2.0, 4.0]), "std": torch.tensor(5.0)})
-    loss = task_loss(output, torch.tensor([3.0, 4.0]), torch.tensor([True, True]), Regress(target="t"), {})
+    loss = task_loss(output, terms(output, torch.tensor([3.0, 4.0]), torch.tensor([True, True]), Regress(target="t"), {}))
     torch.testing.assert_close(loss, torch.tensor(0.5))

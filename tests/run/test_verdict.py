@@ -26,7 +26,9 @@ def test_the_headline_is_what_was_measured():
     truth, answers, has = torch.arange(50) % 3, torch.rand(50, 3), torch.rand(50) < 0.8
     judged = truth[has], answers[has]
     task = Classify(target="x")
-    assert statistics("t", task, seen(task, answers, truth, has)).value == pytest.approx(float((judged[1].argmax(1) == judged[0]).double().mean()))
+    assert statistics("t", task, seen(task, answers, truth, has)).value == pytest.approx(
+        float((judged[1].argmax(1) == judged[0]).double().mean())
+    )
     many, task = (torch.rand(50, 3) < 0.4).float(), MultiLabel(target="x")
     wanted = metrics.f1_score(many[has].numpy(), (answers[has] > 0.5).numpy(), average="macro")
     assert statistics("t", task, seen(task, answers, many, has)).value == pytest.approx(wanted)

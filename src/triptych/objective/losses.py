@@ -1,12 +1,13 @@
-"""Losses: (output, target) -> one number, in float32.
+"""Losses: (output, target) -> one number a row, in float32.
 
-Every kind of task has one signature, `loss(output, target_B, rows_B, settings) -> scalar`, where `rows_B` marks the rows
-that have the target. A batch in which no row has it gives a zero that still has a gradient.
+Every kind of task has one signature, `loss(output, target_B, settings) -> loss_B`; the mean over the rows that have the
+target is the task's loss. A batch in which no row has it gives a zero that still has a gradient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -18,63 +19,66 @@ from triptych.contract.values import Output
 from triptych.objective.contrastive import contrastive_sigmoid, contrastive_softmax
 
 
-def _classify(output: Output, target_B: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
-    return F.cross_entropy(output["logits_BC"][rows_B], target_B[rows_B], label_smoothing=settings.label_smoothing)
+def _classify(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    return F.cross_entropy(output["logits_BC"][rows_B], target_P, label_smoothing=settings.label_smoothing, reduction="none")
 
 
-def _multilabel(output: Output, target_BC: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
-    return F.binary_cross_entropy_with_logits(output["logits_BC"][rows_B], target_BC[rows_B])
+def _multilabel(output: Output, target_PC: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    return F.binary_cross_entropy_with_logits(output["logits_BC"][rows_B], target_PC, reduction="none").mean(1)
 
 
-def _regress(output: Output, target_B: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
-    return F.mse_loss(output["standard_B"][rows_B], target_B[rows_B])
-
-
-def contrast_pairs(output: Output, groups_B: Tensor, settings: Any, present: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
-    """The loss of each pair of columns over the rows that have both; pairs that fewer than two rows have are left out.
-
-    `groups_B` holds a number a row; equal numbers belong together. Products are in float32 whatever the model computes in:
-    at a scale of 100, bf16 would be off by a quarter.
-    """
-    with torch.autocast(groups_B.device.type, enabled=False):
-        return _pairs(output, groups_B, settings, present)
-
-
-def rows_judged(settings: Any, rows_B: Tensor, present: Mapping[str, Tensor]) -> int:
-    """How many rows of a batch its loss is of, for means over batches: those with a target, or with two inputs to bring together."""
-    if settings.kind != "contrast":
-        return int(rows_B.sum())
-    pairs = [both_B for a, b in combinations(settings.between, 2) if int((both_B := present[a] & present[b]).sum()) > 1]
-    return int(torch.stack(pairs).any(0).sum()) if pairs else 0
-
-
-def _pairs(output: Output, groups_B: Tensor, settings: Any, present: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
-    terms = {}
-    for a, b in combinations(settings.between, 2):
-        both_B = present[a] & present[b]
-        if int(both_B.sum()) < 2:
-            continue
-        groups = groups_B[both_B]
-        pair = output[f"embedding.{a}_BD"][both_B], output[f"embedding.{b}_BD"][both_B]
-        if settings.form == "sigmoid":
-            terms[a, b] = contrastive_sigmoid(*pair, output["scale"], output["bias"], groups)
-        else:
-            terms[a, b] = contrastive_softmax(*pair, output["scale"], groups)
-    return terms
+def _regress(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    return F.mse_loss(output["standard_B"][rows_B], target_P, reduction="none")
 
 
 Loss = Callable[[Output, Tensor, Tensor, Any], Tensor]
 _LOSSES: dict[str, Loss] = {"classify": _classify, "multilabel": _multilabel, "regress": _regress}
 
 
-def task_loss(output: Output, target: Tensor, rows_B: Tensor, settings: Any, present: Mapping[str, Tensor]) -> Tensor:
-    """The unweighted loss of one task on one batch."""
-    if settings.kind == "contrast":
-        terms = list(contrast_pairs(output, target, settings, present).values())
-        return torch.stack(terms).mean() if terms else _zero(output)
-    return _LOSSES[settings.kind](output, target, rows_B, settings) if bool(rows_B.any()) else _zero(output)
+@dataclass(frozen=True)
+class Term:
+    """One part of a task's loss: `loss_P`, a number for each of the rows that `rows_B` marks."""
+
+    rows_B: Tensor
+    loss_P: Tensor
 
 
-def _zero(output: Output) -> Tensor:
-    """A zero with a gradient, where there is anything to learn."""
+def terms(output: Output, target: Tensor, rows_B: Tensor, settings: Any, present: Mapping[str, Tensor]) -> dict[str, Term]:
+    """What a task's loss on one batch is made of: one term, or one a pair of inputs to bring together; none where no row counts.
+
+    Args:
+        output: the task's answer.
+        target: of each row; numbers of groups for a contrast, equal ones belong together.
+        rows_B: which rows have the target.
+        settings: the task's.
+        present: which rows have which input.
+    """
+    if settings.kind != "contrast":
+        return {"": Term(rows_B, _LOSSES[settings.kind](output, target[rows_B], rows_B, settings))} if bool(rows_B.any()) else {}
+    # Products are in float32 whatever the model computes in: at a scale of 100, bf16 would be off by a quarter.
+    with torch.autocast(target.device.type, enabled=False):
+        pairs = {(a, b): present[a] & present[b] for a, b in combinations(settings.between, 2)}
+        return {
+            f"{a}, {b}": Term(both, _pair(output, a, b, both, target[both], settings))
+            for (a, b), both in pairs.items()
+            if int(both.sum()) > 1
+        }
+
+
+def _pair(output: Output, a: str, b: str, both_B: Tensor, groups_P: Tensor, settings: Any) -> Tensor:
+    pair = output[f"embedding.{a}_BD"][both_B], output[f"embedding.{b}_BD"][both_B]
+    if settings.form == "sigmoid":
+        return contrastive_sigmoid(*pair, output["scale"], output["bias"], groups_P)
+    return contrastive_softmax(*pair, output["scale"], groups_P)
+
+
+def task_loss(output: Output, found: Mapping[str, Term]) -> Tensor:
+    """The unweighted loss of one task: the mean over its terms of their means; a zero with a gradient where there is none."""
+    if found:
+        return torch.stack([term.loss_P.mean() for term in found.values()]).mean()
     return torch.stack([tensor.float().sum() * 0.0 for tensor in output.tensors.values() if tensor.ndim]).sum()
+
+
+def rows_judged(found: Mapping[str, Term]) -> int:
+    """How many rows of a batch its loss is of, for means over batches."""
+    return int(torch.stack([term.rows_B for term in found.values()]).any(0).sum()) if found else 0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
-from triptych.objective.losses import rows_judged, task_loss
+from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.run.measure import Measured, measure
 from triptych.run.recipe import TRAINABLE, Recipe, Stage
 
@@ -30,25 +30,25 @@ class Lit(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
         passed = self.model(batch)
-        losses = {
-            name: task_loss(passed.outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
+        found = {
+            name: terms(passed.outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
             for name, task in self.recipe.tasks.items()
         }
+        losses = {name: task_loss(passed.outputs[name], made) for name, made in found.items()}
         loss = torch.stack([task.weight * losses[name] for name, task in self.recipe.tasks.items()]).sum()
-        self._count(losses, batch)
+        self._count(losses, {name: rows_judged(made) for name, made in found.items()})
         return loss if loss.requires_grad else None
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Put parameters that ran out of their bounds back."""
         self.model.constrain()
 
-    def _count(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
+    def _count(self, losses: Mapping[str, Tensor], rows: Mapping[str, int]) -> None:
         """Sum each task's loss over the rows it is of; one number a task is read back, once a step."""
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
-        for (name, task), value in zip(self.recipe.tasks.items(), values, strict=True):
-            rows = rows_judged(task, batch.has_target[name], batch.present)
+        for (name, count), value in zip(rows.items(), values, strict=True):
             total, counted = self.sums.get(name, (0.0, 0))
-            self.sums[name] = total + value * rows, counted + rows
+            self.sums[name] = total + value * count, counted + count
 
     def take_means(self) -> dict[str, float]:
         """Mean training losses since the last call: each task's over its own rows, and their weighted sum."""

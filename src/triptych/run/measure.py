@@ -14,7 +14,7 @@ from torch import Tensor
 from triptych.contract.values import Batch, Encoded, Output
 from triptych.model.assemble import Model
 from triptych.objective.classes import classify_scores, multilabel_scores
-from triptych.objective.losses import rows_judged, task_loss
+from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.objective.numbers import regress_scores
 from triptych.objective.retrieval import retrieval_scores
 from triptych.objective.scores import Score, as_scores
@@ -91,8 +91,8 @@ class _Seen:
             self.keep("present", column, value=present_B)
         for name, task in tasks.items():
             rows_B = batch.has_target[name]
-            loss = task_loss(outputs[name], batch.targets[name], rows_B, task, batch.present)
-            self.losses[name].append((float(loss), rows_judged(task, rows_B, batch.present)))
+            found = terms(outputs[name], batch.targets[name], rows_B, task, batch.present)
+            self.losses[name].append((float(task_loss(outputs[name], found)), rows_judged(found)))
             self.keep("truth", name, value=batch.targets[name])
             self.keep("has", name, value=rows_B)
             self._answers(name, task, outputs[name], batch.present)

@@ -15,6 +15,8 @@ from triptych.run.recipe import Recipe
 if TYPE_CHECKING:
     from triptych.use.opened import Answer
 
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
 
 def _console() -> Console:
     return Console(highlight=False)
@@ -106,8 +108,22 @@ def findings(found: dict[str, Any]) -> None:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
         lines(f"and {len(found['rejects']) - 20} more; --json lists all")
-    for text in found["findings"]:
-        lines(f"note: {text}")
+    _findings(found["findings"])
+
+
+def _findings(found: list[dict[str, Any]]) -> None:
+    """Severity, what, how many rows, what to do, which rows."""
+    if not found:
+        lines("nothing odd was found")
+        return
+    table = Table(show_lines=True)
+    for header, justify in (("", "left"), ("what was found", "left"), ("rows", "right"), ("what to do", "left"), ("such as", "left")):
+        table.add_column(header, justify=justify, overflow="fold", no_wrap=header == "rows")  # type: ignore[arg-type]
+    for one in found:
+        mark = f"[{COLOURS[one['severity']]}]{one['severity']}[/]\n[dim]{escape(one['code'])}[/dim]"
+        rows = f"{one['rows']:,}" if one["rows"] else ""
+        table.add_row(mark, escape(one["text"]), rows, escape(one["fix"]), escape(", ".join(one["examples"][:3])))
+    _console().print(table)
 
 
 def recipes(found: list[dict[str, str]]) -> None:

@@ -21,6 +21,8 @@ from triptych.base.errors import InputError, TriptychError
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import locate, screen
+from triptych.data.doctor import diagnose
+from triptych.data.facts import Facts
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.samples import make_sample
 from triptych.data.sources import read_source
@@ -34,6 +36,7 @@ from triptych.model.heads import build_head
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
 from triptych.run.folder import RunFolder
+from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
@@ -50,7 +53,7 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     """
     voice, watch = Voice(quiet), Stopwatch()
     table = open_table(recipe, voice)
-    _tell(table, voice)
+    _tell(recipe, table, voice)
     run = RunFolder.create(recipe, out)
     try:
         run.write_rejects(table.rejects)
@@ -79,11 +82,13 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
+    facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.prepare) for name, settings in recipe.inputs.items()})
     table = screen(
         limited(locate(table, columns), recipe.data.limit),
         columns,
         recipe.data.max_rejected,
         lambda rows, total: voice.track(rows, total, "reading rows"),
+        facts,
     )
     table = divide(
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
@@ -92,17 +97,20 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
         if not any(table.rows[index].cells.get(column) is not None for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
-    return table
+    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)))
 
 
-def _tell(table: Table, voice: Voice) -> None:
-    """How many rows there are on each side, and the first reasons of those that were lost."""
+def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
+    """How many rows there are on each side, the first reasons of those that were lost, and what should be looked at."""
     sides = ", ".join(f"{len(table.at(side))} {side}" for side in SIDES)
     voice.say(f"{len(table.rows)} rows ({sides})" + (f", {len(table.rejects)} rejected" if table.rejects else ""))
     for reject in table.rejects[:5]:
         voice.say(f"  rejected {reject.id}: {reject.reason}")
     if len(table.rejects) > 5:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
+    for finding in told(recipe, table):
+        if finding.severity != "note":
+            voice.say(f"  {finding.severity}: {finding.text}" + (f" ({finding.rows} rows)" if finding.rows else ""))
 
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:

@@ -13,6 +13,7 @@ from triptych.base.errors import BadValue, InputError
 from triptych.base.plain import is_number
 from triptych.contract.modality import Modality
 from triptych.data.check import locate
+from triptych.data.groups import HINTS
 from triptych.data.sources import SPLIT_FOLDERS, read_source
 from triptych.data.table import Table
 from triptych.modalities import rooms
@@ -21,7 +22,6 @@ LOOKED_AT = 64  # values a column that are opened to propose settings
 MOST_CLASSES = 50
 FEWEST_GROUPS = 5  # fewer cannot give three sides their share
 LEAST_FILLED = 0.05  # a stray README among sounds does not make a column
-GROUP_HINTS = ("speaker", "song", "artist", "customer", "user", "patient", "writer", "author", "session", "group")
 TARGET_HINTS = ("label", "class", "category", "target", "sentiment", "mood", "digit", "genre", "emotion", "answer")
 
 
@@ -73,7 +73,7 @@ def _find_roles(look: Look) -> None:
 def _is_group(column: str, values: set[str], rows: int) -> bool:
     """A name like speaker, speaker_id or songId, and short values that come again."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", column).lower())
-    named = bool(words) and any(word in GROUP_HINTS or word.removesuffix("s") in GROUP_HINTS for word in (words[0], words[-1]))
+    named = bool(words) and any(word in HINTS or word.removesuffix("s") in HINTS for word in (words[0], words[-1]))
     return named and FEWEST_GROUPS <= len(values) < rows and sum(len(value.split()) for value in values) <= 3 * len(values)
 
 

@@ -55,6 +55,8 @@ def _delimited(path: Path, rooms: Mapping[str, Modality]) -> Source:
 READERS: dict[str, Reader] = {
     ".csv": _delimited,
     ".tsv": _delimited,
+    ".csv.gz": _delimited,
+    ".tsv.gz": _delimited,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".jsonl.gz": read_jsonl,

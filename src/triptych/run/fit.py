@@ -23,6 +23,7 @@ from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep
 from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import screen
 from triptych.data.loader import InputColumn, Loader
+from triptych.data.rows import Source
 from triptych.data.samples import make_sample
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
@@ -43,8 +44,10 @@ from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
 
 
-def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -> RunFolder:
+def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
     """Train a recipe from the table to the report's facts; returns the finished run folder.
+
+    `rows` take the place of what stands at the recipe's `data.source`.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
@@ -53,7 +56,7 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     voice, watch = Voice(quiet), Stopwatch()
     if out:
         refuse_full(out)
-    table = open_table(recipe, voice)
+    table = open_table(recipe, voice, rows)
     _tell(table, voice)
     run = RunFolder.create(recipe, out)
     try:
@@ -74,10 +77,10 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     return run
 
 
-def open_table(recipe: Recipe, voice: Voice) -> Table:
+def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
     """The recipe's rows: read, checked one by one, and divided."""
     columns = {recipe.columns()[name]: rooms()[settings.modality] for name, settings in recipe.inputs.items()}
-    table = read_rows(recipe, columns, voice)
+    table = read_rows(recipe, columns, voice, rows)
     for name, column in recipe.columns().items():
         table.require(column, f"input {name}")
     for name, task in recipe.tasks.items():
@@ -110,7 +113,7 @@ def _tell(table: Table, voice: Voice) -> None:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
 
 
-def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
+def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, rows: Source | None = None) -> Table:
     """The source's rows as they stand."""
 
     def made(source: str) -> str:
@@ -121,7 +124,7 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> 
             return str(make_sample(name, columns))
 
     words = recipe.data.with_sources(made)
-    return as_table(opened(words, rooms(), columns), words, rooms(), voice)
+    return as_table(opened(words, rooms(), columns, rows), words, rooms(), voice)
 
 
 def limited(table: Table, limit: int | None) -> Table:

@@ -164,10 +164,8 @@ def _recipe_name(source: str) -> str:
 
 @app.command()
 def init(
-    folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="folder, file, pattern of files, hf:owner/name, data set as published, or table")
-    ],
-    out: Annotated[str | None, typer.Option(help="recipe file to write; by default FOLDER's name")] = None,
+    folder: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCES)],
+    out: Annotated[str | None, typer.Option(help="recipe file to write; by default SOURCE's name")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at your files and write a commented recipe for them."""

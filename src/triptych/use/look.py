@@ -112,8 +112,10 @@ def _modality(column: str, cells: Sequence[Any]) -> str | None:
         return None
     if name := _room_of_files(cells):
         return name
-    # A column called after what is to be learnt is judged by its cells alone.
-    called = "" if any(hint in column.lower() for hint in TARGET_HINTS) else column
+    if any(isinstance(cell, Path | Blob | Span | list) or _is_json(cell) for cell in cells[:200]):
+        return None  # files that no room reads, lists of labels, boxes
+    # A column called after what is to be learnt, or after its row's name, is judged by its cells alone.
+    called = "" if any(hint in column.lower() for hint in TARGET_HINTS) or "id" in re.split(r"[^a-z]+", column.lower()) else column
     return next((name for name, room in rooms().items() if room.recognises(called, cells)), None)
 
 
@@ -125,6 +127,10 @@ def _room_of_files(cells: Sequence[Any]) -> str | None:
         if count > len(cells[:200]) / 2 and (room.by_reference or not isinstance(cells[0], str)):
             return name
     return None
+
+
+def _is_json(cell: Any) -> bool:
+    return isinstance(cell, str) and (cell[:1], cell[-1:]) in {("[", "]"), ("{", "}")}
 
 
 def _name(cell: Any) -> str:

@@ -117,7 +117,8 @@ def _input_line(name: str, column: str, modality: str, settings: dict[str, Any])
 def _task_lines(look: Look, names: Mapping[str, str]) -> list[str]:
     lines = []
     if look.target:
-        classes = f"{len(look.labels)} {'labels' if look.kind == 'multilabel' else 'classes'}: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
+        called = "labels" if look.kind == "multilabel" else "classes"
+        classes = f"{len(look.labels)} {called}: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
         shown = "" if look.kind == "regress" else f"   # {_comment(classes)}"
         lines.append(f"  {_key(names[look.target])}: {{kind: {look.kind}, target: {_yaml(look.target)}}}{shown}")
     if len(look.inputs) > 1:

@@ -13,7 +13,7 @@ app = typer.Typer(help="Build a table from any source, look at it, divide it.", 
 
 TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
-SOURCES = "folder, file, pattern of files, hf:owner/name, data set as published, or table; several of them as name=source"
+SOURCE = "folder, file, pattern of files, hf:owner/name, data set as published, or table"
 
 
 @app.command()
@@ -47,7 +47,7 @@ def split(
 
 @app.command()
 def build(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCES)],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=f"{SOURCE}; several as name=source")],
     table: TableArg,
     column: Annotated[list[str] | None, typer.Option(help="column to rename, write or type, as in data.columns: new=old")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="put the files' content into the table; else it holds their paths")] = False,
@@ -65,9 +65,8 @@ def build(
     from triptych.run.progress import Voice
 
     voice = Voice(quiet=as_json)
-    made = built(
-        opened(asked(sources, column or [], rooms()), rooms(), {}), Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice
-    )
+    source = opened(asked(sources, column or [], rooms()), rooms(), {})
+    made = built(source, Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
     if as_json:
         told = {"table": table, "rows": made.rows, "kept": made.kept, "rejected": made.rejected, "version": made.version}
         columns = {column.name: column.kind for column in made.columns}

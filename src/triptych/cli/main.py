@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
+from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
 
 INTERRUPTED = 130
@@ -164,7 +165,7 @@ def _recipe_name(source: str) -> str:
 
 @app.command()
 def init(
-    folder: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCES)],
+    folder: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)],
     out: Annotated[str | None, typer.Option(help="recipe file to write; by default SOURCE's name")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -192,7 +192,7 @@ def _is_key(look: Look, column: str) -> bool:
 
 def _kind(cells: Sequence[Any]) -> str | None:
     different = set(map(str, _entries(cells)))
-    if len(different) < 2:
+    if len(different) < 2 or any(map(_is_json, cells)):
         return None
     if any(isinstance(cell, list) for cell in cells):
         return "multilabel" if len(different) <= MOST_CLASSES else None

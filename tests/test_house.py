@@ -21,6 +21,9 @@ ALLOWED = {
     "model/fusion.py": re.compile(r"(to_)?tokens(_B[A-Z]+)?\.?"),
     "run/folder.py": re.compile(r"tokenizers|soundfile"),  # packages, whose versions stand in run.json
 }
+# A published data set has the files and columns that its publisher named (`audio/`, `train-images-idx3-ubyte`, `ImageID`).
+# Nothing above imports one of these files by its name, so what they say stays in them.
+LAYOUTS = "data/layouts/"
 
 
 def words(tree: ast.Module) -> list[tuple[int, str]]:
@@ -44,6 +47,8 @@ def test_the_spine_never_names_a_modality(floor):
     broken = []
     for path in sorted((ROOT / floor).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
+        if name.startswith(LAYOUTS):
+            continue
         for line, word in words(ast.parse(path.read_text(encoding="utf-8"))):
             allowed = ALLOWED.get(name)
             if NAMED.search(word) and not (allowed and allowed.fullmatch(word)):
@@ -77,7 +82,7 @@ def test_a_quick_start_loads_nothing_heavy(module):
     assert run(f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))") == "[]"
 
 
-OPTIONAL = ("sklearn", "espeakng_loader", "transformers", "hypothesis", "pytest")
+OPTIONAL = ("sklearn", "espeakng_loader", "datasets", "transformers", "hypothesis", "pytest")
 
 
 def test_every_module_is_imported_with_the_base_dependencies_alone():

@@ -16,7 +16,7 @@ import pytest
 
 from triptych.cli.main import run as run_command
 
-VERBS = {"train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
+VERBS = {"data", "train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
 
 
 @pytest.fixture
@@ -247,3 +247,15 @@ def test_ctrl_c_exits_with_130_and_leaves_an_honest_folder(tiny_recipe, tmp_path
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_names_with_brackets_are_printed_as_they_are(cli, tmp_path):
+    lines = "".join(f"some words {i},{'[/x]' if i % 2 else '[red]y'}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text("text,[label]\n" + lines)
+    (tmp_path / "r.yaml").write_text(
+        "data: {source: t.csv}\ninputs: {text: {}}\n"
+        "tasks: {label: {kind: classify, target: '[label]'}}\nstages: [{train: [all], epochs: 1}]\n"
+    )
+    code, out, _ = cli("check", tmp_path / "r.yaml")
+    assert code == 0
+    assert "[/x]" in out and "[red]y" in out

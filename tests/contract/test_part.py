@@ -33,7 +33,7 @@ def encoded() -> dict[str, Encoded]:
 def shaken(part: Part) -> Part:
     """Every weight moved, so that a fresh part could not pass for the loaded one."""
     with torch.no_grad():
-        for weight in [*part.parameters(), *part.buffers()]:
+        for weight in part.state_dict(keep_vars=True).values():
             if weight.is_floating_point():
                 weight.add_(torch.randn_like(weight) * 0.1)
     return part.eval()

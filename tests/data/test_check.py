@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from triptych.base.errors import BadValue, InputError
-from triptych.data.check import locate, screen
-from triptych.data.sources import read_source
+from triptych.data.check import screen
+from triptych.data.locate import locate
+from triptych.data.sources.tabled import read_source
 from triptych.data.table import Reject, Row, Table
 from triptych.modalities import rooms
 
@@ -122,3 +123,12 @@ def test_progress_sees_every_row(tmp_path):
 def test_rejects_keep_splits_beside_their_rows():
     found = Table(["a"], [Row(x, {}) for x in "abc"], "t", Path(), splits=["train", "test", "validation"]).without([Reject("b", "no")])
     assert found.splits == ["train", "validation"] and [row.id for row in found.rows] == ["a", "c"]
+
+
+def test_a_column_of_names_of_text_files_is_read_from_the_files(tmp_path):
+    """Trained on the names, a model would learn the folders."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.txt").write_text("a bright sharp whistle")
+    (tmp_path / "t.csv").write_text("text,label\na/1.txt,x\nsee a/1.txt,y\na/2.txt,x\n")
+    table = locate(read_source(tmp_path / "t.csv", rooms()), {"text": rooms()["text"]})
+    assert [row.cells["text"] for row in table.rows] == [tmp_path / "a/1.txt", "see a/1.txt", "a/2.txt"]

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.contract.tasks import Classify
-from triptych.data.check import locate
 from triptych.data.loader import InputColumn, Loader
-from triptych.data.sources import read_source
+from triptych.data.locate import locate
+from triptych.data.sources.tabled import read_source
 from triptych.data.targets import learn_target
 from triptych.modalities import rooms
 from triptych.modalities.image.settings import Prepare
@@ -50,7 +50,7 @@ def text(tiny_table):
 def loader(inputs, batch_size=7, seed=None, rows=None):
     table = next(iter(inputs.values())).table
     table.splits[:] = ["train"] * len(table.rows)
-    return Loader(table, inputs, {"label": learn_target("label", Classify(target="label"), table)}, rows or range(40), batch_size, seed)
+    return Loader(table, inputs, {"label": learn_target("label", Classify(target="label"), table, {})}, rows or range(40), batch_size, seed)
 
 
 def same(a, b) -> bool:

@@ -9,7 +9,7 @@ from triptych.base.errors import InputError
 from triptych.contract.modality import ToyCell
 from triptych.data import samples
 from triptych.data.samples import SAMPLES, Sample, make_sample
-from triptych.data.sources import read_source
+from triptych.data.sources.tabled import read_source
 from triptych.modalities import rooms
 
 

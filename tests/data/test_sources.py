@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triptych.base.errors import InputError
-from triptych.data.sources import read_delimited, read_folder, read_source
+from triptych.data.sources.delimited import read_delimited
+from triptych.data.sources.folder import read_folder
+from triptych.data.sources.tabled import read_source
 from triptych.modalities import rooms
 
 

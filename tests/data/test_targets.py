@@ -17,12 +17,12 @@ from triptych.data.targets import learn_target, pick
 
 def table(train: list, test: list = ()) -> Table:
     cells = [*train, *test]
-    rows = [Row(f"r{i}", {} if cell is None else {"y": cell}) for i, cell in enumerate(cells)]
+    rows = [Row(f"r{i}", {"a": f"a{i}", "b": f"b{i}", **({} if cell is None else {"y": cell})}) for i, cell in enumerate(cells)]
     return Table(["y"], rows, "t.csv", Path(), splits=["train"] * len(train) + ["test"] * len(test))
 
 
 def learn(task, train: list, test: list = ()):
-    return learn_target("ask", task, table(train, test))
+    return learn_target("ask", task, table(train, test), {"a": "a", "b": "b"})
 
 
 def test_labels_stand_in_natural_order():
@@ -39,7 +39,7 @@ def test_the_order_of_equal_numbers_is_the_same_in_every_process():
         "from pathlib import Path; from triptych.contract.tasks import Classify; from triptych.data.table import Row, Table\n"
         "from triptych.data.targets import learn_target\n"
         "t = Table(['y'], [Row(str(i), {'y': y}) for i, y in enumerate(['1', '1.0', '01', '1e0'])], '', Path(), ['train'] * 4)\n"
-        "print(learn_target('a', Classify(target='y'), t).facts['labels'])"
+        "print(learn_target('a', Classify(target='y'), t, {}).facts['labels'])"
     )
     runs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env={"PYTHONHASHSEED": seed}) for seed in "12"]
     assert {run.communicate()[0] for run in runs} == {b"['01', '1', '1.0', '1e0']\n"}
@@ -92,6 +92,15 @@ def test_regress_learns_from_training_rows_alone_and_says_what_is_no_number():
 def test_large_numbers_keep_their_mean_and_spread():
     facts = learn(Regress(target="y"), ["1700000000", "1700000001", "1700000002"]).facts
     assert facts == {"mean": 1700000001.0, "std": 1.0}
+    for scale, offset in ((1e-7, 0.0), (1.0, 1.7e9), (1.0, 2e7), (1e28, 0.0), (1e-40, 0.0)):
+        target = learn(Regress(target="y"), [repr(offset + n * scale) for n in range(5)])
+        assert len(set(target.values.tolist())) == 5 and float(target.values.abs().max()) < 2
+
+
+def test_decimal_commas_are_named():
+    with pytest.raises(InputError, match="5 cells are no numbers: '0,5'") as caught:
+        learn(Regress(target="y"), [f"{n},5" for n in range(5)])
+    assert "0.5 and not 0,5" in str(caught.value)
 
 
 @pytest.mark.parametrize("cells", [["5", "5"], ["5", "x"], ["x", "y"]])
@@ -106,6 +115,22 @@ def test_positives_group_equal_cells_and_leave_empty_ones_alone():
     assert groups[0] == groups[2] and len(set(groups)) == 5
     alone = learn(Contrast(between=["a", "b"]), ["x", "x"])
     assert alone.values.tolist() == [0, 1] and bool(alone.has.all())
+
+
+def test_rows_that_share_a_value_belong_together():
+    """Five captions of one picture are all right answers to it."""
+    cells = [("p1", "c1"), ("p1", "c2"), ("p2", "c3"), ("p2", "c2"), ("p3", "c4"), (None, "c4"), ("p4", None)]
+    rows = [Row(str(i), {k: v for k, v in zip("ab", pair, strict=True) if v}) for i, pair in enumerate(cells)]
+    held = Table(["a", "b"], rows, "t.csv", Path(), splits=["train"] * len(rows))
+    groups = learn_target("ask", Contrast(between=["a", "b"]), held, {"a": "a", "b": "b"}).values.tolist()
+    assert groups[0] == groups[1] == groups[2] == groups[3] and groups[4] == groups[5] and len(set(groups)) == 3
+
+
+def test_inputs_that_no_row_has_together_cannot_be_brought_together():
+    rows = [Row("1", {"a": "x"}), Row("2", {"b": "y"}), Row("3", {"a": "x", "b": "y"})]
+    held = Table(["a", "b"], rows, "t.csv", Path(), splits=["train"] * 3)
+    with pytest.raises(InputError, match="1 training rows have two of a, b"):
+        learn_target("ask", Contrast(between=["a", "b"]), held, {"a": "a", "b": "b"})
 
 
 def test_pick_takes_rows_in_order():

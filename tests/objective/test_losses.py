@@ -57,7 +57,7 @@ def test_pairs_use_only_rows_that_have_both():
     [
         (Classify(target="t"), {"logits_BC": torch.randn(4, 3)}, torch.tensor([0, 1, 2, -1])),
         (MultiLabel(target="t"), {"logits_BC": torch.randn(4, 3)}, torch.randint(0, 2, (4, 3)).float()),
-        (Regress(target="t"), {"value_B": torch.randn(4), "std": torch.tensor(2.0)}, torch.randn(4)),
+        (Regress(target="t"), {"standard_B": torch.randn(4), "std": torch.tensor(2.0)}, torch.randn(4)),
     ],
 )
 def test_rows_without_a_target_do_not_count(task, output, target):
@@ -76,6 +76,6 @@ def test_rows_without_a_target_do_not_count(task, output, target):
 
 
 def test_regression_loss_is_of_the_standardised_target():
-    output = Output({"value_B": torch.tensor([10.0, 20.0]), "std": torch.tensor(5.0)})
-    loss = task_loss(output, torch.tensor([15.0, 20.0]), torch.tensor([True, True]), Regress(target="t"), {})
+    output = Output({"standard_B": torch.tensor([2.0, 4.0]), "std": torch.tensor(5.0)})
+    loss = task_loss(output, torch.tensor([3.0, 4.0]), torch.tensor([True, True]), Regress(target="t"), {})
     torch.testing.assert_close(loss, torch.tensor(0.5))

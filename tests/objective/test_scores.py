@@ -42,9 +42,14 @@ def test_multilabel_scores_are_sklearns(seed, labels, rows):
 
 def test_regress_scores_are_sklearns():
     truth, guess = torch.randn(30), torch.randn(30)
-    found = scores.regress_scores(guess, truth)
+    found = scores.regress_scores(guess, truth, 1.0)
     assert found["r2"] == pytest.approx(metrics.r2_score(truth, guess), abs=1e-5)
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, guess), abs=1e-5)
+
+
+def test_regress_scores_of_one_target_are_no_number_and_an_error_has_its_unit():
+    found = scores.regress_scores(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]), 20.0)
+    assert found["r2"] != found["r2"] and found["mae"] == pytest.approx(10.0)
 
 
 @settings(max_examples=30, deadline=None)

@@ -22,8 +22,10 @@ def after(epochs: list[tuple[float, float]]) -> Best:
         ([(0.5, 1.0), (0.9, 2.0), (0.8, 0.1)], 2, 2),  # the score decides, whatever the loss
         ([(1.0, 0.9), (1.0, 0.5), (1.0, 0.7)], 2, 2),  # of equal scores, the lower loss
         ([(1.0, 4e-4), (1.0, 2e-4), (1.0, 1e-4)], 3, 1),  # kept, but no reason to go on
+        ([(1.0, 0.0100), (1.0, 0.0094), (1.0, 0.0088), (1.0, 0.0082)], 4, 3),  # small steps add up
         ([(0.5, 1.0), (0.5, 1.0), (0.5, 1.0)], 1, 1),
         ([(float("nan"), 1.0), (0.1, 1.0)], 2, 2),
+        ([(0.2, 1.0), (0.9, float("nan"))], 1, 1),  # a model that gives NaN is no model
     ],
 )
 def test_the_epoch_kept_and_the_last_one_worth_going_on_for(epochs, kept, gained):

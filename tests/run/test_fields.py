@@ -232,7 +232,7 @@ def fingerprint(out: Path) -> str:
     for stage_free in ("scores.json", "details.json", "shown.json"):
         kept[stage_free] = (out / stage_free).read_text()
     kept["log"] = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (out / "log.jsonl").read_text().splitlines()]
-    kept["files"] = {name: value for name, value in about["files"].items() if not name.endswith("part.json")}
+    kept["files"] = {name: value for name, value in about["files"].items() if name.endswith(".safetensors")}
     kept["prepared"] = [path.read_text() for path in sorted((out / "inputs").rglob("*.json"))]
     report = (out / "report.html").read_text()
     kept["title"] = report[: report.index("</header>")] if "</header>" in report else report[:2000]

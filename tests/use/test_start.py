@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triptych.base.errors import InputError
-from triptych.data.sources import read_source
+from triptych.data.sources.tabled import read_source
 from triptych.modalities import rooms
 from triptych.modalities.text.recognise import HINTS
 from triptych.run.recipe import Recipe, read

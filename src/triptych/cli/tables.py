@@ -41,8 +41,18 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
         for score in found:
             if score["task"] == name and score["metric"] == headline(task):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
-                table.add_row(*cells, style="bold" if not score["of"] else None)
+                table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()
+    _console().print(table)
+
+
+def table_columns(told: dict[str, Any]) -> None:
+    """The columns of a table and what is in them."""
+    table = Table()
+    for header, justify in (("column", "left"), ("filled", "right"), ("share", "right"), ("what is in it", "left")):
+        table.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for column in told["columns"]:
+        table.add_row(escape(column["name"]), f"{column['filled']:,}", column["share"], escape(column["what"]))
     _console().print(table)
 
 
@@ -71,13 +81,15 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
 def comparison(found: dict[str, Any]) -> None:
     """Recipe differences, scores and cost of several runs; the best score of a row is bold."""
     console = _console()
-    for number, name in enumerate(found["runs"], start=1):
-        lines(f"{number}  {name}")
-    for part, title in (("recipe", "recipe differences"), ("scores", "scores on each run's test rows"), ("cost", "cost")):
+    for number, (name, side) in enumerate(zip(found["runs"], found["judged_on"], strict=True), start=1):
+        lines(f"{number}  {name}   (measured on its {side} rows)")
+    if len(set(found["judged_on"])) > 1:
+        lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
         table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("")
+        table.add_column("", overflow="fold")
         for number in range(len(found["runs"])):
-            table.add_column(str(number + 1), justify="right")
+            table.add_column(str(number + 1), justify="right", overflow="fold")
         for row in found[part]:
             table.add_row(escape(row["name"]), *_marked(row))
         if found[part]:
@@ -100,9 +112,9 @@ def findings(found: dict[str, Any]) -> None:
     lines(f"{found['recipe']}: the recipe is fine; {found['rows']} rows in, {found['kept']} kept, {found['rejected']} rejected")
     table = Table()
     for header in ("side", "rows", *found["targets"]):
-        table.add_column(header, justify="left" if header == "side" else "right")
+        table.add_column(escape(header), justify="left" if header == "side" else "right")
     for side, count in found["sides"].items():
-        table.add_row(side, str(count), *(target[side] for target in found["targets"].values()))
+        table.add_row(side, str(count), *(escape(target[side]) for target in found["targets"].values()))
     _console().print(table)
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
@@ -132,5 +144,5 @@ def recipes(found: list[dict[str, str]]) -> None:
     for header in ("name", "what", "takes", "needs"):
         table.add_column(header, overflow="fold")
     for recipe in found:
-        table.add_row(recipe["name"], recipe["about"], recipe["takes"], escape(recipe["needs"]))
+        table.add_row(*(escape(recipe[word]) for word in ("name", "about", "takes", "needs")))
     _console().print(table)

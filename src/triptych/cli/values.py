@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import InputError, unknown_word
@@ -40,4 +41,12 @@ def named_values(named: dict[str, str], recipe: Recipe) -> dict[str, Any]:
     for name in named:
         if name not in recipe.inputs:
             raise unknown_word("option", f"--{name}", [f"--{known}" for known in recipe.inputs] + ["--json"])
-    return dict(named)
+    return {name: _file_or_value(value, recipe.inputs[name].modality) for name, value in named.items()}
+
+
+def _file_or_value(value: str, modality: str) -> str | Path:
+    """`--text letter.txt` means the file where there is one; `--text "a seven"` is the text."""
+    from triptych.modalities import rooms
+
+    path = Path(value)
+    return path if path.suffix.lower() in rooms()[modality].suffixes and path.is_file() else value

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 from triptych.base.errors import BadValue, InputError
+from triptych.contract.cells import ADDRESS
 from triptych.contract.examined import Examined
 from triptych.contract.modality import Modality
 from triptych.data.facts import Facts
-from triptych.data.table import Cell, Reject, Row, Table
+from triptych.data.table import Reject, Row, Table
 
 TRIAL, CHUNK = 32, 256
 """Rows handed to the threads at once; of the values themselves there are never more in memory than threads."""
 THREADS = 2
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
-
-
-def locate(table: Table, columns: Mapping[str, Modality]) -> Table:
-    """Turn the cells of by-reference columns into paths, relative to the table's folder."""
-    media = {column for column, room in columns.items() if room.by_reference}
-    return replace(
-        table,
-        rows=[
-            Row(row.id, {name: _path(cell, table.folder) if name in media else cell for name, cell in row.cells.items()})
-            for row in table.rows
-        ],
-    )
-
-
-def _path(cell: Cell, folder: Path) -> Cell:
-    return folder / cell if isinstance(cell, str) and not ADDRESS.match(cell) else cell
 
 
 def screen(

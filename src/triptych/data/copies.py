@@ -94,7 +94,9 @@ def shared(sheet: Sheet) -> Iterator[Finding]:
             several_V = count[number_V] > 1
             if several_V.any():
                 share = float(several_V.mean())
-                text = f"task {task}: {share:.0%} of the rows share their {column} with another row, which counts as wrong though it is right"
+                text = (
+                    f"task {task}: {share:.0%} of the rows share their {column} with another row, which counts as wrong though it is right"
+                )
                 fix = f"set tasks.{task}.positives: {column}, or a column that names what they share"
                 rows = np.array(seen.rows)[several_V]
                 yield sheet.finding("warning" if share >= COMMON else "note", "shared", text, fix, rows)

@@ -64,11 +64,16 @@ def _outliers(sheet: Sheet, column: str, seen: ColumnFacts) -> Iterator[Finding]
             bound = max(FAR * 1.4826 * float(np.median(np.abs(logs_N - middle))), np.log(TIMES))
             far_N = logs_N > middle + bound if high else logs_N < middle - bound
             for place in np.flatnonzero(far_N):
-                odd.setdefault(seen.rows[place], f"{values_N[place]:,.4g} {name}, where half have {'less' if high else 'more'} than {np.exp(middle):,.4g}")
+                odd.setdefault(
+                    seen.rows[place],
+                    f"{values_N[place]:,.4g} {name}, where half have {'less' if high else 'more'} than {np.exp(middle):,.4g}",
+                )
         if odd and len(odd) <= RARE * max(len(seen.rows), ENOUGH / RARE / 4):
             what = "long or large" if high else "short or small"
             text = f"{column}: unusually {what}, such as {next(iter(odd.values()))}"
-            yield sheet.finding("note", "long" if high else "short", text, "look at them: they may be broken, or another kind of thing", sorted(odd))
+            yield sheet.finding(
+                "note", "long" if high else "short", text, "look at them: they may be broken, or another kind of thing", sorted(odd)
+            )
 
 
 def _surprises(sheet: Sheet, column: str, seen: ColumnFacts) -> Iterator[Finding]:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding
+from triptych.data.named import named_group
 from triptych.data.sheet import Sheet, listed
 
-HINTS = ("speaker", "song", "artist", "customer", "user", "patient", "writer", "author", "session", "group")
-OTHERS = ("singer", "person", "subject", "voice", "recording", "video", "album", "scene", "source", "site", "device", "scan", "document")
 FEW = 3.0
 """Rows a value on average, up to which a column without a telling name is taken for a source of rows ..."""
 LEAST = 2.0
 """... and from which: below it, values hardly come again."""
-
-
-def named_group(column: str) -> bool:
-    """A name like speaker, speaker_id or songId."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", column).lower())
-    return bool(words) and any(word in HINTS + OTHERS or word.removesuffix("s") in HINTS + OTHERS for word in (words[0], words[-1]))
 
 
 def groups(sheet: Sheet) -> Iterator[Finding]:
@@ -59,5 +51,7 @@ def _torn(sheet: Sheet, column: str, kind: str) -> Iterator[Finding]:
         fix = f"data.split.{'column' if sheet.asked.split else 'test_where'} tears them apart: mend it, or leave it to data.split.group"
         yield sheet.finding("error", "group", text, fix, rows)
         return
-    fix = f"to know the score for new ones, set data.split.group: {column}" + (" in place of data.split.column" if sheet.asked.split else "")
+    fix = f"to know the score for new ones, set data.split.group: {column}" + (
+        " in place of data.split.column" if sheet.asked.split else ""
+    )
     yield sheet.finding("warning" if kind == "named" else "note", "group", text, fix, rows)

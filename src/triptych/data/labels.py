@@ -61,7 +61,9 @@ def _balance(sheet: Sheet, column: str, rows: dict[str, list[int]]) -> Iterator[
         gone = sorted(label for label in rows if label not in there and train[label])
         if there and gone:
             text = f"{column}: no {side} row of {listed(gone)}"
-            yield sheet.finding("note", "absent class", text, "the score says nothing of them; a larger share, or no split column, deals some")
+            yield sheet.finding(
+                "note", "absent class", text, "the score says nothing of them; a larger share, or no split column, deals some"
+            )
 
 
 def _misspelt(sheet: Sheet, column: str, rows: dict[str, list[int]]) -> Iterator[Finding]:
@@ -73,7 +75,9 @@ def _misspelt(sheet: Sheet, column: str, rows: dict[str, list[int]]) -> Iterator
     if len(pairs) > SHOWN:
         left = [odd for odd, _ in pairs[SHOWN:]]
         text = f"{column}: {len(left)} more names look like others: {listed(left)}"
-        yield sheet.finding("warning", "label typo", text, "write them alike if they are one class", (row for odd in left for row in rows[odd]))
+        yield sheet.finding(
+            "warning", "label typo", text, "write them alike if they are one class", (row for odd in left for row in rows[odd])
+        )
 
 
 def _same_but_for_case(rows: dict[str, list[int]]) -> list[tuple[str, str]]:
@@ -82,7 +86,12 @@ def _same_but_for_case(rows: dict[str, list[int]]) -> list[tuple[str, str]]:
         # `+1` is not `-1`, nor 1.0 10: signs and points count beside a digit.
         plain = re.sub(r"[\W_]+", "", label.casefold()) if not any(map(str.isdigit, label)) else " ".join(label.casefold().split())
         alike[plain or label].append(label)
-    return [(odd, max(names, key=lambda name: (len(rows[name]), name))) for names in alike.values() if len(names) > 1 for odd in _others(names, rows)]
+    return [
+        (odd, max(names, key=lambda name: (len(rows[name]), name)))
+        for names in alike.values()
+        if len(names) > 1
+        for odd in _others(names, rows)
+    ]
 
 
 def _others(names: list[str], rows: dict[str, list[int]]) -> list[str]:
@@ -102,7 +111,11 @@ def _a_letter_apart(rows: dict[str, list[int]]) -> list[tuple[str, str]]:
     for names in shorter.values():
         usual = max(names, key=lambda name: (len(rows[name]), name))
         for odd in names - {usual}:
-            if len(rows[usual]) >= BESIDE * len(rows[odd]) and odd.casefold() != usual.casefold() and _close(odd.casefold(), usual.casefold()):
+            if (
+                len(rows[usual]) >= BESIDE * len(rows[odd])
+                and odd.casefold() != usual.casefold()
+                and _close(odd.casefold(), usual.casefold())
+            ):
                 found[odd] = usual
     return sorted(found.items())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -26,23 +26,32 @@ class InputColumn:
     keep_bytes: int
     _kept: dict[int, Item] = field(default_factory=dict)
     _bytes: int = 0
+    _there: list[bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look once which rows have it."""
+        self._there = self.table.has(self.column)
 
     def has(self, index: int) -> bool:
         """Whether the row has this input."""
-        return self.table.rows[index].cells.get(self.column) is not None
+        return self._there[index]
 
     def value(self, index: int) -> Value:
         """The row's value, read anew."""
-        return self.room.read(self.table.rows[index].cells[self.column])
+        return self.values([index])[0]
 
-    def fit(self, indices: Sequence[int]) -> None:
+    def values(self, indices: Sequence[int]) -> list[Value]:
+        """Values of rows that have the input, read anew."""
+        return [self.room.read(row.cells[self.column]) for row in self.table.rows.take(indices, [self.column])]
+
+    def fit(self, indices: Iterable[int]) -> None:
         """Let the preparation learn from these rows."""
         self.preparation.fit(self.value(index) for index in indices if self.has(index))
 
     def items(self, indices: Sequence[int]) -> list[Item]:
         """The prepared items of rows that have the input; kept in memory until `keep_bytes` are full."""
         missing = [index for index in indices if index not in self._kept]
-        fresh = dict(zip(missing, self.preparation.prepare([self.value(index) for index in missing]), strict=True)) if missing else {}
+        fresh = dict(zip(missing, self.preparation.prepare(self.values(missing)), strict=True)) if missing else {}
         for index, item in fresh.items():
             size = sum(tensor.nbytes for tensor in item.values())
             if self._bytes + size <= self.keep_bytes:
@@ -70,6 +79,7 @@ class Loader:
         shuffle_seed: int | None = None,
     ) -> None:
         """`shuffle_seed` None keeps the rows' order."""
+        self.ids = table.rows.ids()
         self.table, self.inputs, self.targets, self.rows = table, inputs, targets, list(rows)
         self.batch_size, self.shuffle_seed, self.epoch = batch_size, shuffle_seed, 0
 
@@ -106,4 +116,4 @@ class Loader:
             if made is not None:
                 packed[name] = made
         values, has = pick(self.targets, indices)
-        return Batch(packed, present, values, has, tuple(self.table.rows[index].id for index in indices))
+        return Batch(packed, present, values, has, tuple(self.ids[index] for index in indices))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from triptych.contract.cells import Cell
+
+if TYPE_CHECKING:
+    from triptych.data.table import Table
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,19 @@ class Source:
 
     name: str
     rows: Callable[[], Iterator[Row | Reject]]
+    folder: Path = Path()
+    """Where relative paths in the cells start; of a source with `parts`, each has its own."""
     findings: list[str] = field(default_factory=list)
+    """What a user should know. A reader may add to it while its rows are read, so it is whole after the last one."""
     total: int | None = None
     """How many rows and rejects there are, where that is known without reading them."""
+    columns: list[str] = field(default_factory=list)
+    """Columns whose place is known before any row is read; others follow as they are met."""
+    parts: Mapping[str, Source] = field(default_factory=dict)
+    """Sources that this one joins, by name; its ids begin with `name/`."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Of parts that are mixed: how often each is drawn from, by the name that stands in the column `source`."""
+    table: Table | None = None
+    """The table in which the rows stand already, unchanged; None where they come as a stream."""
+    version: str = ""
+    """Of what has no files here to look at, a word that changes with its content."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from string import Formatter
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.settings import Settings
+
+SOURCE = "source"
+"""The column that says which of several sources a row is from."""
 
 
 class SplitSettings(Settings):
@@ -17,7 +22,12 @@ class SplitSettings(Settings):
     )
     group: str | None = Field(None, description="column whose equal values stay on one side (speaker, song, customer)")
     test_where: dict[str, list[Any]] = Field({}, description="rows whose column has one of these values are the test: {speaker: [anna]}")
-    validation: float = Field(0.15, ge=0, lt=1, description="share of the rows that choose the best epoch")
+    validation: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="share of the rows that choose the best epoch; beside column or test_where, of those that are not test",
+    )
     test: float | None = Field(
         None, ge=0, lt=1, description="share of the rows that are only measured; by default 0.2; not beside column or test_where"
     )
@@ -44,12 +54,90 @@ class SplitSettings(Settings):
         return 0.2 if self.test is None else self.test
 
 
+class SourceSettings(Settings):
+    """One of several sources."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="what its rows say in the column `source`, and before their ids")
+    source: str = Field(min_length=1, description="the same as where there is one source")
+    weight: float = Field(1.0, gt=0, description="how often rows of it are drawn, against the other sources")
+
+
+class ColumnSettings(Settings):
+    """What a column is made of. A short word stands for it: the name of a column, or a text with {columns} in braces."""
+
+    column: str | None = Field(None, min_length=1, description="column of the source that it is; by default the one of the same name")
+    template: str | None = Field(None, description="text with columns of the source in braces: It is {label}; {{ and }} are braces")
+    type: Literal["text", "number", "integer", "boolean", "list"] | None = Field(
+        None, description="what its cells must be; one that is something else costs its row"
+    )
+    separator: str = Field("|", min_length=1, description="what stands between the entries of a list")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ColumnSettings:
+        if self.template is not None and self.column is not None:
+            raise ValueError("column and template both say what stands in the cells; keep one of them")
+        if self.template is not None:
+            named(self.template)
+        return self
+
+
+def named(template: str) -> list[str]:
+    """The columns that a template names.
+
+    Raises:
+        ValueError: a brace is not closed, or holds more than a column's name.
+    """
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"the template {template!r} cannot be read: {error}; write {{{{ and }}}} for braces themselves") from None
+    for _, name, form, conversion in pieces:
+        if name is not None and (not name or form or conversion):
+            raise ValueError(f"the template {template!r} must name one column between braces, as in It is {{label}}")
+    return [name for _, name, _, _ in pieces if name]
+
+
+def _short(value: Any) -> Any:
+    """Let `caption: "A {label}"` and `price: cost` stand for their long forms."""
+    if not isinstance(value, str):
+        return value
+    return {"template" if {"{", "}"} & set(value) else "column": value}
+
+
+Column = Annotated[ColumnSettings, BeforeValidator(_short, json_schema_input_type=str | ColumnSettings)]
+
+
 class DataSettings(Settings):
     """Where the rows come from."""
 
-    source: str = Field(
-        min_length=1, description="folder of class folders, CSV or TSV file, or sample:NAME; relative to the recipe's folder"
+    source: Annotated[str, Field(min_length=1)] | Annotated[list[SourceSettings], Field(min_length=1)] = Field(
+        description="folder of class folders, table (.csv, .tsv, .jsonl, .parquet, .tar), saved data set, pattern of files (clips/*.wav), "
+        "hf:owner/name, or sample:NAME, relative to the recipe's folder; or a list of {name, source, weight}"
+    )
+    columns: dict[Annotated[str, Field(min_length=1)], Column] = Field(
+        {},
+        description="columns to rename {new: old}, to write {caption: It is {label}}, or whose type is known {price: {type: number}}",
     )
     split: SplitSettings = Field(SplitSettings(), description="how rows are divided")
     max_rejected: float = Field(0.2, ge=0, le=1, description="share of rows that may be unusable before the run stops with the list")
     limit: int | None = Field(None, ge=1, description="use only so many rows, drawn by the hash of their ids (a quick trial)")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> DataSettings:
+        names = [part.name for part in self.source] if isinstance(self.source, list) else []
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two sources are called {twice[0]!r}; each needs a name of its own")
+        if names and SOURCE in self.columns:
+            raise ValueError(f"of several sources, the column {SOURCE!r} says which one a row is from; write data.columns another name")
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source as it is written."""
+        return [self.source] if isinstance(self.source, str) else [part.source for part in self.source]
+
+    def with_sources(self, change: Callable[[str], str]) -> DataSettings:
+        """The same with every source as `change` gives it: made absolute, or made."""
+        if isinstance(self.source, str):
+            return self.model_copy(update={"source": change(self.source)})
+        return self.model_copy(update={"source": [part.model_copy(update={"source": change(part.source)}) for part in self.source]})

@@ -52,7 +52,9 @@ class Sheet:
         """A column's cells as words; None where there is none."""
         return [None if cell is None else str(cell) for cell in self.table.rows.cells(column)]
 
-    def finding(self, severity: Severity, code: str, text: str, fix: str = "", rows: Iterable[int] = (), count: int | None = None) -> Finding:
+    def finding(
+        self, severity: Severity, code: str, text: str, fix: str = "", rows: Iterable[int] = (), count: int | None = None
+    ) -> Finding:
         """With the first few of the rows as examples; `count` says how many there are where `rows` holds only some."""
         places = [int(place) for place in rows]
         return Finding(severity, code, text, fix, len(places) if count is None else count, tuple(self.ids[p] for p in places[:EXAMPLES]))

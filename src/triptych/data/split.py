@@ -12,7 +12,7 @@ from triptych.base.errors import InputError, nearest
 from triptych.contract.modality import Split
 from triptych.data.settings import SplitSettings
 from triptych.data.sources import SPLIT_FOLDERS
-from triptych.data.table import Row, Table
+from triptych.data.table import Table
 
 
 def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table:
@@ -28,9 +28,12 @@ def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table
         table.require(column, "data.split")
     sides: list[Split | None]
     if settings.column:
-        sides = [_side(row.cells.get(settings.column), row.id, table.source) for row in table.rows]
+        named = zip(table.rows.cells(settings.column), table.rows.ids(), strict=True)
+        sides = [_side(cell, row_id, table.source) for cell, row_id in named]
     elif settings.test_where:
-        sides = ["test" if _matches(row.cells, settings.test_where) else None for row in table.rows]
+        columns = {column: list(table.rows.cells(column)) for column in settings.test_where}
+        rows = (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+        sides = ["test" if _matches(cells, settings.test_where) else None for cells in rows]
         if "test" not in sides:
             raise InputError(f"no row fits data.split.test_where {settings.test_where}", where=table.source, known=_values(table, settings))
     else:
@@ -73,7 +76,7 @@ def _same(cell: object, value: Any) -> bool:
 
 
 def _values(table: Table, settings: SplitSettings) -> list[str]:
-    return sorted({str(row.cells.get(column)) for row in table.rows for column in settings.test_where})[:20]
+    return sorted({str(cell) for column in settings.test_where for cell in table.rows.cells(column)})[:20]
 
 
 def _open_shares(sides: list[Split | None], settings: SplitSettings) -> dict[Split, float]:
@@ -91,11 +94,7 @@ def _open_shares(sides: list[Split | None], settings: SplitSettings) -> dict[Spl
 
 def _deal(table: Table, sides: list[Split | None], shares: dict[Split, float], settings: SplitSettings, stratify: str | None) -> None:
     """Fill the open sides with whole groups, in the order of `_order`, until each side has its share of the open rows."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(table.rows):
-        if sides[index] is None:
-            groups[_group(row, settings.group)].append(index)
-    stratum = {key: str(table.rows[rows[0]].cells.get(stratify)) if stratify else "" for key, rows in groups.items()}
+    groups, stratum = _grouped(table, sides, settings.group, stratify)
     order = _order(stratum, settings.seed)
     for side, keys in _cut(order, {key: len(rows) for key, rows in groups.items()}, shares).items():
         for key in keys:
@@ -103,10 +102,18 @@ def _deal(table: Table, sides: list[Split | None], shares: dict[Split, float], s
                 sides[index] = side
 
 
-def _group(row: Row, column: str | None) -> str:
-    """What must stay together: the rows of one value, or a row alone."""
-    value = row.cells.get(column) if column else None
-    return f"row {row.id}" if value is None else f"group {value}"
+def _grouped(
+    table: Table, sides: Sequence[Split | None], group: str | None, stratify: str | None
+) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """The rows that must stay together, of those without a side, and the stratum of each such group."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    ids = table.rows.ids()
+    group_of: list[Any] = list(table.rows.cells(group)) if group else [None] * len(ids)
+    stratum_of: list[Any] = list(table.rows.cells(stratify)) if stratify else [""] * len(ids)
+    for index, (row_id, value) in enumerate(zip(ids, group_of, strict=True)):
+        if sides[index] is None:
+            groups[f"row {row_id}" if value is None else f"group {value}"].append(index)
+    return groups, {key: str(stratum_of[rows[0]]) for key, rows in groups.items()}
 
 
 def _order(stratum: Mapping[str, str], seed: int) -> list[str]:
@@ -144,3 +151,26 @@ def _cut(order: Sequence[str], sizes: Mapping[str, int], shares: Mapping[Split, 
 
 def _hash(seed: int, key: str) -> bytes:
     return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
+
+
+def folds(table: Table, settings: SplitSettings, stratify: str | None, parts: int) -> list[int]:
+    """For each row the fold it is in, 0 to `parts` - 1: groups whole, folds as equal in rows as whole groups allow.
+
+    Raises:
+        InputError: there are fewer groups than folds, or a column is missing.
+    """
+    if settings.group:
+        table.require(settings.group, "data.split")
+    groups, stratum = _grouped(table, [None] * len(table.rows), settings.group, None if settings.group else stratify)
+    if len(groups) < parts:
+        raise InputError(f"{len(groups)} {'groups' if settings.group else 'rows'} cannot be divided into {parts} folds", where=table.source)
+    found, held = [0] * len(table.rows), [0] * parts
+    order = sorted(groups, key=lambda key: (stratum[key], _hash(settings.seed, key)))  # a stratum is dealt round and round
+    if settings.group:  # the largest first, each into the fold that has the least
+        order.sort(key=lambda key: -len(groups[key]))
+    for place, key in enumerate(order):
+        fold = min(range(parts), key=lambda number: (held[number], number)) if settings.group else place % parts
+        held[fold] += len(groups[key])
+        for index in groups[key]:
+            found[index] = fold
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,10 @@ LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit to
 
 @dataclass(frozen=True)
 class Target:
-    """One task's targets over all rows of a table: `values` (N or N x C), `has` (bool N), `facts` for the head."""
+    """One task's targets over all rows of a table: `values` (N or N x C), `has` (bool N), `facts` for the head.
+
+    Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together.
+    """
 
     values: Tensor
     has: Tensor
@@ -25,12 +28,16 @@ class Target:
     findings: list[str] = field(default_factory=list)
 
 
-def learn_target(name: str, task: Any, table: Table) -> Target:
+def learn_target(name: str, task: Any, table: Table, columns: Mapping[str, str]) -> Target:
     """Read a task's column; what must be learnt (the labels, a mean) is learnt from training rows alone.
+
+    `columns` says which column of the table each input reads.
 
     Raises:
         InputError: the column is missing, or the training rows cannot teach the task (one class, no number).
     """
+    if task.kind == "contrast":
+        return _contrast(name, task, table, columns)
     return _LEARN[task.kind](name, task, table)
 
 
@@ -82,7 +89,8 @@ def _multilabel(name: str, task: Any, table: Table) -> Target:
 
 
 def _split(cell: Cell, separator: str) -> list[str]:
-    return [label.strip() for label in str(cell).split(separator) if label.strip()] if cell is not None else []
+    entries = cell if isinstance(cell, list) else [] if cell is None else str(cell).split(separator)
+    return [label for entry in entries if (label := str(entry).strip())]
 
 
 def _regress(name: str, task: Any, table: Table) -> Target:
@@ -92,14 +100,21 @@ def _regress(name: str, task: Any, table: Table) -> Target:
     has = values.isfinite()
     train = values[table.at("train")]
     train = train[train.isfinite()]
-    if len(train) < 2 or float(train.std()) == 0:
-        raise InputError(f"task {name}: the training rows hold no two different numbers", where=f"{table.source}, column {task.target}")
     wrong = [str(cell) for cell, number in zip(cells, numbers, strict=True) if cell is not None and number is None]
+    if len(train) < 2 or float(train.std()) == 0:
+        raise _no_numbers(name, f"{table.source}, column {task.target}", wrong)
     findings = (
         [f"task {name}: {len(wrong)} cells are not numbers ({', '.join(wrong[:3])}); those rows are not used for it"] if wrong else []
     )
     mean, std = float(train.mean()), float(train.std())
-    return Target(torch.where(has, values, mean).float(), has, {"mean": mean, "std": std}, findings)
+    return Target(((torch.where(has, values, mean) - mean) / std).float(), has, {"mean": mean, "std": std}, findings)
+
+
+def _no_numbers(name: str, where: str, wrong: list[str]) -> InputError:
+    seen = f"; {len(wrong)} cells are no numbers: {', '.join(repr(cell) for cell in wrong[:3])}" if wrong else ""
+    commas = any(_number(cell.replace(".", "").replace(",", ".")) is not None for cell in wrong[:20])
+    fix = "write numbers with a point, 0.5 and not 0,5" if commas else ""
+    return InputError(f"task {name}: the training rows hold no two different numbers{seen}", where=where, fix=fix)
 
 
 def _number(cell: Cell) -> float | None:
@@ -110,22 +125,43 @@ def _number(cell: Cell) -> float | None:
     return number if abs(number) < LARGEST else None
 
 
-def _contrast(name: str, task: Any, table: Table) -> Target:
-    if task.positives is None:
-        groups = list(range(len(table.rows)))
+def _contrast(name: str, task: Any, table: Table, columns: Mapping[str, str]) -> Target:
+    named = table.column(task.positives, f"task {name}") if task.positives else None
+    paired = [list(table.rows.cells(columns[given])) for given in task.between]
+    both = sum(sum(cells[index] is not None for cells in paired) > 1 for index in table.at("train"))
+    if both < 2:
+        what = f"task {name}: {both} training rows have two of {', '.join(task.between)}, so there is nothing to bring together"
+        raise InputError(what, where=table.source, fix="remove the task, or put what belongs together into one row")
+    if named is None:
+        groups = _sharing(paired)
     else:
-        cells = table.column(task.positives, f"task {name}")
         number: dict[str, int] = {}
-        groups = [number.setdefault(f"row:{i}" if cell is None else f"cell:{cell}", len(number)) for i, cell in enumerate(cells)]
+        groups = [number.setdefault(f"row:{i}" if cell is None else f"cell:{cell!s}", len(number)) for i, cell in enumerate(named)]
     values = torch.tensor(groups)
     return Target(values, torch.ones(len(groups), dtype=torch.bool))
+
+
+def _sharing(columns: Sequence[Sequence[Cell]]) -> list[int]:
+    """A number a row; rows that share a value in any column have the same: five captions of one picture belong to it all."""
+    root = list(range(len(columns[0])))
+
+    def find(row: int) -> int:
+        while root[row] != row:
+            root[row] = row = root[root[row]]
+        return row
+
+    for cells in columns:
+        first: dict[str, int] = {}
+        for row, cell in enumerate(cells):
+            if cell is not None:
+                root[find(row)] = find(first.setdefault(f"{cell!s}", row))
+    return [find(row) for row in range(len(root))]
 
 
 _LEARN: dict[str, Callable[[str, Any, Table], Target]] = {
     "classify": _classify,
     "multilabel": _multilabel,
     "regress": _regress,
-    "contrast": _contrast,
 }
 
 

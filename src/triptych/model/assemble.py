@@ -26,6 +26,16 @@ class Model(nn.Module):
         self.encoders, self.fusion, self.heads = ByName(encoders), fusion, ByName(heads)
         self.drop_inputs = drop_inputs
 
+    def train(self, mode: bool = True) -> Model:
+        """Parts, and blocks of parts, that have nothing to learn stay in eval mode: no dropout, the same answer each time."""
+        super().train(mode)
+        for part in self.parts().values():
+            for piece in (part, *part.blocks()):
+                held = list(piece.parameters())
+                if mode and held and not any(parameter.requires_grad for parameter in held):
+                    piece.eval()
+        return self
+
     def forward(self, batch: Batch) -> Passed:
         """Encode what is there, fuse, ask."""
         encoded = self.encode(batch)
@@ -36,6 +46,11 @@ class Model(nn.Module):
     def encode(self, batch: Batch) -> dict[str, Encoded]:
         """Each input's present rows through its encoder, spread back over the B rows."""
         return {column: self.encoders[column](packed).spread(batch.present[column]) for column, packed in batch.inputs.items()}
+
+    def constrain(self) -> None:
+        """Put parameters that a step took out of their bounds back into them."""
+        for _, head in self.heads.items():
+            cast(Head, head).constrain()
 
     def ask(self, fused: Fused) -> dict[str, Output]:
         """Every head's answer."""

@@ -28,6 +28,9 @@ class Head(Part):
     def forward(self, fused: Fused) -> Output:
         """(B rows) -> the task's answer by name."""
 
+    def constrain(self) -> None:
+        """Put parameters that a step took out of their bounds back into them; most heads have none."""
+
 
 class Classify(Head):
     """`logits_BC` over the classes `labels`."""
@@ -53,21 +56,22 @@ class MultiLabel(Classify):
 
 
 class Regress(Head):
-    """`value_B` in the target's own unit, and the target's `std`, by which the loss divides."""
+    """`standard_B`, the number as (number - mean) / std, and `std`, the unit that an error is told in."""
 
     Settings = tasks.Regress
 
     def __init__(self, settings: tasks.Regress, *, width: int, mean: float, std: float) -> None:
         """`mean` and `std` of the target over the training rows."""
         super().__init__(settings, width=width, mean=mean, std=std)
-        self.mean, self.std = mean, std
+        self.std: Tensor
+        self.register_buffer("std", torch.tensor(std), persistent=False)  # known from the facts
         self.norm = nn.LayerNorm(width)
         self.dense = mlp(width, settings.hidden, 1, settings.dropout)
 
     def forward(self, fused: Fused) -> Output:
         """See the module's text."""
         standard_B = self.dense(self.norm(fused.pooled_BD)).float()[:, 0]
-        return Output({"value_B": standard_B * self.std + self.mean, "std": torch.tensor(self.std)})
+        return Output({"standard_B": standard_B, "std": self.std})
 
 
 class Contrast(Head):
@@ -84,14 +88,21 @@ class Contrast(Head):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
         # SigLIP starts its bias at -10, for thousands of negatives a positive; it is learnt from there (Zhai et al. 2023).
         # The softmax form has no use for one: there it is a constant.
-        start = torch.tensor(-10.0 if settings.form == "sigmoid" else 0.0)
-        self.bias = nn.Parameter(start) if settings.form == "sigmoid" else start
+        self.bias: Tensor
+        if settings.form == "sigmoid":
+            self.bias = nn.Parameter(torch.tensor(-10.0))
+        else:
+            self.register_buffer("bias", torch.tensor(0.0), persistent=False)
 
     def forward(self, fused: Fused) -> Output:
         """See the module's text."""
         named: dict[str, Tensor] = {f"embedding.{c}_BD": F.normalize(p(fused.parts[c]).float(), dim=-1) for c, p in self.project.items()}
-        scale = self.log_scale.exp().clamp(self.HOTTEST, self.COLDEST)
-        return Output({**named, "scale": scale, "bias": self.bias})
+        return Output({**named, "scale": self.log_scale.exp(), "bias": self.bias})
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """See `Head`. The parameter is bounded and not its use: there the gradient would be zero outside for good."""
+        self.log_scale.clamp_(math.log(self.HOTTEST), math.log(self.COLDEST))
 
 
 HEADS: dict[str, type[Head]] = {"classify": Classify, "multilabel": MultiLabel, "regress": Regress, "contrast": Contrast}

@@ -46,14 +46,28 @@ def _multilabel(output: Output, target_BC: Tensor, rows_B: Tensor, settings: Any
 
 
 def _regress(output: Output, target_B: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
-    return F.mse_loss(output["value_B"][rows_B] / output["std"], target_B[rows_B] / output["std"])
+    return F.mse_loss(output["standard_B"][rows_B], target_B[rows_B])
 
 
 def contrast_pairs(output: Output, groups_B: Tensor, settings: Any, present: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
     """The loss of each pair of columns over the rows that have both; pairs that fewer than two rows have are left out.
 
-    `groups_B` holds a number a row; equal numbers belong together.
+    `groups_B` holds a number a row; equal numbers belong together. Products are in float32 whatever the model computes in:
+    at a scale of 100, bf16 would be off by a quarter.
     """
+    with torch.autocast(groups_B.device.type, enabled=False):
+        return _pairs(output, groups_B, settings, present)
+
+
+def rows_judged(settings: Any, rows_B: Tensor, present: Mapping[str, Tensor]) -> int:
+    """How many rows of a batch its loss is of, for means over batches: those with a target, or with two inputs to bring together."""
+    if settings.kind != "contrast":
+        return int(rows_B.sum())
+    pairs = [both_B for a, b in combinations(settings.between, 2) if int((both_B := present[a] & present[b]).sum()) > 1]
+    return int(torch.stack(pairs).any(0).sum()) if pairs else 0
+
+
+def _pairs(output: Output, groups_B: Tensor, settings: Any, present: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
     terms = {}
     for a, b in combinations(settings.between, 2):
         both_B = present[a] & present[b]
@@ -82,4 +96,5 @@ def task_loss(output: Output, target: Tensor, rows_B: Tensor, settings: Any, pre
 
 
 def _zero(output: Output) -> Tensor:
-    return torch.stack([tensor.float().sum() * 0.0 for tensor in output.tensors.values()]).sum()
+    """A zero with a gradient, where there is anything to learn."""
+    return torch.stack([tensor.float().sum() * 0.0 for tensor in output.tensors.values() if tensor.ndim]).sum()

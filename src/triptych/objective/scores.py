@@ -1,4 +1,4 @@
-"""Scores: what people compare models by, each with its direction. The figures are torchmetrics'."""
+"""Scores: what people compare models by, each with its direction. Those of classes are torchmetrics'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional import mean_absolute_error, r2_score
 from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_f1_score, multilabel_f1_score
 
 from triptych.contract.tasks import METRICS, Direction
@@ -66,10 +65,16 @@ def multilabel_scores(probabilities_BC: Tensor, target_BC: Tensor, threshold: fl
     return {**values, "exact": float(exact)}
 
 
-def regress_scores(value_B: Tensor, target_B: Tensor) -> dict[str, float]:
-    """Coefficient of determination (not a number for fewer than two rows) and mean absolute error in the target's unit."""
-    r2 = float(r2_score(value_B, target_B)) if len(target_B) > 1 else float("nan")
-    return {"r2": r2, "mae": float(mean_absolute_error(value_B, target_B))}
+def regress_scores(standard_B: Tensor, target_B: Tensor, unit: float) -> dict[str, float]:
+    """Coefficient of determination and mean absolute error; both tensors are standardised, the error is told times `unit`.
+
+    r2 = 1 - sum of squared errors / sum of squares about the mean, in float64; not a number for fewer than two different
+    targets. torchmetrics calls sums below 1e-4 zero, and so every answer to small targets perfect.
+    """
+    guess_B, truth_B = standard_B.double(), target_B.double()
+    spread = float((truth_B - truth_B.mean()).square().sum())
+    r2 = 1 - float((guess_B - truth_B).square().sum()) / spread if len(truth_B) > 1 and spread > 0 else float("nan")
+    return {"r2": r2, "mae": float((guess_B - truth_B).abs().mean()) * unit}
 
 
 def recalls(query_QD: Tensor, answer_AD: Tensor, query_group_Q: Tensor, answer_group_A: Tensor) -> dict[str, float]:
@@ -87,13 +92,14 @@ def recalls(query_QD: Tensor, answer_AD: Tensor, query_group_Q: Tensor, answer_g
 def first_right(query_QD: Tensor, answer_AD: Tensor, query_group_Q: Tensor, answer_group_A: Tensor) -> Tensor:
     """For each query the rank (0 is first) of its best right answer; the number of answers A where it has none.
 
-    An answer that ties with the right one counts as ranked before it, so a collapsed space scores nothing.
+    An answer that ties with the right one, or is no number, counts as ranked before it: a collapsed space scores nothing.
     """
     ranks = []
     for chunk_QD, group_Q in zip(query_QD.split(CHUNK), query_group_Q.split(CHUNK), strict=True):
-        similar_QA = chunk_QD @ answer_AD.T
+        with torch.autocast(chunk_QD.device.type, enabled=False):  # near ties are decided in float32
+            similar_QA = chunk_QD @ answer_AD.T
         right_QA = group_Q[:, None] == answer_group_A[None, :]
         best_Q1 = similar_QA.masked_fill(~right_QA, -torch.inf).max(1, keepdim=True).values
-        before_Q = ((similar_QA >= best_Q1) & ~right_QA).sum(1)
+        before_Q = (~(similar_QA < best_Q1) & ~right_QA).sum(1)
         ranks.append(torch.where(right_QA.any(1), before_Q, len(answer_AD)))
     return torch.cat(ranks)

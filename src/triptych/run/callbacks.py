@@ -31,17 +31,18 @@ class Best:
     loss: float | None = None
     epoch: int = 0
     gained: int = 0
-    """The last epoch that was better by enough to go on for."""
+    """The last epoch that was better by enough to go on for, and its loss."""
+    gained_loss: float | None = None
 
     def beaten_by(self, scores: list[Score], epoch: int) -> bool:
-        """Whether this epoch is better; remembers it if so. Without validation scores every epoch is."""
+        """Whether this epoch is better; remembers it if so. Without validation scores every epoch is, with a loss of NaN none."""
         chosen = next((score for score in scores if score.name == self.name), None)
         loss = next((score.value for score in scores if score.name == "loss"), None)
-        if chosen is not None and not self._better(chosen, loss):
+        if chosen is not None and (not self._better(chosen, loss) or (loss is not None and loss != loss)):
             return False
         tied = chosen is not None and chosen.value == self.value
-        if not tied or loss is None or self.loss is None or self.loss - loss >= LEAST_GAIN:
-            self.gained = epoch
+        if not tied or loss is None or self.gained_loss is None or self.gained_loss - loss >= LEAST_GAIN:
+            self.gained, self.gained_loss = epoch, loss
         self.value, self.loss, self.epoch = (chosen.value if chosen else None), loss, epoch
         return True
 
@@ -65,7 +66,8 @@ class Bar(L.Callback):
         """Advance by a step."""
         self.rows += len(batch)
         rate = self.rows / (time.perf_counter() - self.started)
-        self.bar.update(self.task, advance=1, note=f"{rate:,.0f} rows/s  loss {float(outputs['loss']):.3f}")
+        loss = f"  loss {float(outputs['loss']):.3f}" if outputs else ""
+        self.bar.update(self.task, advance=1, note=f"{rate:,.0f} rows/s{loss}")
 
 
 class Keep(L.Callback):

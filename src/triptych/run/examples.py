@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -102,13 +103,24 @@ def _as_answer(task: Any, truth: Tensor, facts: Mapping[str, Any]) -> Tensor:
     return torch.nn.functional.one_hot(truth, len(facts["labels"])).float() if task.kind == "classify" else truth
 
 
+def in_unit(facts: Mapping[str, Any], answer: Tensor) -> float:
+    """A standardised number in the target's own unit."""
+    return float(answer) * float(facts["std"]) + float(facts["mean"])
+
+
+def _number_in_words(value: float, std: float) -> str:
+    """With as many decimals as a hundredth of the usual spread asks for: 40050, 3.51, 2019.3."""
+    digits = 2 - math.floor(math.log10(std))
+    return f"{value:.{max(digits, 0)}f}" if abs(value) < 1e15 and digits < 12 else f"{value:.6g}"
+
+
 def in_words(task: Any, facts: Mapping[str, Any], answer: Tensor) -> tuple[str, float | None]:
     """One row's answer as a person says it, and the probability behind it (none for a number)."""
     if task.kind == "regress":
-        return f"{float(answer):.4g}", None
+        return _number_in_words(in_unit(facts, answer), facts["std"]), None
     labels = facts["labels"]
     if task.kind == "classify":
         best = int(answer.argmax())
         return labels[best], float(answer[best])
     given = [labels[i] for i in (answer > task.threshold).nonzero()[:, 0].tolist()]
-    return ", ".join(given) or "none", float(torch.where(answer > 0.5, answer, 1 - answer).min())
+    return ", ".join(given) or "none", float(torch.where(answer > task.threshold, answer, 1 - answer).min())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import shutil
 import signal
 import warnings
 from collections.abc import Mapping
@@ -20,12 +21,14 @@ import lightning as L
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
-from triptych.data.check import locate, screen
+from triptych.data.check import screen
 from triptych.data.doctor import diagnose
 from triptych.data.facts import Facts
 from triptych.data.loader import InputColumn, Loader
+from triptych.data.rows import Source
 from triptych.data.samples import make_sample
-from triptych.data.sources import read_source
+from triptych.data.sources.tabled import as_table
+from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
 from triptych.data.table import Table
 from triptych.data.targets import learn_target
@@ -35,7 +38,7 @@ from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
-from triptych.run.folder import RunFolder
+from triptych.run.folder import RunFolder, refuse_full
 from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
@@ -44,15 +47,19 @@ from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
 
 
-def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -> RunFolder:
+def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
     """Train a recipe from the table to the report's facts; returns the finished run folder.
+
+    `rows` take the place of what stands at the recipe's `data.source`.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
         TriptychError: training failed; the folder says at which step.
     """
     voice, watch = Voice(quiet), Stopwatch()
-    table = open_table(recipe, voice)
+    if out:
+        refuse_full(out)
+    table = open_table(recipe, voice, rows)
     _tell(recipe, table, voice)
     run = RunFolder.create(recipe, out)
     try:
@@ -62,21 +69,21 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
         best = train_stages(bench, run, voice)
         trained = _measured(bench, voice, "measuring the trained model")
         write_down(bench, run, untouched, trained, best, watch)
+    except InputError:  # nothing was trained; the same words work again once the input is mended
+        shutil.rmtree(run.path)
+        raise
     except BaseException as problem:
-        run.about(
-            {
-                "status": "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed",
-                "problem": f"{type(problem).__name__}: {problem}",
-            }
-        )
+        status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
+        run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
+        voice.say(f"{status}; what there is of the run lies in {run.path}")
         raise
     return run
 
 
-def open_table(recipe: Recipe, voice: Voice) -> Table:
+def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
     """The recipe's rows: read, checked one by one, and divided."""
     columns = {recipe.columns()[name]: rooms()[settings.modality] for name, settings in recipe.inputs.items()}
-    table = read_rows(recipe, columns, voice)
+    table = read_rows(recipe, columns, voice, rows)
     for name, column in recipe.columns().items():
         table.require(column, f"input {name}")
     for name, task in recipe.tasks.items():
@@ -84,7 +91,7 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
             table.require(wanted, f"task {name}")
     facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.prepare) for name, settings in recipe.inputs.items()})
     table = screen(
-        limited(locate(table, columns), recipe.data.limit),
+        limited(table, recipe.data.limit),
         columns,
         recipe.data.max_rejected,
         lambda rows, total: voice.track(rows, total, "reading rows"),
@@ -94,7 +101,8 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
     )
     for name, column in recipe.columns().items():
-        if not any(table.rows[index].cells.get(column) is not None for index in table.at("train")):
+        there = table.has(column)
+        if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
     return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)))
@@ -113,24 +121,29 @@ def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
             voice.say(f"  {finding.severity}: {finding.text}" + (f" ({finding.rows} rows)" if finding.rows else ""))
 
 
-def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
+def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, rows: Source | None = None) -> Table:
     """The source's rows as they stand."""
-    source = recipe.data.source
-    if source.startswith("sample:"):
-        name = source.removeprefix("sample:")
+
+    def made(source: str) -> str:
+        if not source.startswith(SAMPLE):
+            return source
+        name = source.removeprefix(SAMPLE)
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
-            path = make_sample(name, columns)
-        return read_source(path, rooms())
-    return read_source(Path(source), rooms())
+            return str(make_sample(name, columns))
+
+    words = recipe.data.with_sources(made)
+    return as_table(opened(words, rooms(), columns, rows), words, rooms(), voice)
 
 
 def limited(table: Table, limit: int | None) -> Table:
     """So many rows, drawn by the hash of their ids: every other row of a table that goes a, b, a, b would all be a."""
-    if limit is None or limit >= len(table.rows):
+    if limit is None or limit >= len(table.rows) + len(table.rejects):
         return table
-    drawn = sorted(table.rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
-    kept = {row.id for row in drawn}
-    return replace(table, rows=[row for row in table.rows if row.id in kept])
+    ids = [*table.rows.ids(), *(reject.id for reject in table.rejects)]
+    drawn = sorted(range(len(ids)), key=lambda index: hashlib.sha256(ids[index].encode("utf-8", "replace")).digest())[:limit]
+    rows = len(table.rows)
+    rejects = [table.rejects[index - rows] for index in sorted(drawn) if index >= rows]
+    return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
 def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
@@ -140,7 +153,7 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
-    targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
+    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
     }
@@ -167,7 +180,7 @@ def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice)
         held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
         train = table.at("train")
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
-        held.fit(list(voice.track(train, len(train), f"preparing {name}")))
+        held.fit(voice.track(train, len(train), f"preparing {name}"))
         inputs[name] = held
     return inputs
 
@@ -211,8 +224,9 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
         raise TriptychError(
             f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
         )
-    if validation is None:
-        voice.say("no validation rows: the last epoch is kept")
+    if best.value is None:
+        why = "no validation rows" if validation is None else f"no validation row has what {best.name} needs"
+        voice.say(f"{why}: the last epoch is kept")
     else:
         voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")
     return best

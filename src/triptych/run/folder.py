@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -34,6 +35,7 @@ from triptych.base.settings import parse, spelled_out
 from triptych.run.recipe import Recipe
 
 FORMAT = 1
+ABOUT = ("made", "versions", "choices", "rows", "parameters", "stages", "best", "cost", "judged_on", "files")
 NEEDED = ("recipe.yaml", "run.json", "scores.json")
 WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "soundfile", "av")
 
@@ -71,13 +73,13 @@ class RunFolder:
         Raises:
             InputError: `out` exists and holds something.
         """
-        path = Path(out) if out else _free(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{str(path)!r} is there already", fix="name another folder with --out, or remove that one")
+        if out:
+            refuse_full(out)
         try:
+            path = Path(out) if out else _fresh(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot make the run folder: {error.strerror}", where=str(path)) from error
+            raise InputError(f"cannot make the run folder: {error.strerror}", where=str(error.filename)) from error
         run = RunFolder(path)
         write_text(path / "recipe.yaml", write_yaml(spelled_out(recipe)))
         run.about({"format": FORMAT, "status": "running", "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": _versions()})
@@ -89,8 +91,9 @@ class RunFolder:
         write_json(path, {**(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}), **changes})
 
     def seal(self, changes: Mapping[str, Any]) -> None:
-        """Mark the run as done, with the checksum of every file that answers depend on."""
-        watched = sorted(path for folder in (self.model, self.path / "inputs") for path in folder.rglob("*") if path.is_file())
+        """Mark the run as done, with the checksum of every file that answers or the report depend on."""
+        made_again = {self.report, self.path / "run.json"}
+        watched = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in made_again)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -164,15 +167,22 @@ class RunFolder:
             raise InputError(f"recipe.yaml of the run is missing or damaged: {error}", where=str(self.path)) from error
         return parse(Recipe, tree, f"{self.path.name}/recipe.yaml")
 
-    def verify(self) -> None:
-        """Compare every file that answers depend on with its checksum.
+    def verify(self, among: Callable[[str], bool] = lambda name: True) -> None:
+        """Compare the run's files with their checksums; `among` says which, by default all.
 
         Raises:
             InputError: one is missing or was changed; it is named.
         """
-        for name, known in self.read("run.json").get("files", {}).items():
+        files = self.read("run.json").get("files")
+        if not files:
+            raise InputError("run.json of the run names no files", where=str(self.path), fix="copy the whole run folder again")
+        for name, known in files.items():
             path = self.path / name
-            if not path.exists():
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise InputError(f"run.json names a file outside the run: {name}", where=str(self.path), fix="do not use this run")
+            if not among(name):
+                continue
+            if not path.is_file():
                 raise InputError(f"the run lacks {name}", where=str(self.path), fix="copy the whole run folder again, or train again")
             if digest(path) != known:
                 raise InputError(
@@ -194,6 +204,8 @@ def open_folder(path: str | Path) -> RunFolder:
         raise InputError(f"{str(path)!r} is not a run folder: it has no run.json", known=_neighbours(path / "x"))
     run = RunFolder(path)
     about = run.read("run.json")
+    if not isinstance(about, dict) or (about.get("status") == "done" and any(name not in about for name in ABOUT)):
+        raise InputError("run.json of the run is damaged", where=str(path), fix="copy the whole run folder again, or train again")
     if about.get("format", 0) > FORMAT:
         version = about.get("versions", {}).get("triptych", "?")
         raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
@@ -211,14 +223,24 @@ def _neighbours(path: Path) -> list[str]:
     return sorted(str(found.parent) for found in folder.glob("*/run.json"))[-5:] if folder.is_dir() else []
 
 
-def _free(path: Path) -> Path:
-    """The path, or the path with a number: two runs in one second do not share a folder."""
-    number = 1
-    candidate = path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+def refuse_full(out: str | Path) -> None:
+    """Raise InputError where `out` is there and holds something."""
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{str(path)!r} is there already", fix="name another folder with --out, or remove that one")
+
+
+def _fresh(path: Path) -> Path:
+    """Make the folder, or one with a number: two runs in one second do not share a folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            continue
+        return candidate
+    raise AssertionError("never reached")
 
 
 def _versions() -> dict[str, str]:

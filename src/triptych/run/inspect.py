@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from triptych.contract.examined import Finding, worst_first
-from triptych.contract.modality import SIDES
+from triptych.contract.modality import SIDES, Split
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target
@@ -20,9 +20,9 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     Raises:
         InputError: a task cannot be learnt from these rows.
     """
-    targets = {name: learn_target(name, task, table) for name, task in recipe.tasks.items()}
+    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     counted = {
-        f"{name} ({task.target})": {side: _counted([table.rows[i].cells.get(task.target) for i in table.at(side)]) for side in SIDES}
+        f"{name} ({task.target})": {side: _counted(table, task.target, side) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -38,8 +38,9 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     }
 
 
-def _counted(cells: list[Any]) -> str:
+def _counted(table: Table, column: str, side: Split) -> str:
     """`12 a, 9 b` for few values, else the number of different ones."""
+    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
     counts = Counter(str(cell) for cell in cells if cell is not None)
     if len(counts) > 6:
         return f"{len(counts)} values"
@@ -59,7 +60,9 @@ def asked_of(recipe: Recipe) -> Asked:
     wanted = {getattr(task, name, None) for task in recipe.tasks.values() for name in ("target", "positives")}
     used = {*recipe.columns().values(), *wanted, split.column, split.group, *split.test_where}
     return Asked(
-        classes={task.target: getattr(task, "separator", None) for task in recipe.tasks.values() if task.kind in ("classify", "multilabel")},
+        classes={
+            task.target: getattr(task, "separator", None) for task in recipe.tasks.values() if task.kind in ("classify", "multilabel")
+        },
         pairs={
             name: tuple(recipe.columns()[column] for column in task.between)
             for name, task in recipe.tasks.items()
@@ -74,7 +77,9 @@ def asked_of(recipe: Recipe) -> Asked:
 def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
     notes = []
     for name, column in recipe.columns().items():
-        absent = len(table.rows) - sum(table.has(column))
+        absent = table.has(column).count(False)
         if absent:
-            notes.append(Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent))
+            notes.append(
+                Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
+            )
     return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]

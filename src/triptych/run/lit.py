@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
-from triptych.objective.losses import task_loss
+from triptych.objective.losses import rows_judged, task_loss
 from triptych.run.measure import Measured, measure
 from triptych.run.recipe import TRAINABLE, Recipe, Stage
 
@@ -25,32 +25,37 @@ class Lit(L.LightningModule):
         super().__init__()
         self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
         self.validation = validation
-        self.sums: dict[str, float] = {}
-        self.rows = 0
+        self.sums: dict[str, tuple[float, int]] = {}
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The weighted sum of the tasks' losses on one batch."""
+    def training_step(self, batch: Batch, index: int) -> Tensor | None:
+        """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
         passed = self.model(batch)
         losses = {
             name: task_loss(passed.outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
             for name, task in self.recipe.tasks.items()
         }
         loss = torch.stack([task.weight * losses[name] for name, task in self.recipe.tasks.items()]).sum()
-        self._count({"loss": loss, **{f"{name}.loss": value for name, value in losses.items()}}, len(batch))
-        return loss
+        self._count(losses, batch)
+        return loss if loss.requires_grad else None
 
-    def _count(self, losses: Mapping[str, Tensor], rows: int) -> None:
-        """Sum losses on the device's side of the step; one number a task is read back, once a step."""
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Put parameters that ran out of their bounds back."""
+        self.model.constrain()
+
+    def _count(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
+        """Sum each task's loss over the rows it is of; one number a task is read back, once a step."""
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
-        for name, value in zip(losses, values, strict=True):
-            self.sums[name] = self.sums.get(name, 0.0) + value * rows
-        self.rows += rows
+        for (name, task), value in zip(self.recipe.tasks.items(), values, strict=True):
+            rows = rows_judged(task, batch.has_target[name], batch.present)
+            total, counted = self.sums.get(name, (0.0, 0))
+            self.sums[name] = total + value * rows, counted + rows
 
     def take_means(self) -> dict[str, float]:
-        """Mean training losses since the last call."""
-        means = {name: total / max(self.rows, 1) for name, total in self.sums.items()}
-        self.sums, self.rows = {}, 0
-        return means
+        """Mean training losses since the last call: each task's over its own rows, and their weighted sum."""
+        means = {name: total / max(rows, 1) for name, (total, rows) in self.sums.items()}
+        self.sums = {}
+        whole = sum(self.recipe.tasks[name].weight * mean for name, mean in means.items())
+        return {"loss": whole, **{f"{name}.loss": mean for name, mean in means.items()}}
 
     def validated(self) -> Measured | None:
         """The model as it is now on the validation rows; None where there are none."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from triptych.contract.values import Batch, Encoded, Output
 from triptych.model.assemble import Model
 from triptych.objective import scores as judge
-from triptych.objective.losses import task_loss
+from triptych.objective.losses import rows_judged, task_loss
 from triptych.objective.scores import Score
 
 Mixture = tuple[str, ...]
@@ -28,7 +28,7 @@ class Measured:
     ids: list[str]
     scores: list[Score]
     answers: dict[str, Tensor]
-    """{task: probabilities N x C, or values N}, from all the inputs each row has."""
+    """{task: probabilities N x C, or standardised numbers N}, from all the inputs each row has."""
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
     embeddings: dict[str, dict[str, Tensor]]
@@ -75,6 +75,7 @@ class _Seen:
         self.wanted = wanted
         self.ids: list[str] = []
         self.lists: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
+        self.units: dict[str, float] = {}
         self.losses: dict[str, list[tuple[float, int]]] = defaultdict(list)
 
     def keep(self, *key: str, value: Tensor) -> None:
@@ -89,7 +90,7 @@ class _Seen:
         for name, task in tasks.items():
             rows_B = batch.has_target[name]
             loss = task_loss(outputs[name], batch.targets[name], rows_B, task, batch.present)
-            self.losses[name].append((float(loss), int(rows_B.sum())))
+            self.losses[name].append((float(loss), rows_judged(task, rows_B, batch.present)))
             self.keep("truth", name, value=batch.targets[name])
             self.keep("has", name, value=rows_B)
             self._answers(name, task, outputs[name], batch.present)
@@ -101,6 +102,7 @@ class _Seen:
             for column in task.between:
                 self.keep("embedding", name, column, value=output[f"embedding.{column}_BD"] * present[column][:, None])
         else:
+            self.units[name] = float(output["std"]) if task.kind == "regress" else 1.0
             self.keep("answer", name, value=answer(task, output))
 
     def _mixture(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, mixture: Mixture, tasks: Mapping[str, Any]) -> None:
@@ -141,7 +143,7 @@ class _Seen:
         rows_N = named["has"][name]
         if not bool(rows_N.any()):
             return loss
-        whole = score_values(task, named["answer"][name][rows_N], named["truth"][name][rows_N])
+        whole = score_values(task, named["answer"][name][rows_N], named["truth"][name][rows_N], self.units[name])
         return loss + judge.as_scores(name, task.kind, "", whole) + self._mixed(name, task)
 
     def _mixed(self, name: str, task: Any) -> list[Score]:
@@ -149,25 +151,25 @@ class _Seen:
         for mixture in self.wanted:
             key = (name, *mixture)
             if ("mixed", *key) in self.lists and len(self.whole("mixed", *key)):
-                values = score_values(task, self.whole("mixed", *key), self.whole("mixed truth", *key))
+                values = score_values(task, self.whole("mixed", *key), self.whole("mixed truth", *key), self.units[name])
                 found += judge.as_scores(name, task.kind, f"from {' + '.join(mixture)}", values)
         return found
 
 
 def answer(task: Any, output: Output) -> Tensor:
-    """What a task answers: probabilities (B, C), or values (B)."""
+    """What a task answers: probabilities (B, C), or standardised numbers (B)."""
     if task.kind == "classify":
         return output["logits_BC"].softmax(1)
-    return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["value_B"]
+    return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["standard_B"]
 
 
-def score_values(task: Any, answer_N: Tensor, truth_N: Tensor) -> dict[str, float]:
-    """The scores of one task over rows that have its target."""
+def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: float) -> dict[str, float]:
+    """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers."""
     if task.kind == "classify":
         return judge.classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":
         return judge.multilabel_scores(answer_N, truth_N, task.threshold)
-    return judge.regress_scores(answer_N, truth_N)
+    return judge.regress_scores(answer_N, truth_N, unit)
 
 
 def _retrieval(name: str, embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> list[Score]:

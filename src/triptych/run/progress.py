@@ -32,7 +32,7 @@ class Voice:
             text = f"  [dim]{escape(choice.name)}:[/dim] {escape(choice.value)} [dim]({escape(choice.reason)})[/dim]"
             self.console.print(text, soft_wrap=True)
 
-    def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    def track(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
         """A bar over items; it is gone when they are."""
         with self.bar() as bar:
             task = bar.add_task(what, total=total, note="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +19,7 @@ from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task
 from triptych.data.samples import SAMPLES
 from triptych.data.settings import DataSettings
+from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
 
@@ -221,27 +222,31 @@ def find(name: str) -> Path:
     raise unknown_word("recipe", name, shipped())
 
 
-def read(name: str, changes: Iterable[str] = ()) -> Recipe:
+def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str | None = None) -> Recipe:
     """Read, change (`--set` words) and check a recipe; the source of its data becomes an absolute path.
+
+    Args:
+        name: path of a recipe, bare name of a shipped one, or the recipe itself as a mapping.
+        changes: `--set` words.
+        source: takes the place of its `data.source`.
 
     Raises:
         InputError: whatever is wrong with it, before torch is imported.
     """
-    path = find(name)
-    tree = override(_tree(path), changes)
+    path = Path("recipe.yaml") if isinstance(name, Mapping) else find(name)
+    tree = override(dict(name) if isinstance(name, Mapping) else _tree(path), changes)
+    if source is not None and isinstance(tree.get("data", {}), dict):
+        tree = {**tree, "data": {**tree.get("data", {}), "source": source}}
     recipe = parse(Recipe, tree, path.name)
-    data = recipe.data.model_copy(update={"source": _source(recipe.data.source, path)})
+    data = recipe.data.with_sources(lambda source: _source(source, path))
     return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
 
 
 def _source(source: str, recipe: Path) -> str:
     """A known sample as it stands; a path from the recipe's folder, made absolute."""
-    if source.startswith("sample:"):
-        if (name := source.removeprefix("sample:")) not in SAMPLES:
-            raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
-        return source
-    home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
-    return str((recipe.parent / home).resolve())
+    if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
+        raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
+    return absolute(source, recipe.parent)
 
 
 def _tree(path: Path) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:
 
 def _row_words(bench: Bench, task: Any, rows: list[int]) -> list[str]:
     """How a row is called in the retrieval grid: by what it has in common with its positives, else by its id."""
-    cells = [bench.table.rows[index] for index in rows]
-    return [str(row.cells.get(task.positives, row.id)) if task.positives else row.id for row in cells]
+    found = bench.table.rows.take(rows, [task.positives] if task.positives else [])
+    return [str(row.cells.get(task.positives, row.id)) if task.positives else row.id for row in found]
 
 
 def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
@@ -102,11 +102,11 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
             continue
         facts, answers = bench.targets[name].facts, measured.answers[name]
         said = [examples.in_words(task, facts, answer) for answer in answers]
-        cells = [bench.table.rows[index].cells.get(task.target) for index in bench.table.at(bench.judged_side())]
+        cells = [row.cells.get(task.target) for row in bench.table.rows.take(bench.table.at(bench.judged_side()), [task.target])]
         columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]
         columns[f"{name}.said"] = [words for words, _ in said]
         columns[f"{name}.confidence"] = [confidence for _, confidence in said]
-        columns[f"{name}.answer"] = answers.tolist()
+        columns[f"{name}.answer"] = [examples.in_unit(facts, answer) for answer in answers] if task.kind == "regress" else answers.tolist()
     return columns
 
 

@@ -14,11 +14,14 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
 
     Of the recipes only the fields that differ are listed, by their path.
     """
+    for run in runs:
+        run.verify(lambda name: name in ("recipe.yaml", "scores.json"))
     recipes = [flat(spelled_out(run.recipe())) for run in runs]
     scores = [{score["name"]: score for score in run.read("scores.json")} for run in runs]
     abouts = [run.read("run.json") for run in runs]
     return {
         "runs": [str(run.path) for run in runs],
+        "judged_on": [about["judged_on"] for about in abouts],
         "recipe": [row for row in _rows(recipes) if len({repr(value) for value in row["values"]}) > 1],
         "scores": [_score_row(name, scores) for name in _in_order(scores)],
         "cost": [

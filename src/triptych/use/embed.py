@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import BadValue, InputError
 from triptych.base.files import written_aside
-from triptych.data.check import locate
-from triptych.data.sources import read_source
+from triptych.data.locate import locate
+from triptych.data.rejects import write_rejects
+from triptych.data.sources.tabled import read_source
 from triptych.data.table import Reject, Table
 from triptych.modalities import rooms
 from triptych.run.progress import Voice
@@ -28,12 +29,14 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
         `rows`, `kept`, `rejected`, `out`, `columns`, with rows = kept + rejected.
 
     Raises:
-        InputError: nothing in the source fits an input of the run, or no row could be read.
+        InputError: nothing in the source fits an input of the run, no row could be read, or something stands at `out`.
     """
+    if out.exists():
+        raise InputError(f"{str(out)!r} is there already", fix="name another file with --out, or remove that one")
     import pyarrow as pa
     from pyarrow import parquet
 
-    table, columns = _fitting(run, source)
+    table, columns = _fitting(run, source, voice)
     rejects = list(table.rejects)
     kept, names, writer = 0, ["id"], None
     with written_aside(out) as aside:
@@ -46,18 +49,23 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
             reasons = "; ".join(f"{reject.id}: {reject.reason}" for reject in rejects[:3])
             raise InputError(f"no row could be embedded ({reasons})", where=str(source))
         writer.close()
-    if rejects:
-        _write_rejects(out.with_name(out.name + ".rejects.csv"), rejects)
+    write_rejects(out.with_name(out.name + ".rejects.csv"), rejects)
     return {"rows": kept + len(rejects), "kept": kept, "rejected": len(rejects), "out": str(out), "columns": names}
 
 
-def _fitting(run: Run, source: Path) -> tuple[Table, dict[str, str]]:
+def _fitting(run: Run, source: Path, voice: Voice) -> tuple[Table, dict[str, str]]:
     """The source's located rows, and which of its columns is which input: by name, in a folder by modality."""
-    table = read_source(source, rooms())
+    table = read_source(source, rooms(), voice)
     asked = run.recipe.columns()
     columns = {name: asked[name] for name in asked if asked[name] in table.columns}
     if source.is_dir():
         columns = {name: s.modality for name, s in run.recipe.inputs.items() if s.modality in table.columns}
+        for modality, count in Counter(columns.values()).items():
+            if count > 1:
+                which = ", ".join(name for name, found in columns.items() if found == modality)
+                raise InputError(
+                    f"a {modality} file could be any of {which}", where=str(source), fix="give a CSV file that names them in columns"
+                )
     if not columns:
         raise InputError("nothing in it is an input of this run", where=str(source), known=[f"{n} (column {c})" for n, c in asked.items()])
     return locate(table, {column: run.inputs[name][0] for name, column in columns.items()}), columns
@@ -73,7 +81,7 @@ def _batches(
         try:
             read = {name: run.inputs[name][0].read(cell) for name, cell in cells.items() if cell is not None}
         except BadValue as problem:
-            rejects.append(Reject(row.id, problem.what))
+            rejects.append(Reject(row.id, problem.what + (f" ({problem.where})" if problem.where else "")))
             continue
         if not read:
             rejects.append(Reject(row.id, "no input at all"))
@@ -85,10 +93,3 @@ def _batches(
             ids, values = [], []
     if ids:
         yield ids, run.embed_rows(values)
-
-
-def _write_rejects(path: Path, rejects: list[Reject]) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "reason"])
-        writer.writerows((reject.id, reject.reason) for reject in rejects)

@@ -17,7 +17,7 @@ from triptych.contract.modality import Modality, Preparation
 from triptych.contract.values import Batch, Passed, Value
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
-from triptych.run.examples import in_words
+from triptych.run.examples import in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
@@ -90,6 +90,7 @@ class Run:
     @functools.cached_property
     def gallery(self) -> dict[str, list[Any]]:
         """Embeddings of the run's test rows; empty where no task gives any."""
+        self._verify()
         return self.folder.read_rows("embeddings.parquet")
 
     def predict(self, **values: Any) -> Answer:
@@ -100,8 +101,9 @@ class Run:
         """
         return self.predict_rows([values])[0]
 
-    def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    def predict_rows(self, rows: Iterable[Mapping[str, Any]]) -> list[Answer]:
         """Answers for several rows, computed in one batch; equal to one at a time."""
+        rows = list(rows)
         return self._answers(rows, [self._values(row) for row in rows])
 
     def predict_each(self, rows: Iterable[Mapping[str, Any]], batch_size: int = 64) -> Iterator[Answer | BadValue]:
@@ -113,7 +115,7 @@ class Run:
             answers = iter(self._answers([row for row, _ in pairs], [values for _, values in pairs]))
             yield from (values if isinstance(values, BadValue) else next(answers) for values in read)
 
-    def embed_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float] | None]]:
+    def embed_rows(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, list[list[float] | None]]:
         """Vectors of several rows: `fused`, and `<task>.<input>` for each contrastive task; None where the row lacks the input."""
         passed, present = self._pass([self._values(row) for row in rows])
         vectors: dict[str, list[list[float] | None]] = {"fused": passed.fused.pooled_BD.float().tolist()}
@@ -196,7 +198,7 @@ class Run:
 def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]:
     said, confidence = in_words(task, facts, row)
     if task.kind == "regress":
-        return {"said": said, "value": float(row)}
+        return {"said": said, "value": in_unit(facts, row)}
     return {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import shlex
 from pathlib import Path
 from typing import Any
 
 from triptych.base.files import write_text
 from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
+from triptych.use.pages import rendered
 
 
 def write_report(run: RunFolder) -> Path:
     """Make report.html of a finished run (again) and return its path."""
-    from jinja2 import Environment, StrictUndefined
-
-    template = (resources.files("triptych") / "use" / "page" / "report.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    write_text(run.report, page.render(r=_facts(run)))
+    write_text(run.report, rendered("report.html.j2", _facts(run)))
     return run.report
 
 
@@ -78,7 +75,8 @@ def stopped(about: dict[str, Any]) -> str:
     early = [stage["stage"] for stage in stages if stage["early"]]
     how = f"stage {', '.join(map(str, early))} stopped early" if early else "it ran to its end"
     if best["value"] is None:
-        return f"{done} epochs were trained; {how}. There were no validation rows, so the last epoch was kept."
+        why = "There were no validation rows" if not about["rows"].get("validation") else f"No validation row gave a {best['score']}"
+        return f"{done} epochs were trained; {how}. {why}, so the last epoch was kept."
     return f"{done} epochs were trained; {how}. Epoch {best['epoch']} was kept: validation {best['score']} {best['value']:.3f}."
 
 
@@ -87,7 +85,8 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
     from triptych.use import charts
 
     names = ["loss", *(f"{name}.{headline(task)}" for name, task in recipe.tasks.items())]
-    stopped_at = sum(stage["epochs"] for stage in about["stages"])
+    early = any(stage["early"] for stage in about["stages"])
+    stopped_at = sum(stage["epochs"] for stage in about["stages"]) if early else None
     best_at = about["best"]["epoch"]
     there = [name for name in names if any(f"validation {name}" in row or f"train {name}" in row for row in log)]
     return [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
@@ -161,21 +160,26 @@ def _rejects(run: RunFolder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+QUOTED = '"..."'
+
+
 def next_commands(run: RunFolder) -> list[str]:
     """What to try next with this run, as commands that work as they stand but for the file names."""
     from triptych.modalities import rooms
 
-    recipe, path = run.recipe(), run.path
+    recipe, path = run.recipe(), shlex.quote(str(run.path))
     tries = []
     for name, settings in recipe.inputs.items():
         room = rooms()[settings.modality]
         liked = next((suffix for suffix in (".png", ".wav") if suffix in room.suffixes), min(room.suffixes))
-        tries.append(f"triptych predict {path} some{liked}" if room.by_reference else f'triptych predict {path} --{name} "..."')
+        alone = sum(liked in rooms()[other.modality].suffixes for other in recipe.inputs.values()) == 1
+        given = f"some{liked}" if room.by_reference and alone else f"--{name} {f'some{liked}' if room.by_reference else QUOTED}"
+        tries.append(f"triptych predict {path} {given}")
     others = ["gated"] if len(recipe.inputs) > 1 and recipe.fusion.kind != "gated" else []
     return [
         *dict.fromkeys(tries),
         f"triptych embed {path} FOLDER --out vectors.parquet",
         f"triptych report {path}",
-        *(f"triptych train {path / 'recipe.yaml'} --set fusion={other}" for other in others),
+        *(f"triptych train {shlex.quote(str(run.path / 'recipe.yaml'))} --set fusion={other}" for other in others),
         f"triptych compare {path} OTHER_RUN",
     ]

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from triptych.base.errors import InputError
-from triptych.data.rows import Reject, Row
+from triptych.data.rows import Listed, Reject, Row
+from triptych.data.sources.encoded import BROKEN, look
 from triptych.data.table import Table
 
 DELIMITERS = ",;\t|"
@@ -22,15 +23,15 @@ def read_delimited(path: Path) -> Table:
     A line with more cells than the header costs that row. Cells are stripped; empty ones are absent.
     """
     text, findings = _decoded(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+    delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(text)
     lines = [line for line in _lines(text, delimiter, path) if any(cell.strip() for cell in line)]
     if len(lines) < 2:
         raise InputError("the file has no rows below its header" if lines else "the file is empty", where=str(path))
     header = _header(lines[0], path)
     nameless = [str(place) for place, name in enumerate(header, start=1) if not name]
-    findings += [f"{path.name}: column {place} has no name and was left aside" for place in nameless]
+    findings = [*findings, *(f"{path.name}: column {place} has no name and was left aside" for place in nameless)]
     rows, rejects = _rows(header, lines[1:])
-    return Table([name for name in header if name], rows, str(path), path.parent, rejects=rejects, findings=findings)
+    return Table([name for name in header if name], Listed(rows), str(path), path.parent, rejects=rejects, findings=findings)
 
 
 END = "\x00end"  # no text file holds it
@@ -39,7 +40,7 @@ END = "\x00end"  # no text file holds it
 def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
     """All lines; a quote that is never closed would swallow the rest of the file, the mark at its end included."""
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter, skipinitialspace=True)
     lines, starts = [], [1]
     try:
         for line in reader:
@@ -53,18 +54,12 @@ def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
 
 
 def _decoded(path: Path) -> tuple[str, list[str]]:
+    text = look(path, "export it as CSV in UTF-8")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the file: {error.strerror}", where=str(path)) from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace"), []
-    if b"\0" in content:
-        raise InputError("this is not a text file", where=str(path), fix="export it as CSV in UTF-8")
-    try:
-        return content.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        return content.decode("latin-1"), [f"{path.name} is not UTF-8; it was read as Latin-1"]
+        with text.open(newline="") as file:
+            return file.read(), text.findings
+    except BROKEN as error:
+        raise InputError(f"the file breaks off: {error}", where=str(path), fix="copy or export it again") from error
 
 
 def _delimiter(text: str) -> str:
@@ -77,7 +72,11 @@ def _delimiter(text: str) -> str:
 def _first_lines(text: str, mark: str) -> list[list[str]]:
     """Twenty lines as they would be split by `mark`; a quoted cell may span several lines of the file."""
     try:
-        return [line for line in islice(csv.reader(io.StringIO(text, newline=""), delimiter=mark), 20) if any(map(str.strip, line))]
+        return [
+            line
+            for line in islice(csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True), 20)
+            if any(map(str.strip, line))
+        ]
     except csv.Error:
         return []
 

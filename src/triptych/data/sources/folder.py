@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell
 from triptych.contract.modality import Modality
-from triptych.data.rows import Row
+from triptych.data.rows import Listed, Row
 from triptych.data.table import Table
 
 SPLIT_FOLDERS = {
@@ -29,7 +29,12 @@ def read_folder(folder: Path, rooms: Mapping[str, Modality]) -> Table:
 
     The columns are the rooms' names, `label` (the folder), and `split` where the first folders are train, test ...
     """
-    found, left = _files_by_stem(folder, rooms)
+    return read_files(files_in(folder), folder, rooms)
+
+
+def read_files(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality]) -> Table:
+    """The same of some of a folder's files."""
+    found, left = _files_by_stem(files, folder, rooms)
     if not found:
         known = sorted({suffix for room in rooms.values() for suffix in room.suffixes})
         seen = f"; it holds {_counted(left)}" if left else "; it is empty"
@@ -40,18 +45,18 @@ def read_folder(folder: Path, rooms: Mapping[str, Modality]) -> Table:
             fix="put files into one folder a class: FOLDER/happy/a.mp3",
         )
     sides = all(stem.split("/")[0].lower() in SPLIT_FOLDERS for stem in found)
-    rows = [Row(_printable(stem), _cells_of(stem, files, sides)) for stem, files in sorted(found.items())]
+    rows = [Row(printable(stem), _cells_of(stem, files, sides)) for stem, files in sorted(found.items())]
     columns = [name for name in rooms if any(name in row.cells for row in rows)]
     columns += [extra for extra in ("label", "split") if any(extra in row.cells for row in rows)]
     findings = [f"{sum(left.values())} files of other kinds were left aside: {_counted(left)}"] if left else []
-    return Table(columns, rows, str(folder), folder, findings=findings)
+    return Table(columns, Listed(rows), str(folder), folder, findings=findings)
 
 
-def _files_by_stem(folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[str, dict[str, Path]], Counter[str]]:
+def _files_by_stem(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[str, dict[str, Path]], Counter[str]]:
     room_of = {suffix: name for name, room in rooms.items() for suffix in room.suffixes}
     found: dict[str, dict[str, Path]] = {}
     left: Counter[str] = Counter()
-    for path in _walk(folder):
+    for path in files:
         room = room_of.get(path.suffix.lower())
         if room is None:
             left[path.suffix.lower() or "no suffix"] += 1
@@ -64,14 +69,15 @@ def _files_by_stem(folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[st
     return found, left
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files in a stable order; hidden ones and links to folders are not followed."""
-    for root, folders, files in os.walk(folder, onerror=_refuse, followlinks=False):
+def files_in(folder: Path) -> Iterator[Path]:
+    """All files in a folder, in a stable order; hidden ones are passed over and links to folders are not followed."""
+    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root) / name for name in sorted(files) if not name.startswith("."))
 
 
-def _refuse(error: OSError) -> None:
+def refuse(error: OSError) -> None:
+    """For `os.walk`: a folder that may not be looked into is an error, as what lies in it would be missed."""
     raise InputError(f"cannot look into a folder: {error.strerror}", where=str(error.filename), fix="give yourself the right to read it")
 
 
@@ -82,11 +88,11 @@ def _cells_of(stem: str, files: dict[str, Path], sides: bool) -> dict[str, Cell]
     if folders and folders[0].lower() in SPLIT_FOLDERS and (sides or len(folders) > 1):
         cells["split"] = SPLIT_FOLDERS[folders.pop(0).lower()]
     if folders:
-        cells["label"] = _printable(folders[0])
+        cells["label"] = printable(folders[0])
     return cells
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A file name whose bytes are not UTF-8 comes as half characters that no file can be written with; they are spelled out."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

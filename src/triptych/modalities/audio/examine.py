@@ -22,7 +22,9 @@ CLIPPED = 0.005  # share of such samples from which it is heard
 SHORT = 0.05  # seconds in which no word and no tone fits
 
 SILENT = Fault("silent", "nothing is heard in them", "remove these rows, or record them again")
-OVERDRIVEN = Fault("clipped", "clipped: too loud when they were recorded or saved", "record or export them at a lower level", "warning", 0.05)
+OVERDRIVEN = Fault(
+    "clipped", "clipped: too loud when they were recorded or saved", "record or export them at a lower level", "warning", 0.05
+)
 BRIEF = Fault("short", f"shorter than {SHORT:g} s", "check where they were cut")
 
 

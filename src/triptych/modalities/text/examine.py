@@ -22,7 +22,9 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 _DROPPED = re.compile(r"[\W_]+")
 _MOJIBAKE = re.compile("Ã[\x80-\xbf]|â€[\x80-\xbf™œ\x9d]|Ð[\x80-\xbf]Ñ|Â[\xa0-\xbf]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
-_MARKUP = re.compile(r"</?(?:p|br|div|span|a|b|i|li|ul|td|tr|table|img|h[1-6])(?:\s[^<>]*)?/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"</?(?:p|br|div|span|a|b|i|li|ul|td|tr|table|img|h[1-6])(?:\s[^<>]*)?/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);", re.IGNORECASE
+)
 
 CONTROL = Fault("control", "control characters, which no reader sees", "clean the text where it is exported")
 GARBLED = Fault("garbled", "garbled letters (Ã©, �): it was decoded with the wrong encoding", "export the table again as UTF-8")

@@ -1,0 +1,107 @@
+"""The verbs under `triptych data`: build a table, look at it, divide it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Build a table from any source, look at it, divide it.", no_args_is_help=True, rich_markup_mode=None)
+
+TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
+SOURCE = "folder, file, pattern of files, hf:owner/name, data set as published, or table"
+
+
+@app.command()
+def split(
+    table: TableArg,
+    by: Annotated[str | None, typer.Option(help="column whose equal values stay on one side: speaker, song, customer")] = None,
+    stratify: Annotated[str | None, typer.Option(help="column whose values get the same shares on each side: the label")] = None,
+    test: Annotated[float, typer.Option(min=0, max=1, help="share of the rows that are only measured")] = 0.2,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="share of the rows that choose the best epoch")] = 0.15,
+    folds: Annotated[int | None, typer.Option(min=2, max=100, help="number the rows 0 to FOLDS - 1 instead: cross-validation")] = None,
+    seed: Annotated[int, typer.Option(help="another number, another split; the same one on every machine")] = 0,
+    name: Annotated[str | None, typer.Option(help="column to write; by default split, or fold")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide a table by the hash of its ids or groups; the sides stand in a column of a new version of it."""
+    from triptych.base.settings import parse
+    from triptych.cli import tables
+    from triptych.data.divide import write_split
+    from triptych.data.settings import SplitSettings
+
+    words = parse(SplitSettings, {"group": by, "test": test, "validation": validation, "seed": seed}, "the command line")
+    told = write_split(Path(table), words, stratify, name or ("fold" if folds else "split"), folds)
+    if as_json:
+        print(json.dumps(told))
+        return
+    counts = ", ".join(f"{count} {side}" for side, count in told["sides"].items())
+    tables.lines(f"{told['rows']:,} rows: {counts} -> column {told['column']} of {table} (version {told['version']})")
+    if not folds:
+        tables.lines(f"in a recipe: data: {{source: {table}, split: {{column: {told['column']}}}}}")
+
+
+@app.command()
+def build(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=f"{SOURCE}; several as name=source")],
+    table: TableArg,
+    column: Annotated[list[str] | None, typer.Option(help="column to rename, write or type, as in data.columns: new=old")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="put the files' content into the table; else it holds their paths")] = False,
+    append: Annotated[bool, typer.Option("--append", help="add the rows to the table that is there")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="processes that read files")] = 1,
+    max_rejected: Annotated[float, typer.Option(min=0, max=1, help="share of rows that may be unusable before nothing is built")] = 0.2,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring any source into one table on the disk. A build that was stopped goes on when it is started again."""
+    from triptych.data.build import Plan
+    from triptych.data.build import build as built
+    from triptych.data.sources.asked import asked
+    from triptych.data.sources.words import opened
+    from triptych.modalities import rooms
+    from triptych.run.progress import Voice
+
+    voice = Voice(quiet=as_json)
+    source = opened(asked(sources, column or [], rooms()), rooms(), {})
+    made = built(source, Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
+    if as_json:
+        told = {"table": table, "rows": made.rows, "kept": made.kept, "rejected": made.rejected, "version": made.version}
+        columns = {column.name: column.kind for column in made.columns}
+        print(json.dumps({**told, "columns": columns, "findings": made.findings, "rejects": str(made.rejects) if made.rejects else None}))
+        return
+    from triptych.cli import tables
+    from triptych.data.rejects import read_rejects
+
+    rejects = read_rejects(made.rejects) if made.rejects else []
+    shown = [f"rejected {reject.id}: {reject.reason}" for reject in rejects[:20]]
+    more = [f"and {len(rejects) - 20} more"] if len(rejects) > 20 else []
+    tables.lines(*(f"note: {text}" for text in made.findings), *shown, *more)
+    tables.lines(f"{made.rows:,} rows in, {made.kept:,} kept, {made.rejected:,} rejected -> {table} (version {made.version})")
+    tables.lines(f"columns: {', '.join(f'{column.name} ({column.kind})' for column in made.columns)}")
+    if made.rejects:
+        tables.lines(f"rejects with their reasons: {made.rejects}")
+    tables.lines("", "next:", f"  triptych data show {table}", f"  triptych init {table}")
+
+
+@app.command()
+def show(
+    source: Annotated[str, typer.Argument(metavar="TABLE", help="a table, or a source as in `data build`")],
+    out: Annotated[str | None, typer.Option(help="HTML page to write; by default TABLE.html")] = None,
+    rows: Annotated[int, typer.Option(min=0, max=500, help="rows to show in the page")] = 12,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is in a table, and write a page with some of its rows: pictures, players, texts."""
+    from triptych.cli import tables
+    from triptych.use.shown import write_page
+
+    path = Path(source)
+    beside = path.with_name(path.name + ".html") if path.exists() else Path(re.sub(r"[^\w.-]+", "-", source).strip("-") + ".html")
+    told = write_page(path, Path(out) if out else beside, rows)
+    if as_json:
+        print(json.dumps(told))
+        return
+    tables.table_columns(told)
+    tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")

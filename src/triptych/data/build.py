@@ -1,0 +1,265 @@
+"""From any source to a table on the disk: every value is read once, what cannot be used is kept beside with its reason.
+
+Rows are written in chunks, aside; a journal says which chunks are done. All of them become visible in one step at the end,
+so a table is the old one or the new one and never a half, and a build that was killed goes on after its last chunk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from triptych.base.errors import InputError, TriptychError
+from triptych.contract.cells import Blob, Span
+from triptych.contract.modality import Modality
+from triptych.data.chunk import Chunk, Done, write_chunk
+from triptych.data.columns import ID, Column, schema, survey
+from triptych.data.journal import Journal, alone
+from triptych.data.place import common_folder, placed
+from triptych.data.rejects import write_rejects
+from triptych.data.rows import Reject, Row, Source
+from triptych.data.sources.stamps import stamp
+from triptych.data.stored import SUFFIX, About, about, is_stored, open_dataset, read_about, unpacked
+
+if TYPE_CHECKING:
+    import lance
+
+
+class Silent:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def track(self, items: Iterable[Any], total: int | None, what: str) -> Iterator[Any]:
+        """The items as they are."""
+        yield from items
+
+
+SILENT = Silent()
+CHUNK_BYTES = 64 * 2**20
+RECENT = 4  # chunks under way for each worker
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of a build: `rows` = `kept` + `rejected`."""
+
+    rows: int
+    kept: int
+    rejected: int
+    version: int
+    columns: list[Column]
+    rejects: Path | None
+    findings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to build. `copied`: the content of files goes into the table, not their paths. `append`: to what is there."""
+
+    copied: bool = False
+    append: bool = False
+    workers: int = 1
+    max_rejected: float = 0.2
+    chunk_rows: int = 1000
+
+
+@dataclass(frozen=True)
+class Work:
+    """One build: what goes in, where it goes, how."""
+
+    source: Source
+    table: Path
+    rooms: Mapping[str, Modality]
+    plan: Plan
+    voice: Any
+    journal: Journal
+
+    def before(self) -> lance.LanceDataset | None:
+        """The table as it is, if there is one."""
+        return open_dataset(self.table) if is_stored(self.table) else None
+
+
+def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan, voice: Any) -> Built:
+    """Build the table at `table`, or go on with the build that was killed there.
+
+    Args:
+        source: where the rows come from.
+        table: a folder called NAME.lance; an older table there is replaced by a new version, or appended to.
+        rooms: the modalities, by name.
+        plan: how to build.
+        voice: tells the user, and wraps what takes long with a progress bar.
+
+    Raises:
+        InputError: there is nothing in the source, too many rows cannot be used, or another build is under way.
+    """
+    if table.suffix != SUFFIX:
+        raise InputError(f"a table is called NAME{SUFFIX}, not {table.name!r}", fix=f"{table.with_suffix(SUFFIX)}")
+    if table.exists() and not table.is_dir():
+        raise InputError("a file stands where the table should be", where=str(table))
+    aside = table.with_name(table.name + ".build")
+    with alone(aside, table):
+        work = Work(source, table, rooms, plan, voice, Journal(aside / "journal.jsonl"))
+        told = _columns(work)
+        work = replace(work, source=placed(source, told, table))
+        _sweep(work)
+        _write_chunks(work, told)
+        try:
+            return _publish(work, told)
+        finally:  # published or refused: there is nothing to go on with
+            shutil.rmtree(aside)
+
+
+def _columns(work: Work) -> About:
+    """The columns of the table: those it has, of the build that goes on, or found by looking through the source."""
+    journal, source, before = work.journal, work.source, work.before()
+    head = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
+    head["version"] = before.version if before else 0
+    if journal.head and {name: journal.head[name] for name in head} == head:
+        journal.mend()
+        work.voice.say(f"going on with a build that was stopped after {sum(done.taken for done in journal.done):,} rows")
+        return unpacked(journal.head["about"])
+    if work.plan.append and before is not None:
+        told = read_about(before, work.table)
+    else:
+        seen = work.voice.track(source.rows(), source.total, "looking through")
+        columns = survey((row for row in seen if isinstance(row, Row)), work.rooms)
+        if not columns:
+            raise InputError("there are no rows in it that can be used", where=source.name)
+        told = about(columns, common_folder(source), work.table)
+    journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told)})
+    return told
+
+
+def _sweep(work: Work) -> None:
+    """Remove the pieces of builds that were given up: no version and no journal speaks of them."""
+    before = work.before()
+    known = work.journal.files()
+    for batch in before.tracked_files() if before else []:
+        known |= {Path(path).name for path in batch.column("path").to_pylist()}
+    for file in (work.table / "data").glob("*" + SUFFIX):
+        if file.name not in known:
+            file.unlink()
+
+
+def _write_chunks(work: Work, told: About) -> None:
+    """Write what is not yet written, in order, with `plan.workers` processes."""
+    taken = sum(done.taken for done in work.journal.done)
+    entries = islice(_unique(work), taken, None)
+    folder, plan = str(work.source.folder), work.plan
+    task = partial(Chunk, about=told, table=str(work.table), folder=folder, copied=plan.copied, append=plan.append, rooms=work.rooms)
+    left = None if work.source.total is None else work.source.total - taken
+    finished = _finished((task(entries=chunk) for chunk in _chunks(entries, plan.chunk_rows)), plan.workers)
+    for _ in work.voice.track(_journaled(finished, work.journal), left, "building"):
+        pass
+
+
+def _journaled(finished: Iterable[Done], journal: Journal) -> Iterator[None]:
+    """Write down every chunk that is done; a step of the bar for each row."""
+    for done in finished:
+        journal.add(done)
+        yield from (None for _ in range(done.taken))
+
+
+def _finished(work: Iterator[Chunk], workers: int) -> Iterator[Done]:
+    """Chunks as they are written, in their order. Lance keeps threads, so processes are spawned and never forked."""
+    if workers <= 1:
+        yield from map(write_chunk, work)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting: list[Future[Done]] = []
+        for chunk in work:
+            waiting.append(pool.submit(write_chunk, chunk))
+            if len(waiting) >= RECENT * workers:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _unique(work: Work) -> Iterator[Row | Reject]:
+    """A row whose id was there before is refused: scores, splits and joins go by ids. Eight bytes an id are remembered."""
+    before = work.before() if work.plan.append else None
+    seen = {_short(row_id) for batch in (before.to_batches(columns=[ID]) if before else []) for row_id in batch.column(0).to_pylist()}
+    for entry in work.source.rows():
+        if isinstance(entry, Row):
+            short = _short(entry.id)
+            if short in seen:
+                yield Reject(entry.id, "its id is there already")
+                continue
+            seen.add(short)
+        yield entry
+
+
+def _short(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+def _chunks(entries: Iterable[Row | Reject], rows: int) -> Iterator[list[Row | Reject]]:
+    """So many rows, or fewer where they carry much."""
+    chunk: list[Row | Reject] = []
+    size = 0
+    for entry in entries:
+        chunk.append(entry)
+        size += sum(_bytes(cell) for cell in entry.cells.values()) if isinstance(entry, Row) else 0
+        if len(chunk) == rows or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _bytes(cell: Any) -> int:
+    whole = cell.source if isinstance(cell, Span) else cell
+    return len(whole) if isinstance(whole, Blob | str) else 0
+
+
+def _publish(work: Work, told: About) -> Built:
+    """Make all chunks visible in one step, after the rejects are beside the table."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    done, name = work.journal.done, work.journal.head["build"]
+    rows, kept = sum(chunk.taken for chunk in done), sum(chunk.kept for chunk in done)
+    rejects = [Reject(*reject) for chunk in done for reject in chunk.rejects]
+    if rows != kept + len(rejects):
+        raise TriptychError(f"{rows} rows went in, {kept} were kept and {len(rejects)} rejected: some are lost", where=str(work.table))
+    beside, refused = (work.table.with_name(f"{work.table.name}.{word}.csv") for word in ("rejects", "refused"))
+    if len(rejects) > work.plan.max_rejected * rows + 1e-9 or not kept:
+        write_rejects(refused, rejects)
+        raise _too_many(work.source, rejects, rows, kept, refused)
+    refused.unlink(missing_ok=True)
+    write_rejects(beside, rejects, append=work.plan.append)
+    dataset = work.before()
+    if dataset is None or name not in _made_by(dataset):  # else it was killed right here
+        fragments = [FragmentMetadata.from_json(chunk.fragment) for chunk in done if chunk.fragment]
+        operation: Any = lance.LanceOperation.Append(fragments)
+        if dataset is None or not work.plan.append:
+            operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
+        message = f"{'append' if work.plan.append else 'build'} {kept} rows from {work.source.name} ({name})"
+        version = dataset.version if dataset else 0
+        dataset = lance.LanceDataset.commit(str(work.table), operation, read_version=version, commit_message=message)
+    return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, list(work.source.findings))
+
+
+def _made_by(dataset: lance.LanceDataset) -> str:
+    """What the last version says of the build that made it."""
+    (last,) = dataset.get_transactions(1)
+    return str(last.transaction_properties) if last else ""
+
+
+def _too_many(source: Source, rejects: list[Reject], rows: int, kept: int, beside: Path) -> InputError:
+    reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in rejects[:10])
+    more = f"\n    and {len(rejects) - 10} more, all in {beside}" if len(rejects) > 10 else ""
+    share = -(-100 * len(rejects) // rows) / 100 if rows else 1
+    fix = f"mend the rows, or allow more with --max-rejected {share}" if kept else "check that it is what you meant to read"
+    return InputError(f"{len(rejects)} of {rows} rows cannot be used:{reasons}{more}", where=source.name, fix=fix)

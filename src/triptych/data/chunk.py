@@ -1,0 +1,119 @@
+"""Some rows of a build: read, judged, and written as one piece of the table. Runs in the building process or in a worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from triptych.base.errors import BadValue
+from triptych.contract.cells import ADDRESS, Blob, Cell, Media, Span
+from triptych.contract.modality import Modality
+from triptych.data.columns import encoded, schema
+from triptych.data.rows import Reject, Row
+from triptych.data.stored import About, import_lance
+
+THREADS = 2
+LARGEST_FILE = 2**30  # bytes of one file that is copied into a table
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows in, with all that a worker must know."""
+
+    entries: list[Row | Reject]
+    about: About
+    table: str
+    folder: str
+    copied: bool
+    append: bool
+    rooms: Mapping[str, Modality]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A chunk that is on the disk: `taken` = `kept` + rejects; `fragment` is Lance's own word for the piece."""
+
+    taken: int
+    kept: int
+    rejects: list[list[str]]
+    fragment: str | None
+
+
+def write_chunk(chunk: Chunk) -> Done:
+    """Read every value of the rows, and write those that can be used."""
+    import_lance()
+    import pyarrow as pa
+    from lance.fragment import write_fragments
+
+    with ThreadPoolExecutor(THREADS) as pool:  # decoding leaves Python's lock
+        judged = list(pool.map(lambda entry: _judged(entry, chunk), chunk.entries))
+    rejects = [[entry.id, entry.reason] for entry in judged if isinstance(entry, Reject)]
+    rows = [entry for entry in judged if not isinstance(entry, Reject)]
+    fragment = None
+    if rows:
+        shape = schema(chunk.about.columns, chunk.about.packed())
+        arrays = [pa.array(list(values), kind) for values, kind in zip(zip(*rows, strict=True), shape.types, strict=True)]
+        mode = "append" if chunk.append else "overwrite"
+        (piece,) = write_fragments(pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode=mode)
+        fragment = json.dumps(piece.to_json())
+    return Done(len(chunk.entries), len(rows), rejects, fragment)
+
+
+def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
+    """The row as the values of the table's fields, or why it cannot be used."""
+    if isinstance(entry, Reject):
+        return entry
+    values: list[Any] = [entry.id]
+    known = {column.name for column in chunk.about.columns}
+    strange = [name for name, cell in entry.cells.items() if cell is not None and name not in known and name != "id"]
+    if strange:
+        return Reject(entry.id, f"the table has no column {strange[0]!r}")
+    try:
+        for column in chunk.about.columns:
+            cell = entry.cells.get(column.name)
+            values += encoded(_file(cell, chunk) if column.kind == "media" and cell is not None else cell, column)
+    except BadValue as problem:
+        return Reject(entry.id, problem.what + (f" ({problem.where})" if problem.where else ""))
+    return values
+
+
+def _file(cell: Cell, chunk: Chunk) -> Cell:
+    """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content."""
+    if isinstance(cell, Span):
+        return replace(cell, source=_file(cell.source, chunk))  # type: ignore[arg-type]
+    if isinstance(cell, str) and ADDRESS.match(cell):
+        raise BadValue(f"{cell} is an address, and nothing is fetched; download it and name the file")
+    found: Media = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
+    _read(found, chunk.rooms)
+    if isinstance(found, Path):
+        named = str(found.relative_to(chunk.folder)) if found.is_relative_to(chunk.folder) else str(found.absolute())
+        return Blob(_content(found), named) if chunk.copied else Path(named)
+    return found
+
+
+def _read(value: Media, rooms: Mapping[str, Modality]) -> None:
+    """Let the room that takes such files read it.
+
+    Raises:
+        BadValue: it cannot be read.
+    """
+    name = value.name if isinstance(value, Blob) else str(value)
+    suffix = Path(name).suffix.lower()
+    room = next((room for room in rooms.values() if suffix in room.suffixes), None)
+    try:
+        if room is not None:
+            room.read(bytes(value) if isinstance(value, Blob) else value)
+        elif isinstance(value, Path) and not value.is_file():
+            raise BadValue("there is no such file")
+    except BadValue as problem:
+        raise BadValue(problem.what, where=problem.where or name) from problem
+
+
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST_FILE:
+        raise BadValue(f"the file is larger than {LARGEST_FILE >> 20} MB", where=str(path), fix="leave it outside the table")
+    return path.read_bytes()

@@ -1,0 +1,193 @@
+"""What kind of values a column holds, found by looking through all of them, and how they lie in an Arrow table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from triptych.base.errors import BadValue
+from triptych.contract.cells import Blob, Cell, Span
+from triptych.contract.modality import Modality
+from triptych.data.rows import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal["text", "integer", "number", "boolean", "list", "media"]
+PARTS = ("", "__data", "__start", "__end")  # the fields of a media column: where it is, its bytes, the span in seconds
+LARGEST_INTEGER = 2**63
+ID = "id"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table on the disk. `field` is its name there, where dots and the like cannot stand."""
+
+    name: str
+    kind: Kind
+    field: str
+
+    def names(self) -> list[str]:
+        """Its fields."""
+        return [self.field + part for part in PARTS] if self.kind == "media" else [self.field]
+
+
+@dataclass
+class Seen:
+    """What was seen of one column."""
+
+    kinds: set[Kind] = field(default_factory=set)
+    cells: int = 0
+    plain_integers: bool = True
+    plain_numbers: bool = True
+    by_suffix: dict[str, int] = field(default_factory=dict)
+
+    def add(self, cell: Cell) -> None:
+        """Take one cell into account."""
+        self.cells += 1
+        if isinstance(cell, str):
+            self.kinds.add("text")
+            self.plain_integers = self.plain_integers and _plain_integer(cell)
+            self.plain_numbers = self.plain_numbers and (self.plain_integers or _plain_number(cell))
+            suffix = os.path.splitext(cell)[1].lower()
+            if len(suffix) <= 6 and (suffix in self.by_suffix or len(self.by_suffix) < 50):
+                self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
+        else:
+            self.kinds.add(_kind_of(cell))
+
+    def kind(self, rooms: Mapping[str, Modality]) -> Kind:
+        """The narrowest kind that holds every cell."""
+        if "media" in self.kinds:
+            return "media"
+        if self.kinds == {"text"}:
+            if self._paths(rooms):
+                return "media"
+            return "integer" if self.plain_integers else "number" if self.plain_numbers else "text"
+        if len(self.kinds) == 1:
+            return next(iter(self.kinds))
+        return "number" if self.kinds == {"integer", "number"} else "text"
+
+    def _paths(self, rooms: Mapping[str, Modality]) -> bool:
+        """Most cells end like files of one room whose values are files."""
+        best = max((sum(self.by_suffix.get(s, 0) for s in room.suffixes) for room in rooms.values() if room.by_reference), default=0)
+        return best > self.cells / 2
+
+
+def _plain_integer(cell: str) -> bool:
+    """7 and -3, but not 007, +3 or 1_000: what would be written differently stays text."""
+    digits = cell.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and (digits == "0" or digits[0] != "0") and abs(int(digits)) < LARGEST_INTEGER
+
+
+def _plain_number(cell: str) -> bool:
+    """1.5 and 2e-3, but not nan, inf, 007.5, 1_000 or more digits than a float holds."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return False
+    digits = cell.removeprefix("-")
+    if digits[0] == "0" and digits[1:2].isdigit():
+        return False
+    return abs(number) < 1e300 and len(digits) <= 17 and "_" not in cell and digits[:1].isdigit()
+
+
+def _kind_of(cell: Cell) -> Kind:
+    if isinstance(cell, Path | Blob | Span):
+        return "media"
+    if isinstance(cell, bool):
+        return "boolean"
+    if isinstance(cell, int):
+        return "integer" if abs(cell) < LARGEST_INTEGER else "text"
+    return "number" if isinstance(cell, float) else "list" if isinstance(cell, list) else "text"
+
+
+def survey(rows: Iterable[Row], rooms: Mapping[str, Modality]) -> list[Column]:
+    """The columns of all these rows, in the order in which they first appear."""
+    seen: dict[str, Seen] = {}
+    for row in rows:
+        for name, cell in row.cells.items():
+            if cell is not None:
+                seen.setdefault(name, Seen()).add(cell)
+    return [Column(name, found.kind(rooms), as_field(name)) for name, found in seen.items() if name != ID]
+
+
+def as_field(name: str) -> str:
+    """A name that Lance takes: no dots, and no `__`, which sets the parts of a media column apart."""
+    return "c_" + quote(name, safe=" ").replace(".", "%2E").replace("__", "%5F_")
+
+
+def schema(columns: Sequence[Column], metadata: Mapping[str, str]) -> pa.Schema:
+    """The Arrow schema of a table with these columns."""
+    import pyarrow as pa
+
+    kinds = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "list": pa.list_(pa.string())}
+    parts = (pa.string(), pa.large_binary(), pa.float64(), pa.float64())
+    fields = [pa.field(ID, pa.string())]
+    for column in columns:
+        fields += [pa.field(n, t) for n, t in zip(column.names(), parts if column.kind == "media" else [kinds[column.kind]], strict=True)]
+    return pa.schema(fields, dict(metadata))
+
+
+def encoded(cell: Cell, column: Column) -> list[Any]:
+    """A cell as the values of its column's fields.
+
+    Raises:
+        BadValue: it is not of the column's kind, or holds what no table can.
+    """
+    if cell is None:
+        return [None] * len(column.names())
+    if column.kind == "media":
+        return _media(cell, column)
+    try:
+        return [_ENCODE[column.kind](cell)]
+    except (ValueError, TypeError) as error:
+        what = f"column {column.name}: {str(cell)[:60]!r} is no {column.kind}"
+        raise BadValue(what, fix="say its type in the recipe: data.columns") from error
+
+
+def _media(cell: Cell, column: Column) -> list[Any]:
+    start = end = None
+    if isinstance(cell, Span):
+        start, end = cell.start, cell.end
+        cell = cell.source
+    if isinstance(cell, Blob):
+        return [cell.name, bytes(cell), start, end]
+    if not isinstance(cell, Path | str):
+        raise BadValue(f"column {column.name}: a {type(cell).__name__} stands where a file should be")
+    return [_whole(str(cell)), None, start, end]
+
+
+def _whole(text: str) -> str:
+    """Text that UTF-8 can hold.
+
+    Raises:
+        BadValue: a file name with bytes that are no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadValue(f"the name {text.encode('utf-8', 'backslashreplace').decode()!r} is not UTF-8", fix="rename the file") from error
+    return text
+
+
+def _text(cell: Cell) -> str:
+    return str(cell).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _boolean(cell: Any) -> bool:
+    if not isinstance(cell, bool):
+        raise TypeError(cell)
+    return cell
+
+
+_ENCODE: dict[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "integer": int,
+    "number": float,
+    "boolean": _boolean,
+    "list": lambda cell: [_text(item) for item in (cell if isinstance(cell, list) else [cell])],
+}

@@ -1,0 +1,15 @@
+"""Pages of one file, without a network and without scripts, from the templates in `page/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def rendered(template: str, facts: dict[str, Any]) -> str:
+    """The page; a name that the template asks for and `facts` lacks is an error, and everything a user gave is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("triptych", "use/page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return pages.get_template(template).render(r=facts)

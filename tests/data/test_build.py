@@ -1,0 +1,236 @@
+"""Building a table: everything is kept or rejected with its reason, and a killed build leaves the old table whole."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from triptych.base.errors import InputError
+from triptych.contract.cells import Blob, Cell, Span
+from triptych.data.build import Plan, build
+from triptych.data.rejects import read_rejects
+from triptych.data.rows import Reject, Row, Source
+from triptych.data.sources import open_source
+from triptych.data.stored import open_dataset, read_stored
+from triptych.modalities import rooms
+from triptych.run.progress import Voice
+
+QUIET = Voice(quiet=True)
+
+
+def made(source: Source | Path, table: Path, **plan):
+    if isinstance(source, Path):
+        source = open_source(source, rooms())
+    return build(source, table, rooms(), Plan(**plan), QUIET)
+
+
+def listed(*entries: Row | Reject, folder: Path = Path()) -> Source:
+    return Source("listed", lambda: iter(entries), folder)
+
+
+def pictures(folder: Path, count: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "picture", "remark", "price"])
+        for number in range(count):
+            Image.new("L", (8, 8), number % 256).save(folder / f"{number}.png")
+            writer.writerow([f"p{number}", f"{number}.png", f"remark number {number}", number / 4])
+    return folder / "table.csv"
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["by reference", "by value"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_table_holds_what_the_source_did(tmp_path, copied, workers):
+    source = pictures(tmp_path / "in", 25)
+    built = made(source, tmp_path / "out.lance", copied=copied, workers=workers, chunk_rows=7)
+    assert (built.rows, built.kept, built.rejected, built.version) == (25, 25, 0, 1)
+    table = read_stored(tmp_path / "out.lance")
+    assert table.columns == ["id", "picture", "remark", "price"]
+    assert [row.id for row in table.rows] == [f"p{n}" for n in range(25)]
+    row = table.rows[13]
+    assert row.cells["remark"] == "remark number 13" and row.cells["price"] == 13 / 4
+    assert isinstance(row.cells["picture"], Blob if copied else Path)
+    assert rooms()["image"].read(row.cells["picture"]).getpixel((0, 0)) == 13
+    assert [row.id for row in table.rows.take([20, 3, 3])] == ["p20", "p3", "p3"]
+    assert list(table.rows.cells("price"))[:3] == [0.0, 0.25, 0.5]
+    assert [row.id for row in table.subset([5, 2]).subset([1]).rows] == ["p2"]
+
+
+def test_a_table_by_reference_can_move_with_its_files(tmp_path):
+    made(pictures(tmp_path / "here/in", 3), tmp_path / "here/out.lance")
+    (tmp_path / "here").rename(tmp_path / "there")
+    row = read_stored(tmp_path / "there/out.lance").rows[2]
+    assert row.cells["picture"].exists()
+
+
+def test_bad_values_are_rejected_with_their_reasons_and_nothing_is_lost(tmp_path):
+    source = pictures(tmp_path / "in", 12)
+    (tmp_path / "in/3.png").write_bytes(b"")
+    (tmp_path / "in/4.png").write_text("no picture")
+    (tmp_path / "in/5.png").unlink()
+    with pytest.raises(InputError, match="3 of 12 rows cannot be used") as caught:
+        made(source, tmp_path / "out.lance")
+    assert "p4" in str(caught.value) and not (tmp_path / "out.lance/_versions").exists()
+    assert len(read_rejects(tmp_path / "out.lance.refused.csv")) == 3
+    built = made(source, tmp_path / "out.lance", max_rejected=0.5)
+    assert (built.rows, built.kept, built.rejected) == (12, 9, 3)
+    reasons = {reject.id: reject.reason for reject in read_rejects(built.rejects)}
+    assert "empty" in reasons["p3"] and "not a picture" in reasons["p4"] and "does not exist" in reasons["p5"]
+    assert not (tmp_path / "out.lance.refused.csv").exists()
+    assert open_dataset(tmp_path / "out.lance").count_rows() == 9
+
+
+def test_append_and_versions(tmp_path):
+    made(listed(Row("a", {"n": 1, "t": "x"}), Row("b", {"n": 2, "t": "y"})), tmp_path / "t.lance")
+    built = made(listed(Row("c", {"n": 3}), Row("b", {"n": 4})), tmp_path / "t.lance", append=True, max_rejected=0.5)
+    assert (built.kept, built.rejected, built.version) == (1, 1, 2)
+    assert [(row.id, row.cells.get("n"), row.cells.get("t")) for row in read_stored(tmp_path / "t.lance").rows] == [
+        ("a", 1, "x"),
+        ("b", 2, "y"),
+        ("c", 3, None),
+    ]
+    assert len(read_stored(tmp_path / "t.lance", version=1).rows) == 2
+    assert "append 1 rows from listed" in str(open_dataset(tmp_path / "t.lance").get_transactions(1))
+    with pytest.raises(InputError, match="no column 'other'"):
+        made(listed(Row("d", {"other": 3})), tmp_path / "t.lance", append=True)
+    made(listed(Row("z", {"other": 3})), tmp_path / "t.lance")
+    assert [row.cells for row in read_stored(tmp_path / "t.lance").rows] == [{"other": 3}]
+
+
+def test_kinds_of_columns(tmp_path):
+    cells: dict[str, list[Cell]] = {
+        "integer": [1, -2, 2**62],
+        "written integer": ["1", "-20", "0"],
+        "zip code": ["01234", "99999", "12"],
+        "number": [1, 2.5, -1e300],
+        "written number": ["1.5", "2e-3", "-0.1"],
+        "not number": ["1.5", "nan", "2"],
+        "huge": ["9" * 40, "1", "2"],
+        "boolean": [True, False, True],
+        "list": [["a", "b"], [], ["ö"]],
+        "mixed": ["a", 1, 2.5],
+        "a.b": ["dots", "in", "names"],
+        "__data": ["a", "b", "c"],
+        "Ünï \n 😀": ["odd", "name", "\ud800 half"],
+    }
+    made(listed(*(Row(f"r{i}", {name: values[i] for name, values in cells.items()}) for i in range(3))), tmp_path / "t.lance")
+    table = read_stored(tmp_path / "t.lance")
+    found = {name: list(table.rows.cells(name)) for name in cells}
+    assert found["written integer"] == [1, -20, 0] and found["written number"] == [1.5, 2e-3, -0.1]
+    assert found["mixed"] == ["a", "1", "2.5"]
+    assert found.pop("Ünï \n 😀")[2] == "\ufffd half"
+    same = set(found) - {"written integer", "written number", "mixed"}
+    assert {name: found[name] for name in same} == {name: cells[name] for name in same}
+    assert [row.cells["list"] for row in table.rows] == cells["list"]
+
+
+def test_spans_and_files_in_the_table(tmp_path):
+    path = pictures(tmp_path / "in", 1).parent / "0.png"
+    blob = Blob(path.read_bytes(), "deep/0.png")
+    rows = [Row("a", {"m": Span(path, 0.5, 2.0)}), Row("b", {"m": Span(blob, 1.0)}), Row("c", {"m": blob}), Row("d", {})]
+    made(listed(*rows), tmp_path / "t.lance")
+    cells = [row.cells.get("m") for row in read_stored(tmp_path / "t.lance").rows]
+    assert cells[0] == Span(path, 0.5, 2.0) and cells[1] == Span(blob, 1.0) and cells[2] == blob and cells[3] is None
+    assert cells[2].name == "deep/0.png"
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    values=st.lists(
+        st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5),
+            st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])), st.integers(-(2**62), 2**62), st.booleans()),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_whatever_the_cells_are_they_come_back(tmp_path_factory, values):
+    """As the same value, or written out where a column holds several kinds."""
+    rows = [Row(f"r{n}", {k: v for k, v in cells.items() if k != "id"}) for n, cells in enumerate(values)]
+    if not any(cell is not None for row in rows for cell in row.cells.values()):
+        return
+    table = tmp_path_factory.mktemp("any") / "t.lance"
+    assert made(listed(*rows), table).kept == len(rows)
+    for row, found in zip(rows, read_stored(table).rows, strict=True):
+        wanted = {name: str(cell) for name, cell in row.cells.items() if cell is not None}
+        assert {name: str(cell) for name, cell in found.cells.items()} == wanted
+
+
+def test_two_builds_of_one_table(tmp_path):
+    table = tmp_path / "t.lance"
+    entered = []
+
+    def rows():
+        entered.append(1)
+        if len(entered) == 1:
+            with pytest.raises(InputError, match="being built by another process"):
+                made(listed(Row("a", {"n": 1})), table)
+        yield Row("b", {"n": 2})
+
+    made(Source("slow", rows), table)
+    assert [row.id for row in read_stored(table).rows] == ["b"]
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"NAME\.lance"):
+        made(listed(Row("a", {"n": 1})), tmp_path / "table")
+    with pytest.raises(InputError, match="there is no table"):
+        read_stored(tmp_path / "none.lance")
+    (tmp_path / "empty.lance").mkdir()
+    with pytest.raises(InputError, match="not a finished table"):
+        read_stored(tmp_path / "empty.lance")
+    with pytest.raises(InputError, match="no rows in it"):
+        made(listed(), tmp_path / "t.lance")
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from triptych.data.build import Plan, build
+from triptych.data.sources import open_source
+from triptych.modalities import rooms
+from triptych.run.progress import Voice
+build(open_source(Path(sys.argv[1]), rooms()), Path(sys.argv[2]), rooms(), Plan(copied=True, chunk_rows=20), Voice(quiet=True))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_old_version_is_whole_and_the_build_goes_on(tmp_path):
+    """kill -9 at 50 random moments, each build going on where the last one stopped."""
+    table = tmp_path / "t.lance"
+    made(pictures(tmp_path / "old", 40), table, copied=True)
+    source = pictures(tmp_path / "new", 3000)
+    chance, kills, finished = random.Random(0), 0, 0
+    while kills < 50:
+        process = subprocess.Popen([sys.executable, "-c", BUILD, str(source), str(table)], start_new_session=True)
+        try:
+            process.wait(chance.uniform(0.6, 2.2))
+            assert process.returncode == 0
+            finished += 1
+            made(tmp_path / "old/table.csv", table, copied=True)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        found = read_stored(table)
+        assert len(found.rows) in (40, 3000)
+        assert sum(1 for row in found.rows.take(range(0, len(found.rows), 7)) if len(row.cells["picture"]) > 50) > 0
+        if len(found.rows) == 3000:
+            made(tmp_path / "old/table.csv", table, copied=True)
+    began = time.monotonic()
+    made(source, table, copied=True, chunk_rows=20)
+    assert [row.id for row in read_stored(table).rows] == [f"p{n}" for n in range(3000)]
+    assert finished + kills >= 50 and time.monotonic() - began < 600

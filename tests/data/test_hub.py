@@ -62,7 +62,9 @@ class Hub(BaseHTTPRequestHandler):
         elif path.startswith(f"{API}/tree/"):
             self.json(self.tree(path.removeprefix(f"{API}/tree/").partition("/")[2]))
         elif path == API or path.startswith(f"{API}/revision/"):
-            self.json({"id": "owner/name", "sha": COMMIT, "private": False, "tags": [], "siblings": [{"rfilename": name} for name in FILES]})
+            self.json(
+                {"id": "owner/name", "sha": COMMIT, "private": False, "tags": [], "siblings": [{"rfilename": name} for name in FILES]}
+            )
         else:
             self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
 
@@ -170,6 +172,7 @@ def saved(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("saved")
     file = io.BytesIO()
     Image.new("RGB", (4, 4), (1, 2, 3)).save(file, "PNG")
+    (home / "two.png").write_bytes(b"two")
     features = datasets.Features(
         {
             "image": datasets.Image(),
@@ -180,7 +183,7 @@ def saved(tmp_path_factory) -> Path:
         }
     )
     columns = {
-        "image": [{"bytes": file.getvalue(), "path": "one.png"}, {"bytes": None, "path": "/media/two.png"}, None],
+        "image": [{"bytes": file.getvalue(), "path": "one.png"}, {"bytes": None, "path": str(home / "two.png")}, None],
         "sound": [{"bytes": b"RIFF", "path": "a.wav"}, None, None],
         "label": [1, 0, -1],
         "tags": [["a"], [], None],
@@ -205,7 +208,7 @@ def test_a_saved_data_set(saved):
     assert isinstance(first.cells["image"], Blob) and first.cells["image"].name == "one.png"
     assert rooms()["image"].read(first.cells["image"]).getpixel((0, 0)) == (1, 2, 3)
     assert isinstance(first.cells["sound"], Blob) and first.cells["sound"].name == "a.wav"
-    assert second.cells["image"] == Path("/media/two.png") and third.cells == {}
+    assert second.cells["image"] == b"two" and second.cells["image"].name == "two.png" and third.cells == {}
 
 
 def test_several_splits_are_a_column_and_stand_before_the_ids(saved):

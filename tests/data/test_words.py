@@ -75,7 +75,7 @@ def test_types_and_the_cells_that_cost_their_row(three):
     assert [row.cells["ok"] for row in found.rows] == [True, False]
     assert "'maybe' is neither true nor false" in found.rejects[0].reason
     assert [row.cells.get("tags") for row in table(three, tags={"type": "list"}).rows] == [["x", "y"], None, ["z"]]
-    assert [row.cells["all"] for row in table(three, all={"column": "label", "type": "list", "separator": "a"}).rows][0] == ["c", "t"]
+    assert next(row.cells["all"] for row in table(three, all={"column": "label", "type": "list", "separator": "a"}).rows) == ["c", "t"]
 
 
 def test_a_column_that_no_row_has(three):
@@ -144,7 +144,7 @@ def test_columns_of_a_mixture(tmp_path):
     found = table(mixture(tmp_path), kind="label")
     assert {row.id: row.cells.get("kind") for row in found.rows} == {"one/a": "x", "one/b": "y", "two/row-1": None, "three/z": "q"}
     with pytest.raises(InputError, match="the column 'source' says which one a row is from"):
-        words(mixture(tmp_path / "again"), source="label")
+        parse(DataSettings, {"source": mixture(tmp_path / "again"), "columns": {"source": "label"}}, "a test")
 
 
 def test_a_source_with_a_column_called_source_is_refused_in_a_mixture_alone(tmp_path):

@@ -124,18 +124,19 @@ def findings(found: dict[str, Any]) -> None:
 
 
 def _findings(found: list[dict[str, Any]]) -> None:
-    """Severity, what, how many rows, what to do, which rows."""
+    """Severity and what was found, a line each; below it the rows and what to do."""
     if not found:
         lines("nothing odd was found")
-        return
-    table = Table(show_lines=True)
-    for header, justify in (("", "left"), ("what was found", "left"), ("rows", "right"), ("what to do", "left"), ("such as", "left")):
-        table.add_column(header, justify=justify, overflow="fold", no_wrap=header == "rows")  # type: ignore[arg-type]
     for one in found:
-        mark = f"[{COLOURS[one['severity']]}]{one['severity']}[/]\n[dim]{escape(one['code'])}[/dim]"
-        rows = f"{one['rows']:,}" if one["rows"] else ""
-        table.add_row(mark, escape(one["text"]), rows, escape(one["fix"]), escape(", ".join(one["examples"][:3])))
-    _console().print(table)
+        mark = f"[{COLOURS[one['severity']]}]{one['severity']:<8}[/]"
+        _console().print(f"{mark} [bold]{escape(one['code'])}[/bold]  {escape(one['text'])}", soft_wrap=True)
+        such = f", such as {', '.join(one['examples'][:3])}" if one["examples"] else ""
+        details = [
+            f"{one['rows']:,} row{'s' if one['rows'] > 1 else ''}{such}" if one["rows"] else "",
+            f"what to do: {one['fix']}" if one["fix"] else "",
+        ]
+        for detail in filter(None, details):
+            _console().print(f"{'':8} {detail}", markup=False, style="dim", soft_wrap=True)
 
 
 def recipes(found: list[dict[str, str]]) -> None:

@@ -90,7 +90,11 @@ def _find_roles(look: Look) -> None:
 
 def _is_group(column: str, values: set[str], rows: int) -> bool:
     """A name like speaker, speaker_id or songId, and short values that come again."""
-    return named_group(column, HINTS) and FEWEST_GROUPS <= len(values) < rows and sum(len(value.split()) for value in values) <= 3 * len(values)
+    return (
+        named_group(column, HINTS)
+        and FEWEST_GROUPS <= len(values) < rows
+        and sum(len(value.split()) for value in values) <= 3 * len(values)
+    )
 
 
 def _find_inputs(look: Look) -> None:

@@ -10,7 +10,7 @@ run = triptych.open_run("runs/20250101-120000-digits")
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,23 @@ from typing import TYPE_CHECKING, Any
 from triptych.base.errors import BadValue, InputError, TriptychError
 
 if TYPE_CHECKING:
+    from triptych.data.build import Built
+    from triptych.data.rows import Source
+    from triptych.data.sources.iterable import Rows, from_rows
     from triptych.use.opened import Answer, Run
 
-__all__ = ["Answer", "BadValue", "InputError", "Run", "TriptychError", "__version__", "open_run", "train"]
+__all__ = [
+    "Answer",
+    "BadValue",
+    "InputError",
+    "Run",
+    "TriptychError",
+    "__version__",
+    "build",
+    "from_rows",
+    "open_run",
+    "train",
+]
 __version__ = metadata.version("triptych")
 
 # torch's threads (GNU OpenMP) wait for each other by spinning. Where another program wants a core too, that multiplies the
@@ -28,11 +42,19 @@ __version__ = metadata.version("triptych")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
-def train(recipe: str | Path, *, set: Iterable[str] = (), out: str | Path | None = None, quiet: bool = False) -> Run:
+def train(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    rows: Source | Rows | None = None,
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
     """Train a recipe and open the run.
 
     Args:
-        recipe: path of a recipe, or the bare name of a shipped one (`triptych recipes` lists them).
+        recipe: path of a recipe, the bare name of a shipped one (`triptych recipes` lists them), or a recipe as a dictionary.
+        rows: take the place of the recipe's `data.source`: what `from_rows` takes or gives.
         set: changes as on the command line: `["stages.0.lr=3e-4", "fusion=gated"]`.
         out: the run folder; by default runs/DATE-NAME.
         quiet: print nothing.
@@ -43,14 +65,59 @@ def train(recipe: str | Path, *, set: Iterable[str] = (), out: str | Path | None
     """
     from triptych.run.recipe import read
 
-    checked = read(str(recipe), set)
+    source = None if rows is None else _as_source(rows)
+    checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set, source.name if source else None)
     from triptych.run.fit import fit
     from triptych.use.opened import Run
     from triptych.use.report import write_report
 
-    folder = fit(checked, out, quiet=quiet)
+    folder = fit(checked, out, quiet=quiet, rows=source)
     write_report(folder)
     return Run(folder)
+
+
+def build(
+    source: str | Path | Source | Rows,
+    table: str | Path,
+    *,
+    copy: bool = False,
+    append: bool = False,
+    workers: int = 1,
+    max_rejected: float = 0.2,
+    quiet: bool = False,
+) -> Built:
+    """Bring a source into one table on the disk, as `triptych data build` does.
+
+    Args:
+        source: a path, a pattern of files, `hf:owner/name`; or rows, as `from_rows` takes or gives them.
+        table: NAME.lance.
+        copy: put the files' content into the table; else it holds their paths.
+        append: add the rows to the table that is there.
+        workers: processes that read files.
+        max_rejected: share of rows that may be unusable before nothing is built.
+        quiet: print nothing.
+
+    Returns:
+        How many rows went in, were kept and rejected, the columns, findings, and the file of rejects.
+
+    Raises:
+        InputError: the source cannot be read, or too many of its rows cannot be used.
+    """
+    from triptych.data.build import Plan
+    from triptych.data.build import build as built
+    from triptych.data.sources import open_source
+    from triptych.modalities import rooms
+    from triptych.run.progress import Voice
+
+    found = open_source(Path(source), rooms()) if isinstance(source, str | Path) else _as_source(source)
+    return built(found, Path(table), rooms(), Plan(copy, append, workers, max_rejected), Voice(quiet=quiet))
+
+
+def _as_source(rows: Source | Rows) -> Source:
+    from triptych.data.rows import Source
+    from triptych.data.sources.iterable import from_rows
+
+    return rows if isinstance(rows, Source) else from_rows(rows)
 
 
 def open_run(path: str | Path) -> Run:
@@ -61,9 +128,13 @@ def open_run(path: str | Path) -> Run:
 
 
 def __getattr__(name: str) -> Any:
-    """`Run` and `Answer` load torch, so they are imported when somebody asks for them."""
+    """`Run` and `Answer` load torch, so they are imported when somebody asks for them, like all that few need."""
     if name in ("Run", "Answer"):
         from triptych.use import opened
 
         return getattr(opened, name)
+    if name == "from_rows":
+        from triptych.data.sources.iterable import from_rows
+
+        return from_rows
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -75,8 +75,8 @@ def test_dates_decimals_dictionaries_and_other_kinds(tmp_path):
     )
     assert found["day"] == "2024-02-29" and found["days"] == ["2024-02-29"] and found["inner.day"] == "2024-02-29"
     assert found["moment"].startswith("2024-02-29 12:30:00") and found["fine"] == "1970-01-01 00:00:00.000000001"
-    assert found["nowhere"] == "1970-01-01 00:00:00" and isinstance(found["far"], str)
-    assert found["there"] == "2024-02-29 14:30:00+0200"
+    assert found["nowhere"].startswith("1970-01-01 00:00:00") and isinstance(found["far"], str)
+    assert found["there"].startswith("2024-02-29 14:30:00") and found["there"].endswith("+0200")
     assert found["clock"].startswith("07:05:00") and found["price"] == 12.5 and found["count"] == 12 and isinstance(found["count"], int)
     assert found["kind"] == "x" and found["wide"] == "y"
 

@@ -168,11 +168,5 @@ def test_a_missing_column_is_named(words):
         divide(table([{"label": "a"}]), SplitSettings(**words), None)
 
 
-def test_a_group_that_the_users_split_tears_apart_is_said():
-    rows = [{"side": "train", "g": "anna"}, {"side": "test", "g": "anna"}, {"side": "train", "g": "bert"}]
-    found = divide(table(rows), SplitSettings(column="side", group="g", validation=0), None)
-    assert found.findings == ["1 values of g are on more than one side of the split: anna"]
-
-
 def test_an_id_of_half_a_character_is_dealt():
     assert divide(table([{"label": "a"}], ["\ud83d"]), SplitSettings(), None).splits == ["train"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ app = typer.Typer(help="Build a table from any source, look at it, divide it.", 
 
 TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
+SOURCE = "folder, file, pattern of files, hf:owner/name, data set as published, or table"
 
 
 @app.command()
@@ -45,8 +47,9 @@ def split(
 
 @app.command()
 def build(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="folder, CSV or TSV file, or another table")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=f"{SOURCE}; several as name=source")],
     table: TableArg,
+    column: Annotated[list[str] | None, typer.Option(help="column to rename, write or type, as in data.columns: new=old")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="put the files' content into the table; else it holds their paths")] = False,
     append: Annotated[bool, typer.Option("--append", help="add the rows to the table that is there")] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="processes that read files")] = 1,
@@ -56,12 +59,14 @@ def build(
     """Bring any source into one table on the disk. A build that was stopped goes on when it is started again."""
     from triptych.data.build import Plan
     from triptych.data.build import build as built
-    from triptych.data.sources import open_source
+    from triptych.data.sources.asked import asked
+    from triptych.data.sources.words import opened
     from triptych.modalities import rooms
     from triptych.run.progress import Voice
 
     voice = Voice(quiet=as_json)
-    made = built(open_source(Path(source), rooms()), Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
+    source = opened(asked(sources, column or [], rooms()), rooms(), {})
+    made = built(source, Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
     if as_json:
         told = {"table": table, "rows": made.rows, "kept": made.kept, "rejected": made.rejected, "version": made.version}
         columns = {column.name: column.kind for column in made.columns}
@@ -93,7 +98,8 @@ def show(
     from triptych.use.shown import write_page
 
     path = Path(source)
-    told = write_page(path, Path(out) if out else path.with_name(path.name + ".html"), rows)
+    beside = path.with_name(path.name + ".html") if path.exists() else Path(re.sub(r"[^\w.-]+", "-", source).strip("-") + ".html")
+    told = write_page(path, Path(out) if out else beside, rows)
     if as_json:
         print(json.dumps(told))
         return

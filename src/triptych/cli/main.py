@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
+from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
 
 INTERRUPTED = 130
@@ -159,10 +161,15 @@ def compare(
         tables.comparison(found)
 
 
+def _recipe_name(source: str) -> str:
+    """A pattern or a name on the Hub is no name of a file as it stands."""
+    return f"{re.sub(r'[/*?:{}@]+', '-', source).strip('-.') or 'recipe'}.yaml"
+
+
 @app.command()
 def init(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="folder of class folders, or a CSV file with paths")],
-    out: Annotated[str | None, typer.Option(help="recipe file to write; by default FOLDER's name")] = None,
+    folder: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)],
+    out: Annotated[str | None, typer.Option(help="recipe file to write; by default SOURCE's name")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at your files and write a commented recipe for them."""
@@ -170,12 +177,11 @@ def init(
     from triptych.use.start import propose
 
     source = Path(folder)
-    if not source.exists():
-        raise InputError(f"there is no file or folder {folder!r}")
-    path = Path(out) if out else Path(f"{source.resolve().stem}.yaml")
+    there = source.exists()
+    path = Path(out or _recipe_name(source.resolve().stem if there else folder))
     if path.exists():
         raise InputError(f"{str(path)!r} is there already", fix="name another file with --out")
-    text = propose(source.resolve(), path.resolve())
+    text = propose(source.resolve() if there else source, path.resolve())
     write_text(path, text)
     if as_json:
         print(json.dumps({"recipe": str(path), "text": text}))

@@ -15,6 +15,8 @@ from triptych.run.recipe import Recipe
 if TYPE_CHECKING:
     from triptych.use.opened import Answer
 
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
 
 def _console() -> Console:
     return Console(highlight=False)
@@ -127,8 +129,23 @@ def findings(found: dict[str, Any]) -> None:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
         lines(f"and {len(found['rejects']) - 20} more; --json lists all")
-    for text in found["findings"]:
-        lines(f"note: {text}")
+    _findings(found["findings"])
+
+
+def _findings(found: list[dict[str, Any]]) -> None:
+    """Severity and what was found, a line each; below it the rows and what to do."""
+    if not found:
+        lines("nothing odd was found")
+    for one in found:
+        mark = f"[{COLOURS[one['severity']]}]{one['severity']:<8}[/]"
+        _console().print(f"{mark} [bold]{escape(one['code'])}[/bold]  {escape(one['text'])}", soft_wrap=True)
+        such = f", such as {', '.join(one['examples'][:3])}" if one["examples"] else ""
+        details = [
+            f"{one['rows']:,} row{'s' if one['rows'] > 1 else ''}{such}" if one["rows"] else "",
+            f"what to do: {one['fix']}" if one["fix"] else "",
+        ]
+        for detail in filter(None, details):
+            _console().print(f"{'':8} {detail}", markup=False, style="dim", soft_wrap=True)
 
 
 def recipes(found: list[dict[str, str]]) -> None:

@@ -15,6 +15,7 @@ from pydantic import Field
 from triptych.base.settings import Settings
 
 if TYPE_CHECKING:
+    from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Packed, Value
 
@@ -87,6 +88,10 @@ class Modality(Protocol):
     """True where a table's cell is a path to a file; False where the cell is the value itself."""
     Input: type[InputSettings]
     """What a recipe may say about an input of this modality."""
+    alike: float
+    """Correlation of two sketches from which their values are near-duplicates."""
+    ratios: tuple[Ratio, ...]
+    """Measures of this room against those of another column that are hardly ever above a bound."""
 
     def read(self, source: Any) -> Value:
         """Path, bytes, array or the value itself -> value. Raises BadValue that says precisely what is wrong."""
@@ -96,6 +101,9 @@ class Modality(Protocol):
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A new encoder for an input's `encoder` settings and the preparation's facts."""
+
+    def examine(self, value: Value, settings: Any) -> Examined:
+        """One look at a value that is to be prepared with an input's `prepare` settings; quick beside reading it."""
 
     def show(self, value: Value) -> str:
         """The value as a self-contained HTML fragment for reports and pages: thumbnail, player, marked snippet."""

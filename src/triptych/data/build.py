@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
@@ -24,8 +24,10 @@ from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
 from triptych.data.journal import Journal, alone
+from triptych.data.place import common_folder, placed
 from triptych.data.rejects import write_rejects
 from triptych.data.rows import Reject, Row, Source
+from triptych.data.sources.stamps import stamp
 from triptych.data.stored import SUFFIX, About, about, is_stored, open_dataset, read_about, unpacked
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
     with alone(aside, table):
         work = Work(source, table, rooms, plan, voice, Journal(aside / "journal.jsonl"))
         told = _columns(work)
+        work = replace(work, source=placed(source, told, table))
         _sweep(work)
         _write_chunks(work, told)
         try:
@@ -120,9 +123,7 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
 def _columns(work: Work) -> About:
     """The columns of the table: those it has, of the build that goes on, or found by looking through the source."""
     journal, source, before = work.journal, work.source, work.before()
-    path = Path(source.name)
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    head = {"source": source.name, "changed": changed, "append": work.plan.append, "copied": work.plan.copied}
+    head = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
     head["version"] = before.version if before else 0
     if journal.head and {name: journal.head[name] for name in head} == head:
         journal.mend()
@@ -135,7 +136,7 @@ def _columns(work: Work) -> About:
         columns = survey((row for row in seen if isinstance(row, Row)), work.rooms)
         if not columns:
             raise InputError("there are no rows in it that can be used", where=source.name)
-        told = about(columns, source.folder, work.table)
+        told = about(columns, common_folder(source), work.table)
     journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told)})
     return told
 

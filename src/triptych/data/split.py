@@ -47,17 +47,7 @@ def divide(table: Table, settings: SplitSettings, stratify: str | None) -> Table
             fix="lower data.split.validation and data.split.test, or check the split column",
         )
     splits: list[Split] = [side or "train" for side in sides]
-    return replace(table, splits=splits, findings=[*table.findings, *_shared_groups(table, splits, settings.group)])
-
-
-def _shared_groups(table: Table, splits: Sequence[Split], group: str | None) -> list[str]:
-    """What to say where the user's own split puts a group on two sides."""
-    seen: dict[str, set[Split]] = defaultdict(set)
-    for cell, side in zip(table.rows.cells(group), splits, strict=True) if group else ():
-        if cell is not None:
-            seen[str(cell)].add(side)
-    both = sorted(value for value, sides in seen.items() if len(sides) > 1)
-    return [f"{len(both)} values of {group} are on more than one side of the split: {', '.join(both[:5])}"] if both else []
+    return replace(table, splits=splits)
 
 
 def _side(cell: object, row_id: str, source: str) -> Split | None:

@@ -97,12 +97,17 @@ def unpacked(told: dict[str, Any]) -> About:
     return About(**{**told, "columns": [Column(**column) for column in told["columns"]]})
 
 
+def root_of(told: About, table: Path) -> Path:
+    """The folder that the table's relative paths start in: as seen from the table, where both were moved together."""
+    beside = Path(os.path.normpath(table.resolve().parent / told.relative_root))
+    return beside if beside.is_dir() else Path(told.root)
+
+
 def read_stored(path: Path, version: int | None = None) -> Table:
     """The table at `path`; its rows stay on the disk."""
     dataset = open_dataset(path, version)
     told = read_about(dataset, path)
-    beside = Path(os.path.normpath(path.resolve().parent / told.relative_root))
-    root = beside if beside.is_dir() else Path(told.root)
+    root = root_of(told, path)
     names = [column.name for column in told.columns]
     return Table([ID, *names], Stored(dataset, {column.name: column for column in told.columns}, root), str(path), root)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell
+from triptych.contract.examined import Finding
 from triptych.contract.modality import Split
 from triptych.data.rows import Listed, Reject, Row, Rows
 
@@ -25,6 +26,9 @@ class Table:
     splits: list[Split] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    """What was noticed while the source was read."""
+    diagnosis: list[Finding] = field(default_factory=list)
+    """What the data doctor found in the rows and their split."""
 
     def __post_init__(self) -> None:
         """Wrap a plain list."""

@@ -89,7 +89,8 @@ def _multilabel(name: str, task: Any, table: Table) -> Target:
 
 
 def _split(cell: Cell, separator: str) -> list[str]:
-    return [label.strip() for label in str(cell).split(separator) if label.strip()] if cell is not None else []
+    entries = cell if isinstance(cell, list) else [] if cell is None else str(cell).split(separator)
+    return [label for entry in entries if (label := str(entry).strip())]
 
 
 def _regress(name: str, task: Any, table: Table) -> Target:

@@ -22,7 +22,10 @@ from triptych.base.errors import InputError, TriptychError
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import screen
+from triptych.data.doctor import diagnose
+from triptych.data.facts import Facts
 from triptych.data.loader import InputColumn, Loader
+from triptych.data.rows import Source
 from triptych.data.samples import make_sample
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
@@ -37,6 +40,7 @@ from triptych.run.baselines import baselines
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
 from triptych.run.folder import RunFolder, refuse_full
+from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
@@ -44,8 +48,10 @@ from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
 
 
-def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -> RunFolder:
+def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
     """Train a recipe from the table to the report's facts; returns the finished run folder.
+
+    `rows` take the place of what stands at the recipe's `data.source`.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
@@ -54,8 +60,8 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     voice, watch = Voice(quiet), Stopwatch()
     if out:
         refuse_full(out)
-    table = open_table(recipe, voice)
-    _tell(table, voice)
+    table = open_table(recipe, voice, rows)
+    _tell(recipe, table, voice)
     run = RunFolder.create(recipe, out)
     try:
         run.write_rejects(table.rejects)
@@ -77,20 +83,22 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False) -
     return run
 
 
-def open_table(recipe: Recipe, voice: Voice) -> Table:
+def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
     """The recipe's rows: read, checked one by one, and divided."""
     columns = {recipe.columns()[name]: rooms()[settings.modality] for name, settings in recipe.inputs.items()}
-    table = read_rows(recipe, columns, voice)
+    table = read_rows(recipe, columns, voice, rows)
     for name, column in recipe.columns().items():
         table.require(column, f"input {name}")
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
+    facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.prepare) for name, settings in recipe.inputs.items()})
     table = screen(
         limited(table, recipe.data.limit),
         columns,
         recipe.data.max_rejected,
         lambda rows, total: voice.track(rows, total, "reading rows"),
+        facts,
     )
     table = divide(
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
@@ -100,20 +108,23 @@ def open_table(recipe: Recipe, voice: Voice) -> Table:
         if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
-    return table
+    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)))
 
 
-def _tell(table: Table, voice: Voice) -> None:
-    """How many rows there are on each side, and the first reasons of those that were lost."""
+def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
+    """How many rows there are on each side, the first reasons of those that were lost, and what should be looked at."""
     sides = ", ".join(f"{len(table.at(side))} {side}" for side in SIDES)
     voice.say(f"{len(table.rows)} rows ({sides})" + (f", {len(table.rejects)} rejected" if table.rejects else ""))
     for reject in table.rejects[:5]:
         voice.say(f"  rejected {reject.id}: {reject.reason}")
     if len(table.rejects) > 5:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
+    for finding in told(recipe, table):
+        if finding.severity != "note":
+            voice.say(f"  {finding.severity}: {finding.text}" + (f" ({finding.rows} rows)" if finding.rows else ""))
 
 
-def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
+def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, rows: Source | None = None) -> Table:
     """The source's rows as they stand."""
 
     def made(source: str) -> str:
@@ -124,7 +135,7 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> 
             return str(make_sample(name, columns))
 
     words = recipe.data.with_sources(made)
-    return as_table(opened(words, rooms(), columns), words, rooms(), voice)
+    return as_table(opened(words, rooms(), columns, rows), words, rooms(), voice)
 
 
 def limited(table: Table, limit: int | None) -> Table:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
+from triptych.data.sheet import Asked
 from triptych.data.table import Table
-from triptych.data.targets import learn_target
+from triptych.data.targets import Target, learn_target
 from triptych.run.recipe import Recipe
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
-    """Counts by side and target, rejects with reasons, and notes.
+    """Counts by side and target, rejects with reasons, and findings.
 
     Raises:
         InputError: a task cannot be learnt from these rows.
@@ -31,7 +34,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         "sides": {side: len(table.at(side)) for side in SIDES},
         "targets": counted,
         "rejects": [{"id": reject.id, "reason": reject.reason} for reject in table.rejects],
-        "findings": [*table.findings, *_gaps(recipe, table), *(text for target in targets.values() for text in target.findings)],
+        "findings": [finding.as_dict() for finding in told(recipe, table, targets)],
     }
 
 
@@ -44,11 +47,39 @@ def _counted(table: Table, column: str, side: Split) -> str:
     return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
 
 
-def _gaps(recipe: Recipe, table: Table) -> list[str]:
+def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None) -> list[Finding]:
+    """All that is to be said of the rows, worst first: by the source, the doctor, and the tasks as far as they were learnt."""
+    read = [Finding("note", "source", text) for text in table.findings]
+    asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
+    return worst_first([*asked, *table.diagnosis, *read, *_gaps(recipe, table)])
+
+
+def asked_of(recipe: Recipe) -> Asked:
+    """What the doctor must know of the recipe."""
+    split = recipe.data.split
+    wanted = {getattr(task, name, None) for task in recipe.tasks.values() for name in ("target", "positives")}
+    used = {*recipe.columns().values(), *wanted, split.column, split.group, *split.test_where}
+    return Asked(
+        classes={
+            task.target: getattr(task, "separator", None) for task in recipe.tasks.values() if task.kind in ("classify", "multilabel")
+        },
+        pairs={
+            name: tuple(recipe.columns()[column] for column in task.between)
+            for name, task in recipe.tasks.items()
+            if task.kind == "contrast" and task.positives is None
+        },
+        group=split.group,
+        split=split.column,
+        used=frozenset(filter(None, used)),
+    )
+
+
+def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
     notes = []
     for name, column in recipe.columns().items():
         absent = table.has(column).count(False)
         if absent:
-            notes.append(f"input {name}: {absent} of {len(table.rows)} rows have none (that is fine: they are used without it)")
-    notes += [f"there are no {side} rows" for side in SIDES if not table.at(side)]
-    return notes
+            notes.append(
+                Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
+            )
+    return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -222,14 +222,21 @@ def find(name: str) -> Path:
     raise unknown_word("recipe", name, shipped())
 
 
-def read(name: str, changes: Iterable[str] = ()) -> Recipe:
+def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str | None = None) -> Recipe:
     """Read, change (`--set` words) and check a recipe; the source of its data becomes an absolute path.
+
+    Args:
+        name: path of a recipe, bare name of a shipped one, or the recipe itself as a mapping.
+        changes: `--set` words.
+        source: takes the place of its `data.source`.
 
     Raises:
         InputError: whatever is wrong with it, before torch is imported.
     """
-    path = find(name)
-    tree = override(_tree(path), changes)
+    path = Path("recipe.yaml") if isinstance(name, Mapping) else find(name)
+    tree = override(dict(name) if isinstance(name, Mapping) else _tree(path), changes)
+    if source is not None and isinstance(tree.get("data", {}), dict):
+        tree = {**tree, "data": {**tree.get("data", {}), "source": source}}
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
     return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})

@@ -16,6 +16,7 @@ from triptych.run.baselines import Told
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
+from triptych.run.inspect import told
 from triptych.run.measure import Measured
 from triptych.run.verdict import groups_of, verdict
 
@@ -39,7 +40,7 @@ def write_down(
         "rows": {side: len(bench.table.at(side)) for side in SIDES},
         "rejected": len(bench.table.rejects),
         "judged_on": bench.judged_side(),
-        "findings": [*bench.table.findings, *(text for target in bench.targets.values() for text in target.findings)],
+        "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets)],
         "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()},
         "stages": bench.stops,
         "best": {"score": best.name, "value": best.value, "epoch": best.epoch},

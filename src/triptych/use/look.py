@@ -11,18 +11,23 @@ from typing import Any
 
 from triptych.base.errors import BadValue, InputError
 from triptych.base.plain import is_number
+from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
+from triptych.data.layouts import recognised
 from triptych.data.locate import locate
+from triptych.data.named import HINTS, named_group
 from triptych.data.sources import SPLIT_FOLDERS
+from triptych.data.sources.hub import is_saved
 from triptych.data.sources.tabled import read_source
+from triptych.data.stored import is_stored
 from triptych.data.table import Table
 from triptych.modalities import rooms
 
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 LOOKED_AT = 64  # values a column that are opened to propose settings
 MOST_CLASSES = 50
 FEWEST_GROUPS = 5  # fewer cannot give three sides their share
 LEAST_FILLED = 0.05  # a stray README among sounds does not make a column
-GROUP_HINTS = ("speaker", "song", "artist", "customer", "user", "patient", "writer", "author", "session", "group")
 TARGET_HINTS = ("label", "class", "category", "target", "sentiment", "mood", "digit", "genre", "emotion", "answer")
 
 
@@ -39,23 +44,35 @@ class Look:
     labels: list[str] = field(default_factory=list)
     split: str | None = None
     group: str | None = None
+    shared: bool = False
+    """Whether the group is a column of files that several rows name."""
 
 
 def examine(source: Path) -> Look:
     """Which columns are inputs, of which modality; which is the target, the split, the group."""
-    path = source
-    if source.is_dir():
-        tables = sorted([*source.glob("*.csv"), *source.glob("*.tsv")])
-        if len(tables) > 1:
-            raise InputError(
-                "there are several tables in this folder", where=str(source), known=[t.name for t in tables], fix="name the one to use"
-            )
-        path = tables[0] if tables else source
-    look = Look(read_source(path, rooms()))
+    published = recognised(source)
+    look = Look(read_source(source if published or is_stored(source) or is_saved(source) else _meant(source), rooms()))
+    if published and published.GROUP in look.table.columns:
+        look.group = published.GROUP
     _find_roles(look)
     _find_inputs(look)
+    _find_shared(look)
     _find_target(look)
     return look
+
+
+def _meant(source: Path) -> Path:
+    """The one table in a folder of media is what is meant by the folder."""
+    tables = sorted(path for ending in TABLES for path in source.glob(f"*{ending}")) if source.is_dir() else []
+    if len(tables) > 1:
+        fix = f"name the one to use, or all that are alike: '{source / '*'}{tables[0].suffix}'"
+        raise InputError("there are several tables in this folder", where=str(source), known=[t.name for t in tables], fix=fix)
+    return tables[0] if tables else source
+
+
+def _entries(cells: Sequence[Any]) -> list[Any]:
+    """The entries of lists, and the cells that are none."""
+    return [entry for cell in cells for entry in (cell if isinstance(cell, list) else [cell])]
 
 
 def _cells(look: Look, column: str) -> list[Any]:
@@ -73,17 +90,19 @@ def _find_roles(look: Look) -> None:
 
 def _is_group(column: str, values: set[str], rows: int) -> bool:
     """A name like speaker, speaker_id or songId, and short values that come again."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", column).lower())
-    named = bool(words) and any(word in GROUP_HINTS or word.removesuffix("s") in GROUP_HINTS for word in (words[0], words[-1]))
-    return named and FEWEST_GROUPS <= len(values) < rows and sum(len(value.split()) for value in values) <= 3 * len(values)
+    return (
+        named_group(column, HINTS)
+        and FEWEST_GROUPS <= len(values) < rows
+        and sum(len(value.split()) for value in values) <= 3 * len(values)
+    )
 
 
 def _find_inputs(look: Look) -> None:
     """Columns of paths first; then columns of prose."""
     for column in look.table.columns:
-        if column in (look.split, look.group, "id"):
-            continue
         cells = _cells(look, column)
+        if column in (look.split, "id") or (column == look.group and not _room_of_files(cells)):
+            continue
         modality = _modality(column, cells) if len(cells) >= LEAST_FILLED * len(look.table.rows) else None
         if modality:
             look.inputs[column] = modality
@@ -93,14 +112,32 @@ def _find_inputs(look: Look) -> None:
 def _modality(column: str, cells: Sequence[Any]) -> str | None:
     if not cells:
         return None
-    suffixes = Counter(Path(str(cell)).suffix.lower() for cell in cells[:200])
+    if name := _room_of_files(cells):
+        return name
+    if any(isinstance(cell, Path | Blob | Span | list) or _is_json(cell) for cell in cells[:200]):
+        return None  # files that no room reads, lists of labels, boxes
+    # A column called after what is to be learnt, or after its row's name, is judged by its cells alone.
+    called = "" if any(hint in column.lower() for hint in TARGET_HINTS) or "id" in re.split(r"[^a-z]+", column.lower()) else column
+    return next((name for name, room in rooms().items() if room.recognises(called, cells)), None)
+
+
+def _room_of_files(cells: Sequence[Any]) -> str | None:
+    """The room that reads most of these files; a text that ends like a file of a room whose cells are texts is a text."""
+    suffixes = Counter(Path(_name(cell)).suffix.lower() for cell in cells[:200])
     for name, room in rooms().items():
         count = sum(suffixes[suffix] for suffix in room.suffixes)
-        if count > len(cells[:200]) / 2 and (room.by_reference or isinstance(cells[0], Path)):
+        if count > len(cells[:200]) / 2 and (room.by_reference or not isinstance(cells[0], str)):
             return name
-    # A column called after what is to be learnt is judged by its cells alone.
-    called = "" if any(hint in column.lower() for hint in TARGET_HINTS) else column
-    return next((name for name, room in rooms().items() if room.recognises(called, cells)), None)
+    return None
+
+
+def _is_json(cell: Any) -> bool:
+    return isinstance(cell, str) and (cell[:1], cell[-1:]) in {("[", "]"), ("{", "}")}
+
+
+def _name(cell: Any) -> str:
+    whole = cell.source if isinstance(cell, Span) else cell
+    return whole.name if isinstance(whole, Blob) else str(whole)[-300:]
 
 
 def _suggested(table: Table, column: str, room: Modality) -> dict[str, Any]:
@@ -116,6 +153,27 @@ def _suggested(table: Table, column: str, room: Modality) -> dict[str, Any]:
     return room.suggest(values) if values else {}
 
 
+def _find_shared(look: Look) -> None:
+    """A file that several rows name (a picture with five captions) must not stand on both sides; the most shared one is the group."""
+    if look.group or look.split:
+        return
+    shares = {}
+    for column in look.inputs:
+        names = [_name(cell) for cell in _cells(look, column)] if _by_reference(look.table, column) else []
+        if FEWEST_GROUPS <= len(set(names)) < len(names):
+            shares[column] = len(set(names)) / len(names)
+    look.group = min(shares, key=lambda column: shares[column], default=None)
+    look.shared = look.group is not None
+
+
+def _by_reference(table: Table, column: str) -> bool:
+    """Files by value are told apart by their content, not by their names: two may be called `0.png`."""
+    there = [index for index, has in enumerate(table.has(column)) if has][:LOOKED_AT]
+    cells = [row.cells[column] for row in table.rows.take(there, [column])]
+    wholes = [cell.source if isinstance(cell, Span) else cell for cell in cells]
+    return bool(_room_of_files(cells)) and not any(isinstance(whole, Blob) for whole in wholes)
+
+
 def _find_target(look: Look) -> None:
     candidates = [c for c in look.table.columns if c not in look.inputs and c not in (look.split, look.group) and not _is_key(look, c)]
     candidates.sort(key=lambda c: (not any(hint in c.lower() for hint in TARGET_HINTS), look.table.columns.index(c)))
@@ -123,7 +181,7 @@ def _find_target(look: Look) -> None:
         kind = _kind(_cells(look, column))
         if kind:
             look.target, look.kind = column, kind
-            look.labels = sorted(set(map(str, _cells(look, column))))
+            look.labels = sorted(set(map(str, _entries(_cells(look, column)))))
             return
 
 
@@ -135,9 +193,11 @@ def _is_key(look: Look, column: str) -> bool:
 
 
 def _kind(cells: Sequence[Any]) -> str | None:
-    different = set(map(str, cells))
-    if len(different) < 2:
+    different = set(map(str, _entries(cells)))
+    if len(different) < 2 or any(map(_is_json, cells)):
         return None
+    if any(isinstance(cell, list) for cell in cells):
+        return "multilabel" if len(different) <= MOST_CLASSES else None
     if all(is_number(cell) for cell in cells) and (len(different) > 20 or any(not float(v).is_integer() for v in different)):
         return "regress"
     if any("|" in value for value in different):

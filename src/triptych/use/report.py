@@ -154,8 +154,8 @@ def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, str]]:
-    findings = [{"severity": "note", "text": text} for text in about["findings"]]
+def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, Any]]:
+    findings = [{"severity": "note", "text": one} if isinstance(one, str) else dict(one) for one in about["findings"]]
     for row in _rejects(run)[:20]:
         findings.append({"severity": "rejected", "text": f"{row['id']}: {row['reason']}"})
     if about["rejected"] > 20:

@@ -10,6 +10,7 @@ from typing import Any
 
 from triptych.base.errors import InputError
 from triptych.base.settings import read_yaml, write_yaml
+from triptych.data.sources.hub import is_name
 from triptych.use.look import Look, examine
 
 MATCH = "match"  # what the contrast task is called
@@ -35,7 +36,7 @@ def propose(source: Path, out: Path) -> str:
 
 def _written(look: Look, source: Path, out: Path) -> str:
     rows, names = len(look.table.rows), _names(look)
-    named = os.path.relpath(look.table.source, out.parent)
+    named = look.table.source if is_name(look.table.source) else os.path.relpath(look.table.source, out.parent)
     epochs, batch = (30, 32) if rows < FEW_ROWS else (15, 64)
     # The classes are often plain from one input alone; how well all of them fit together tells the epochs apart.
     several = f", drop_inputs: 0.2, select: {MATCH}.recall@1"
@@ -86,6 +87,7 @@ def _split_lines(look: Look) -> list[str]:
         return [f"  split: {{column: {_yaml(look.split)}}}   # train, validation and test stand in that column"]
     group = f"group: {_yaml(look.group)}, " if look.group else ""
     why = f"rows of one {_comment(look.group)} stay on one side" if look.group else "by the hash of each row, the same on every machine"
+    why += ", as several rows share it" if look.shared else ""
     return [f"  split: {{{group}validation: 0.15, test: 0.2}}   # {why}"]
 
 
@@ -115,8 +117,9 @@ def _input_line(name: str, column: str, modality: str, settings: dict[str, Any])
 def _task_lines(look: Look, names: Mapping[str, str]) -> list[str]:
     lines = []
     if look.target:
-        classes = f"{len(look.labels)} classes: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
-        shown = f"   # {_comment(classes)}" if look.kind == "classify" else ""
+        called = "labels" if look.kind == "multilabel" else "classes"
+        classes = f"{len(look.labels)} {called}: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
+        shown = "" if look.kind == "regress" else f"   # {_comment(classes)}"
         lines.append(f"  {_key(names[look.target])}: {{kind: {look.kind}, target: {_yaml(look.target)}}}{shown}")
     if len(look.inputs) > 1:
         between = ", ".join(_key(names[column]) for column in look.inputs)

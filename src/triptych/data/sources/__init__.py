@@ -12,6 +12,7 @@ from triptych.data.rows import Source
 from triptych.data.sources.delimited import read_delimited
 from triptych.data.sources.folder import SPLIT_FOLDERS, files_in, read_files, read_folder
 from triptych.data.sources.hub import is_name, is_saved, read_hub, read_saved
+from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined
 from triptych.data.sources.jsonl import read_jsonl
 from triptych.data.sources.parquet import read_parquet
@@ -35,6 +36,9 @@ def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     """
     if is_name(path.as_posix()):
         return read_hub(path.as_posix(), rooms)
+    if path.as_posix().startswith(ROWS):
+        fix = "from Python: triptych.train(recipe, rows=...)"
+        raise InputError(f"the rows {path.as_posix()!r} come from a Python program and must be given by it", fix=fix)
     if path.is_dir():
         return _folder(path, rooms)
     if is_pattern(path):
@@ -55,6 +59,8 @@ def _delimited(path: Path, rooms: Mapping[str, Modality]) -> Source:
 READERS: dict[str, Reader] = {
     ".csv": _delimited,
     ".tsv": _delimited,
+    ".csv.gz": _delimited,
+    ".tsv.gz": _delimited,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".jsonl.gz": read_jsonl,

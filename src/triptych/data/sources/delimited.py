@@ -10,7 +10,7 @@ from pathlib import Path
 
 from triptych.base.errors import InputError
 from triptych.data.rows import Listed, Reject, Row
-from triptych.data.sources.encoded import look
+from triptych.data.sources.encoded import BROKEN, look
 from triptych.data.table import Table
 
 DELIMITERS = ",;\t|"
@@ -23,7 +23,7 @@ def read_delimited(path: Path) -> Table:
     A line with more cells than the header costs that row. Cells are stripped; empty ones are absent.
     """
     text, findings = _decoded(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+    delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(text)
     lines = [line for line in _lines(text, delimiter, path) if any(cell.strip() for cell in line)]
     if len(lines) < 2:
         raise InputError("the file has no rows below its header" if lines else "the file is empty", where=str(path))
@@ -55,8 +55,11 @@ def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
 
 def _decoded(path: Path) -> tuple[str, list[str]]:
     text = look(path, "export it as CSV in UTF-8")
-    with text.open(newline="") as file:
-        return file.read(), text.findings
+    try:
+        with text.open(newline="") as file:
+            return file.read(), text.findings
+    except BROKEN as error:
+        raise InputError(f"the file breaks off: {error}", where=str(path), fix="copy or export it again") from error
 
 
 def _delimiter(text: str) -> str:

@@ -71,12 +71,13 @@ def _files_by_stem(files: Iterable[Path], folder: Path, rooms: Mapping[str, Moda
 
 def files_in(folder: Path) -> Iterator[Path]:
     """All files in a folder, in a stable order; hidden ones are passed over and links to folders are not followed."""
-    for root, folders, files in os.walk(folder, onerror=_refuse, followlinks=False):
+    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root) / name for name in sorted(files) if not name.startswith("."))
 
 
-def _refuse(error: OSError) -> None:
+def refuse(error: OSError) -> None:
+    """For `os.walk`: a folder that may not be looked into is an error, as what lies in it would be missed."""
     raise InputError(f"cannot look into a folder: {error.strerror}", where=str(error.filename), fix="give yourself the right to read it")
 
 

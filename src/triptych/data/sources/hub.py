@@ -10,7 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +171,20 @@ def read_hub(word: str, rooms: Mapping[str, Modality]) -> Source:
         ) from error
     splits = dict(found) if isinstance(found, dict) else {match["split"] or "": found}
     parts = [_hub_part(str(split), data, streaming, word) for split, data in splits.items()]
-    return _source(word, parts, Path(), None if streaming else sum(len(data) for data in splits.values()))
+    total = None if streaming else sum(len(data) for data in splits.values())
+    return replace(_source(word, parts, Path(), total), version=_version(match["name"], splits, streaming))
+
+
+def _version(name: str, splits: Mapping[str, Any], streaming: bool) -> str:
+    """Of what was downloaded, the fingerprint of `datasets`; of what is streamed, the commit that stands on the Hub now."""
+    if not streaming:
+        return " ".join(str(data._fingerprint) for data in splits.values())
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(name).sha)
+    except Exception:  # whatever its HTTP client raises: rows are read all the same
+        return ""
 
 
 def _hub_part(split: str, data: Any, streaming: bool, word: str) -> Part:

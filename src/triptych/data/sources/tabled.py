@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import math
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from triptych.base.files import cache_root
+from triptych.base.files import cache_root, write_json
 from triptych.contract.cells import Blob, Cell, Span
 from triptych.contract.modality import Modality
 from triptych.data.build import SILENT, Plan, build
@@ -18,9 +20,7 @@ from triptych.data.rejects import read_rejects
 from triptych.data.rows import Listed, Reject, Row, Source
 from triptych.data.settings import DataSettings
 from triptych.data.sources import open_source
-from triptych.data.sources.folder import files_in
-from triptych.data.sources.hub import is_name
-from triptych.data.sources.patterns import expanded, is_pattern
+from triptych.data.sources.stamps import stamp
 from triptych.data.stored import SUFFIX, is_stored, read_stored
 from triptych.data.table import Table
 
@@ -45,12 +45,39 @@ def as_table(source: Source, words: DataSettings, rooms: Mapping[str, Modality],
         held = collected(source, HELD_BYTES)
         if held is not None:
             return held
-        voice.say(f"the rows are many, so they are brought into a table once: {path}")
-        build(source, path, rooms, Plan(max_rejected=1.0), voice)
-    table = read_stored(path)
+        _bring(source, path, rooms, voice)
     beside = path.with_name(f"{path.name}.rejects.csv")
     rejects = read_rejects(beside) if beside.exists() else []
-    return replace(table, source=source.name, rejects=rejects, findings=list(source.findings))
+    findings = json.loads(_notes(path).read_text(encoding="utf-8")) if _notes(path).exists() else []
+    return replace(read_stored(path), source=source.name, rejects=rejects, findings=findings)
+
+
+def _bring(source: Source, path: Path, rooms: Mapping[str, Modality], voice: Any) -> None:
+    """Build the table, or wait for the process that builds it."""
+    with _in_turn(path.with_name(f"{path.name}.lock"), voice):
+        if is_stored(path):
+            return
+        voice.say(f"the rows are many, so they are brought into a table once: {path}")
+        built = build(source, path, rooms, Plan(max_rejected=1.0), voice)
+        write_json(_notes(path), list(dict.fromkeys([*source.findings, *built.findings])))
+
+
+def _notes(path: Path) -> Path:
+    """What a reader found while it read: the next run does not read the source again, and says it too."""
+    return path.with_name(f"{path.name}.findings.json")
+
+
+@contextmanager
+def _in_turn(path: Path, voice: Any) -> Iterator[None]:
+    """One process after the other; the lock ends with its process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            voice.say("another process brings these rows into a table; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def collected(source: Source, most: float = math.inf) -> Table | None:
@@ -82,21 +109,4 @@ def _bytes(cell: Cell) -> int:
 def _key(source: Source, words: DataSettings) -> str:
     """What the rows depend on: the words that say where they are and what is made of them, and every file there."""
     asked = words.model_dump_json(include={"source", "columns"})
-    told = "\n".join([asked, *(stamp for word in words.sources for stamp in _stamps(word)), *_versions(source)])
-    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:24]
-
-
-def _versions(source: Source) -> Iterator[str]:
-    yield source.version
-    for part in source.parts.values():
-        yield from _versions(part)
-
-
-def _stamps(word: str) -> Iterator[str]:
-    if is_name(word):
-        return
-    path = Path(word)
-    files = files_in(path) if path.is_dir() else expanded(path) if is_pattern(path) else [path]
-    for file in files:
-        about = os.stat(file)
-        yield f"{file} {about.st_size} {about.st_mtime_ns}"
+    return hashlib.sha256(f"{asked}\n{stamp(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]

@@ -167,7 +167,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """
     while (member := archive.next()) is not None:
         archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
-        if not member.isdir() and not _base(member.name).startswith("."):
+        if CLIMBS.search(member.name) or not (member.isdir() or _base(member.name).startswith(".")):
             yield member
         _pass_over(archive)
     end = getattr(archive, "end", None)
@@ -236,6 +236,8 @@ def _base(name: str) -> str:
 
 def _split(name: str) -> tuple[str, str]:
     """`./cat/001.left.png` -> `cat/001`, `left.png`."""
+    if CLIMBS.search(name):
+        return name, ""
     base = _base(name)
     stem, _, ending = base.partition(".")
     return name.removeprefix("./").removesuffix(base) + stem, ending

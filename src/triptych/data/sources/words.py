@@ -16,6 +16,7 @@ from triptych.data.rows import Reject, Row, Rows, Source
 from triptych.data.settings import SOURCE, ColumnSettings, DataSettings, named
 from triptych.data.sources import open_source
 from triptych.data.sources.hub import is_name
+from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined, mapped
 from triptych.data.table import Table
 
@@ -25,21 +26,24 @@ YES, NO = frozenset({"true", "yes", "y", "on", "1", "1.0"}), frozenset({"false",
 
 def absolute(source: str, folder: Path) -> str:
     """A source from a recipe in `folder`: a path or pattern made absolute, a sample or a name on the Hub as it stands."""
-    if source.startswith(SAMPLE) or is_name(source):
+    if source.startswith((SAMPLE, ROWS)) or is_name(source):
         return source
     home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
     return str((folder / home).resolve())
 
 
-def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality]) -> Source:
+def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality], given: Source | None = None) -> Source:
     """The rows that a recipe asks for, read as they are asked for: columns renamed, written and typed, sources mixed.
 
-    `inputs` are the columns that are read as media; a cell of theirs that names a file becomes its path.
+    `inputs` are the columns that are read as media; a cell of theirs that names a file becomes its path. `given` takes the
+    place of what stands at the source.
 
     Raises:
         InputError: a source cannot be read. While rows are read: no row has a column that `data.columns` asks for.
     """
-    if isinstance(settings.source, str):
+    if given is not None:
+        source = given
+    elif isinstance(settings.source, str):
         source = open_source(Path(settings.source), rooms)
     else:
         parts = {part.name: open_source(Path(part.source), rooms) for part in settings.source}
@@ -48,7 +52,7 @@ def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mappin
     if source.table is not None:
         return held(_of_table(source.table, columns, inputs))
     changed = mapped(source, lambda row, folder: columns.row(row)) if settings.columns else source
-    if not isinstance(settings.source, str):
+    if source.weights:
         changed = mapped(changed, _without_another_source)
     changed = mapped(changed, lambda row, folder: located(row, folder, inputs))
     return replace(changed, rows=lambda: _checked(changed, columns), columns=columns.order(source.columns))

@@ -9,6 +9,7 @@ from triptych.contract.modality import Preparation, ToyCell, ToyRow
 from triptych.modalities.audio.settings import Input
 
 if TYPE_CHECKING:
+    from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Value
 
@@ -22,6 +23,8 @@ class Audio:
     )
     by_reference = True
     Input = Input
+    alike = 0.98
+    ratios: tuple[Ratio, ...] = ()
 
     def read(self, source: Any) -> Value:
         """Path, bytes, file object, (array, rate), a data set's dict or a `Recording` -> `Recording`."""
@@ -40,6 +43,12 @@ class Audio:
         from triptych.modalities.audio.encode import ENCODERS
 
         return ENCODERS[settings.kind](settings, **facts)
+
+    def examine(self, value: Value, settings: Any) -> Examined:
+        """Length and rate; silent, clipped, cut. See `examine.py`."""
+        from triptych.modalities.audio.examine import examine
+
+        return examine(value, settings)
 
     def show(self, value: Value) -> str:
         """A player over a small spectrogram."""

@@ -9,6 +9,7 @@ from triptych.contract.modality import InputSettings, Modality, Preparation, Toy
 from triptych.modalities.image.settings import Input
 
 if TYPE_CHECKING:
+    from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Value
 
@@ -23,6 +24,8 @@ class ImageModality:
     )
     by_reference = True
     Input: type[InputSettings] = Input
+    alike = 0.995
+    ratios: tuple[Ratio, ...] = ()
 
     def read(self, source: Any) -> Value:
         """Path, bytes, file, array or PIL image -> upright PIL image in mode L or RGB; see `read.py`."""
@@ -42,6 +45,12 @@ class ImageModality:
 
         made: Encoder = ENCODERS[settings.kind](settings, **facts)
         return made
+
+    def examine(self, value: Value, settings: Any) -> Examined:
+        """Width and height; one colour only, tiny. See `examine.py`."""
+        from triptych.modalities.image.examine import examine
+
+        return examine(value, settings)
 
     def show(self, value: Value) -> str:
         """A thumbnail."""

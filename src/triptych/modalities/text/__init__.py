@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from triptych.contract.examined import Examined, Ratio
 from triptych.contract.modality import InputSettings, Preparation, ToyCell, ToyRow
 from triptych.modalities.text.settings import Input
 
@@ -20,6 +21,16 @@ class Text:
     suffixes = frozenset({".txt", ".md"})
     by_reference = False
     Input: type[InputSettings] = Input
+    alike = 0.9
+    ratios = (
+        Ratio(
+            of="characters",
+            per="seconds",
+            most=25.0,
+            text="more than 25 characters a second, which nobody can say: the text is not that of the recording, or the recording is cut",
+            fix="check that the two belong together",
+        ),
+    )
 
     def read(self, source: Any) -> str:
         """See `read.read`."""
@@ -38,6 +49,12 @@ class Text:
         from triptych.modalities.text.encode import ENCODERS
 
         return ENCODERS[settings.kind](settings, **facts)
+
+    def examine(self, value: str, settings: Any) -> Examined:
+        """Characters and script; garbled, cut. See `examine.py`."""
+        from triptych.modalities.text.examine import examine
+
+        return examine(value, settings)
 
     def show(self, value: str) -> str:
         """See `show.show`."""

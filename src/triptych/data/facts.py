@@ -1,0 +1,76 @@
+"""What one pass over a table keeps of every value: a few hundred bytes, never the value."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from triptych.contract.examined import SKETCH, Examined, Fault
+from triptych.contract.modality import Modality
+
+MOST_SKETCHES = 1_000_000
+"""256 MB of sketches; later rows have none, and `ColumnFacts.unsketched` counts them."""
+Views = dict[str, tuple[Modality, Any]]
+"""{column: its room, and how its values are to be prepared}"""
+
+
+@dataclass
+class ColumnFacts:
+    """Facts of one column's values. `rows` are the places of those values among the kept rows; all lists follow it."""
+
+    room: Modality
+    settings: Any
+    rows: array[int] = field(default_factory=lambda: array("Q"))
+    content: array[int] = field(default_factory=lambda: array("Q"))
+    sketched: array[int] = field(default_factory=lambda: array("Q"))
+    """Which of `rows` (by their place in it) have a sketch; `sketches` follows this list."""
+    sketches: bytearray = field(default_factory=bytearray)
+    unsketched: int = 0
+    measures: dict[str, array[float]] = field(default_factory=dict)
+    traits: dict[str, dict[str, array[int]]] = field(default_factory=dict)
+    faults: dict[Fault, array[int]] = field(default_factory=dict)
+    """Rows of each fault, and of each trait's values, by their places among the kept rows."""
+
+    def add(self, row: int, seen: Examined) -> None:
+        """One more value, in the order of the rows."""
+        if seen.sketch and len(self.sketched) < MOST_SKETCHES:
+            self.sketched.append(len(self.rows))
+            self.sketches += seen.sketch
+        elif seen.sketch:
+            self.unsketched += 1
+        self.rows.append(row)
+        self.content.append(seen.content)
+        for name, value in seen.measures.items():
+            self.measures.setdefault(name, array("d")).append(value)
+        for name, trait in seen.traits.items():
+            self.traits.setdefault(name, {}).setdefault(trait, array("Q")).append(row)
+        for fault in seen.faults:
+            self.faults.setdefault(fault, array("Q")).append(row)
+
+    def sketches_NS(self) -> np.ndarray:
+        """All sketches as numbers, (N, SKETCH) uint8."""
+        return np.frombuffer(bytes(self.sketches), np.uint8).reshape(-1, SKETCH)
+
+
+class Facts:
+    """Facts of a table's kept rows, by column."""
+
+    def __init__(self, views: Views) -> None:
+        """Nothing gathered yet."""
+        self.views = views
+        self.columns = {column: ColumnFacts(room, settings) for column, (room, settings) in views.items()}
+        self.kept = 0
+
+    def add(self, seen: Mapping[str, Examined]) -> None:
+        """One more kept row, in the order of the table."""
+        for column, examined in seen.items():
+            self.columns[column].add(self.kept, examined)
+        self.kept += 1
+
+    def __iter__(self) -> Iterator[tuple[str, ColumnFacts]]:
+        """Columns of which something was seen."""
+        return ((name, facts) for name, facts in self.columns.items() if len(facts.rows))

@@ -1,0 +1,63 @@
+"""Sources and columns as they are said on a command line: `a.csv`, `calls=calls/*.jsonl`, `caption=It is {label}`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from triptych.base.errors import InputError
+from triptych.base.settings import parse, read_yaml
+from triptych.contract.modality import Modality
+from triptych.data.samples import make_sample
+from triptych.data.settings import ColumnSettings, DataSettings
+from triptych.data.sources.words import SAMPLE
+
+NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)", re.DOTALL)
+FIX = "give each a name: calls=calls.csv letters=letters.jsonl"
+
+
+def asked(sources: Sequence[str], columns: Sequence[str], rooms: Mapping[str, Modality]) -> DataSettings:
+    """The words of a recipe's `data:` for one source as it stands, or for several called `name=source`.
+
+    Raises:
+        InputError: several sources without names, or words that a recipe would not take either.
+    """
+    tree = {"source": _sources(sources), "columns": dict(_column(words) for words in columns)}
+    settings = parse(DataSettings, tree, "the command line")
+    return settings.with_sources(lambda source: _here(source, rooms))
+
+
+def _sources(words: Sequence[str]) -> Any:
+    found = [None if Path(word).exists() else NAMED.fullmatch(word) for word in words]
+    if len(words) == 1 and not found[0]:
+        return words[0]
+    for word, match in zip(words, found, strict=True):
+        if match is None:
+            raise InputError(f"{word!r} is one of several sources and has no name", fix=FIX)
+    return [match.groupdict() for match in found if match]
+
+
+def _column(words: str) -> tuple[str, Any]:
+    """`new=old`, `new=It is {old}`, or `new={type: number}` as a recipe writes it."""
+    new, found, said = words.partition("=")
+    if not found or not new.strip() or not said.strip():
+        raise InputError(f"cannot read the column {words!r}", fix='write new=old, "caption=It is {label}" or "price={type: number}"')
+    return new.strip(), _settings(said.strip())
+
+
+def _settings(said: str) -> Any:
+    try:
+        tree = read_yaml(said)
+    except Exception:  # a text with braces is often no YAML
+        return said
+    is_settings = isinstance(tree, dict) and tree.keys() <= ColumnSettings.model_fields.keys() and None not in tree.values()
+    return tree if is_settings else said
+
+
+def _here(source: str, rooms: Mapping[str, Modality]) -> str:
+    """A sample is made; a shell does not write `~/` out behind a name."""
+    if source.startswith(SAMPLE):
+        return str(make_sample(source.removeprefix(SAMPLE), rooms))
+    return str(Path.home() / source[2:]) if source.startswith("~/") else source

@@ -1,0 +1,56 @@
+"""Near-duplicates: what is found, what is not, and that crowds cost little."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triptych.contract.examined import SKETCH
+from triptych.data.near import clusters, correlation, fingerprints, near_pairs
+
+
+def sketches(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, SKETCH), dtype=np.uint8)
+
+
+def alike(sketches_NS: np.ndarray, correlated: float, seed: int = 1) -> np.ndarray:
+    """Each one mixed with noise so that it has about that correlation with what it was."""
+    noise = np.random.default_rng(seed).normal(0, sketches_NS.std(), sketches_NS.shape) * np.sqrt(1 / correlated**2 - 1)
+    return np.clip(0.6 * (sketches_NS + noise) + 50, 0, 255).astype(np.uint8)
+
+
+def found(sketches_NS: np.ndarray, least: float = 0.9) -> set[tuple[int, int]]:
+    return {
+        (min(a, b), max(a, b))
+        for some_a, some_b in near_pairs(sketches_NS, least)
+        for a, b in zip(some_a.tolist(), some_b.tolist(), strict=True)
+    }
+
+
+def test_near_copies_are_found_and_strangers_are_not():
+    originals = sketches(2000)
+    for correlated, least in ((0.995, 0.98), (0.98, 0.8)):
+        pairs = found(np.concatenate([originals, alike(originals, correlated)]))
+        right = {(n, n + 2000) for n in range(2000)}
+        assert len(pairs & right) >= least * 2000 and not pairs - right
+
+
+def test_a_fingerprint_does_not_see_light_and_contrast():
+    some = sketches(100) // 2
+    assert (fingerprints(some) == fingerprints(some + 40)).mean() > 0.9
+    np.testing.assert_allclose(correlation(some, some + 40), 1, atol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 60))
+def test_equal_contents_are_one_cluster_and_nothing_else_is(seed, count):
+    content = np.random.default_rng(seed).integers(0, 20, count).astype(np.uint64)
+    made = clusters(content, np.array([], np.intp), np.zeros((0, SKETCH), np.uint8), 0.9)
+    assert all((made[a] == made[b]) == (content[a] == content[b]) for a in range(count) for b in range(count))
+
+
+def test_a_crowd_of_the_same_costs_little_and_is_one_cluster():
+    crowd = np.repeat(sketches(1), 20_000, axis=0)
+    content = np.arange(20_000, dtype=np.uint64)  # saved in as many ways
+    assert len(set(clusters(content, np.arange(20_000), crowd, 0.9).tolist())) == 1

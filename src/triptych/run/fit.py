@@ -43,6 +43,7 @@ from triptych.run.folder import RunFolder, refuse_full
 from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
+from triptych.run.ordering import training_order
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
@@ -108,7 +109,7 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
-    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)))
+    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths())
 
 
 def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
@@ -171,8 +172,9 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:

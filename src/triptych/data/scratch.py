@@ -59,7 +59,7 @@ class Layout:
 
 
 def _numpy_type(dtype: torch.dtype) -> tuple[np.dtype[Any], bool]:
-    """numpy's type, and whether it is the same one."""
+    """Numpy's type, and whether it is the same one."""
     try:
         return torch.empty(0, dtype=dtype).numpy().dtype, True
     except TypeError:  # bfloat16

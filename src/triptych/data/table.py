@@ -29,6 +29,8 @@ class Table:
     """What was noticed while the source was read."""
     diagnosis: list[Finding] = field(default_factory=list)
     """What the data doctor found in the rows and their split."""
+    fingerprint: str = ""
+    """A word for the rows, their sides and all that is learnt from them; another word, other rows."""
 
     def __post_init__(self) -> None:
         """Wrap a plain list."""

@@ -246,5 +246,3 @@ def test_by_command(tiny_recipe, tmp_path):
     assert triptych_("train").returncode == 2
     done = triptych_("train", tiny_recipe, "--out", tmp_path / "x", "--resume", tmp_path / "y")
     assert done.returncode == 2 and "--out" in done.stderr
-
-

@@ -102,7 +102,9 @@ class Keep(L.Callback):
         found = {f"validation {score.name}": score.value for score in scores}
         rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
-        self.run.log({"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates})
+        self.run.log(
+            {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
+        )
         shown = found.get(f"validation {self.best.name}")
         tail = f"   validation {self.best.name} {shown:.3f}{'  (best so far)' if improved else ''}" if shown is not None else ""
         self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{tail}")
@@ -111,14 +113,16 @@ class Keep(L.Callback):
 class Save(L.Callback):
     """Writes the state of the training when it is due: after a step, after an epoch, at the end of a stage."""
 
-    def __init__(self, run: RunFolder, course: Course, best: Best, loader: Loader, clock: Clock, cost: Callable[[], dict[str, float]]) -> None:
+    def __init__(
+        self, run: RunFolder, course: Course, best: Best, loader: Loader, clock: Clock, cost: Callable[[], dict[str, float]]
+    ) -> None:
         """`cost` says what the training has taken so far, earlier parts included. It stands behind `Keep` in the list."""
         self.run, self.course, self.best, self.loader, self.clock, self.cost = run, course, best, loader, clock, cost
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int) -> None:
         """In the middle of an epoch; after its last step the epoch is judged first."""
         assert isinstance(module, Lit)
-        if self.clock.due() and self.loader.given:
+        if self.clock.due() and self.loader.state_dict()["position"]:
             self._write(module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

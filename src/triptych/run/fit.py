@@ -44,6 +44,7 @@ from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
+from triptych.run.ordering import training_order
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
@@ -207,8 +208,8 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
     answers = [str(getattr(task, "target", None) or getattr(task, "positives", None)) for task in recipe.tasks.values()]
-    wanted = [column for column in answers if column in table.columns]
-    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), fingerprint=fingerprint(table, facts, wanted))
+    word = fingerprint(table, facts, [column for column in answers if column in table.columns])
+    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths(), fingerprint=word)
 
 
 def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
@@ -271,8 +272,9 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -136,6 +137,11 @@ class Stopwatch:
     def __init__(self) -> None:
         """Starts at once."""
         self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def add(self, cost: Mapping[str, float]) -> None:
+        """Count what an earlier part of the work has taken, as `read` gave it."""
+        self._wall -= cost.get("seconds", 0.0)
+        self._cpu -= cost.get("cpu_seconds", 0.0)
 
     def read(self) -> dict[str, float]:
         """`seconds`, `cpu_seconds`, and `watt_hours` estimated from the processor time alone (a GPU is not counted)."""

@@ -30,6 +30,8 @@ class Table:
     """What was noticed while the source was read."""
     diagnosis: list[Finding] = field(default_factory=list)
     """What the data doctor found in the rows and their split."""
+    fingerprint: str = ""
+    """A word for the rows, their sides and all that is learnt from them; another word, other rows."""
     lengths: dict[str, Any] = field(default_factory=dict)
     """{column: how long each row's value is when it is prepared}, as numpy arrays; columns of one size for all are left out."""
 

@@ -69,6 +69,9 @@ class Training(Settings):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="number format of the products")
+    save_seconds: float = Field(
+        30.0, ge=0, description="seconds of training that a stop may cost at most: so often the state is written that --resume goes on from"
+    )
     threads: int | None = Field(None, ge=1, description="processor threads an operation may use; by default all cores there are")
 
 

@@ -6,8 +6,11 @@ blocks and are mixed at once, so a header that promises a year of sound costs no
 
 from __future__ import annotations
 
+import io
+import os
 import string
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +21,9 @@ MAX_SECONDS = 2 * 3600
 MAX_SAMPLES = MAX_SECONDS * 48_000  # what that is at 48 kHz: bounds the memory to 1.4 GB whatever the rate
 MIN_RATE, MAX_RATE = 1_000, 768_000
 MAX_CHANNELS = 64
-BLOCK = 1 << 16
+BLOCK = 1 << 20  # numbers read at once, of all channels together
+
+MOST_COPIED = 64 << 20  # bytes of a file in memory that are laid where libsndfile can read them itself
 
 FORMATS = "aac,ac3,aiff,amr,ape,asf,au,caf,flac,flv,avi,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,tta,wav,w64,wv"
 """The demuxers FFmpeg may choose from: files that hold their sound themselves, no play lists and no devices."""
@@ -35,17 +40,42 @@ def decode(file: BinaryIO) -> tuple[np.ndarray, int]:
     """
     import soundfile
 
-    try:
-        sound = soundfile.SoundFile(file)
-    except Exception as refused:
-        return _with_ffmpeg(file, str(refused))
-    with sound:
+    with ExitStack() as stack:
+        try:
+            sound = stack.enter_context(soundfile.SoundFile(stack.enter_context(_native(file)), closefd=False))
+        except Exception as refused:
+            return _with_ffmpeg(file, str(refused))
         check_rate(sound.samplerate)
         if sound.channels > MAX_CHANNELS:
             raise BadValue(f"the file says it has {sound.channels} channels; {MAX_CHANNELS} are allowed")
         promised = sound.frames if 0 <= sound.frames < 1 << 62 else 0  # a stream without a length says 2^63 - 1
         check_length(promised, sound.samplerate)
-        return _collected(_blocks(sound), sound.samplerate, promised), sound.samplerate
+        return _collected(_blocks(sound, promised), sound.samplerate, promised), sound.samplerate
+
+
+@contextmanager
+def _native(file: BinaryIO) -> Iterator[int | BinaryIO]:
+    """The file as the system knows it: libsndfile then reads by itself, where it would call Python for every piece, lock and all.
+
+    Bytes become a file in memory, where the system has such files.
+    """
+    try:
+        yield file.fileno()
+        return
+    except io.UnsupportedOperation:
+        content = file.read()
+        file.seek(0)
+    if not hasattr(os, "memfd_create") or len(content) > MOST_COPIED:
+        yield file
+        return
+    handle = os.memfd_create("sound")
+    try:
+        with open(handle, "wb", closefd=False) as copy:
+            copy.write(content)
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def mono(samples_NC: np.ndarray) -> np.ndarray:
@@ -84,9 +114,16 @@ def check_length(samples: int, rate: int) -> None:
         )
 
 
-def _blocks(sound: Any) -> Iterator[np.ndarray]:
-    while len(block_NC := sound.read(BLOCK, dtype="float32", always_2d=True)):
-        yield block_NC
+def _blocks(sound: Any, promised: int) -> Iterator[np.ndarray]:
+    """The samples in as few reads as may be, since each makes libsndfile seek; one that gives less than was asked is the last."""
+    most = BLOCK // sound.channels
+    most = min(most, promised + 1) if promised else most
+    while True:
+        block_NC = sound.read(most, dtype="float32", always_2d=True)
+        if len(block_NC):
+            yield block_NC
+        if len(block_NC) < most:
+            return
 
 
 def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.ndarray:
@@ -109,7 +146,7 @@ def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.nda
             f"the sound is damaged or cut off: {count / rate:.2f}{length} s could be read" + (f" ({problem})" if problem else ""),
             fix="copy the file again, or convert what is left of it",
         )
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.float32)])
 
 
 def _with_ffmpeg(file: BinaryIO, refused: str) -> tuple[np.ndarray, int]:

@@ -55,7 +55,7 @@ class Stage(Settings):
 class Training(Settings):
     """How training goes, in all stages."""
 
-    batch_size: int = Field(64, ge=1, description="rows a step")
+    batch_size: int = Field(64, ge=1, description="rows a step, over all devices together")
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
     select: str | None = Field(None, description="score that chooses the best epoch, as task.metric; by default the first task's headline")
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
@@ -68,6 +68,10 @@ class Training(Settings):
         "auto: 50 where that spares a fifth of what is computed and no task contrasts a row with the others of its batch",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
+    devices: int = Field(1, ge=1, le=1024, description="devices of this machine that share each step, a process each")
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="what several devices share: ddp, the rows; fsdp, the weights and the optimiser's memory too"
+    )
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="number format of the products")
     save_seconds: float = Field(
         30.0, ge=0, description="seconds of training that a stop may cost at most: so often the state is written that --resume goes on from"

@@ -14,6 +14,7 @@ from triptych.model.assemble import Model
 from triptych.objective.scores import Score, better
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
+from triptych.run.measure import Measured
 
 LEAST_GAIN = 1e-3
 """How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
@@ -88,17 +89,19 @@ class Keep(L.Callback):
         improved = self.best.beaten_by(scores, epoch)
         if improved:
             keep_weights(self.run, self.model)
-        self._log(module, trainer, epoch, scores, improved)
+        self._log(module, trainer, epoch, measured, improved)
         patience = module.stage.patience
         if patience is not None and measured and epoch - max(self.best.gained, self.before) >= patience:
             self.stopped = trainer.should_stop = True
 
-    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, scores: list[Score], improved: bool) -> None:
+    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, measured: Measured | None, improved: bool) -> None:
         means = {f"train {name}": value for name, value in module.take_means().items()}
-        found = {f"validation {score.name}": score.value for score in scores}
+        found = {f"validation {score.name}": score.value for score in measured.scores} if measured else {}
+        watched = module.watch.epoch(epoch, measured)
         rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
-        self.run.log({"epoch": epoch, "stage": self.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates})
+        row = {"epoch": epoch, "stage": self.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
+        self.run.log({**row, **watched})
         shown = found.get(f"validation {self.best.name}")
         tail = f"   validation {self.best.name} {shown:.3f}{'  (best so far)' if improved else ''}" if shown is not None else ""
         self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{tail}")

@@ -46,6 +46,8 @@ from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
+from triptych.run.rehearsal import check_one_batch
+from triptych.run.watch import Watch
 
 
 def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
@@ -166,6 +168,10 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     parameters = sum(p.numel() for p in model.parameters())
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)
+    if recipe.training.chunk:
+        choices.note(
+            "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
+        )
     reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
     choices.note(
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
@@ -211,13 +217,17 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
     recipe, best, before = bench.recipe, Best(bench.recipe.selected()), 0
     loader = bench.loader("train", shuffled=True)
     validation = bench.loader("validation") if bench.table.at("validation") else None
+    watch = Watch(bench, run, voice.say)
     with voice.bar() as bar:
         steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
         for number, stage in enumerate(recipe.stages):
             count = freeze_all_but(bench.model, stage)
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
+            watch.begin(number, stage, before, len(loader))
+            if number == 0:
+                check_one_batch(bench, loader, watch, voice)
             keep = Keep(run, bench.model, best, number, before, voice.say)
-            lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader))
+            lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watch)
             done = _run_lightning(bench, lit, loader, [steps_bar, keep])
             bench.stops.append({"stage": number, "epochs": done, "of": stage.epochs, "early": keep.stopped, "parameters": count})
             before += done

@@ -13,31 +13,56 @@ from torch import Tensor, nn
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.objective.losses import rows_judged, task_loss, terms
+from triptych.run.chunked import answers
+from triptych.run.gradients import norm
 from triptych.run.measure import Measured, measure
 from triptych.run.recipe import TRAINABLE, Recipe, Stage
+from triptych.run.watch import Watch
+from triptych.run.weighting import Uncertainty
 
 
 class Lit(L.LightningModule):
     """One stage of a recipe over a model."""
 
-    def __init__(self, model: Model, recipe: Recipe, stage: Stage, validation: Iterable[Batch] | None, steps: int) -> None:
-        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs."""
+    def __init__(self, model: Model, recipe: Recipe, stage: Stage, validation: Iterable[Batch] | None, steps: int, watch: Watch) -> None:
+        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs; `watch` is the run's."""
         super().__init__()
         self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
-        self.validation = validation
+        self.validation, self.watch, self.weighting = validation, watch, watch.weighting
+        self.batch: Batch | None = None
         self.sums: dict[str, tuple[float, int]] = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
-        passed = self.model(batch)
+        outputs = answers(self.model, batch, self.recipe.training.chunk)
         found = {
-            name: terms(passed.outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
+            name: terms(outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
             for name, task in self.recipe.tasks.items()
         }
-        losses = {name: task_loss(passed.outputs[name], made) for name, made in found.items()}
-        loss = torch.stack([task.weight * losses[name] for name, task in self.recipe.tasks.items()]).sum()
-        self._count(losses, {name: rows_judged(made) for name, made in found.items()})
+        losses = {name: task_loss(outputs[name], made) for name, made in found.items()}
+        if not self.watch.step(self.model, batch, outputs, found, losses):
+            return None
+        rows = {name: rows_judged(made) for name, made in found.items()}
+        loss = self.weighting(losses, rows)
+        self._count(losses, rows)
+        self.batch = batch
         return loss if loss.requires_grad else None
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the gradient of the model; where it is no number, take it away, and the optimiser leaves the step out.
+
+        The weighting's own parameters are left alone: how large their gradient is must not make the model's smaller.
+        """
+        there = [p for p in self.model.parameters() if p.grad is not None]
+        if not there or self.batch is None:
+            return
+        whole = norm([p.grad for p in there])
+        if not self.watch.gradient(self.model, self.batch, whole):
+            optimizer.zero_grad(set_to_none=True)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(there, gradient_clip_val, whole)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Put parameters that ran out of their bounds back."""
@@ -50,12 +75,20 @@ class Lit(L.LightningModule):
             total, counted = self.sums.get(name, (0.0, 0))
             self.sums[name] = total + value * count, counted + count
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """What the watch remembers, for a checkpoint: it is in `state_dict` with the weights and the weighting."""
+        return self.watch.state_dict()
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take it up again."""
+        self.watch.load_state_dict(state)
+
     def take_means(self) -> dict[str, float]:
         """Mean training losses since the last call: each task's over its own rows, and their weighted sum."""
         means = {name: total / max(rows, 1) for name, (total, rows) in self.sums.items()}
         self.sums = {}
         whole = sum(self.recipe.tasks[name].weight * mean for name, mean in means.items())
-        return {"loss": whole, **{f"{name}.loss": mean for name, mean in means.items()}}
+        return {"loss": whole if means else math.nan, **{f"{name}.loss": mean for name, mean in means.items()}}
 
     def validated(self) -> Measured | None:
         """The model as it is now on the validation rows; None where there are none."""
@@ -65,8 +98,11 @@ class Lit(L.LightningModule):
             return measure(self.model, self.validation, self.recipe.tasks, str(self.device), every_mixture=False)
 
     def configure_optimizers(self) -> Any:
-        """AdamW over the stage's parts, each at its rate; warm-up, then the schedule."""
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.stage), betas=(0.9, 0.98))
+        """AdamW over the stage's parts, each at its rate, and over what the weighting learns; warm-up, then the schedule."""
+        groups = parameter_groups(self.model, self.stage)
+        if learnt := list(self.weighting.parameters()):
+            groups.append({"params": learnt, "lr": Uncertainty.RATE, "weight_decay": 0.0, "name": "weighting"})
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(self.stage, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

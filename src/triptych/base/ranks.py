@@ -80,7 +80,9 @@ def together(device: str) -> Iterator[Ranks]:
         yield mine
         return
     import torch.distributed as dist
-    from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     kinds = (TorchElasticEnvironment, SLURMEnvironment, LightningEnvironment)
     place: Any = next(kind for kind in kinds if kind is LightningEnvironment or kind.detect())()

@@ -102,6 +102,7 @@ class Loader:
         rank, size = self.share
         own = indices[rank::size]
         ids = tuple(self.ids[index] for index in own)
+        shares = tuple(tuple(self.ids[index] for index in indices[other::size]) for other in range(size)) if size > 1 else ()
         indices = own or indices[:1]
         packed, present = {}, {}
         for name, column in self.inputs.items():
@@ -109,7 +110,7 @@ class Loader:
             if made is not None:
                 packed[name] = made
         values, has = pick(self.targets, indices)
-        return Batch(packed, present, values, has, ids)
+        return Batch(packed, present, values, has, ids, shares)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch comes from, as JSON takes it: the epoch, and how many of its batches were handed out."""

@@ -26,7 +26,7 @@ def gathered(outputs: Mapping[str, Output], batch: Batch, ranks: Ranks) -> tuple
     """
     if ranks.size == 1:
         return dict(outputs), batch
-    sizes = rows_of_each(len(batch.ids), ranks, _device(outputs))
+    sizes = [len(ids) for ids in batch.shares]
     split = {(task, name): tensor for task, output in outputs.items() for name, tensor in output.tensors.items() if tensor.ndim}
     # One journey for all of them, in one order everywhere: a process whose rows lack an input must not miss one.
     whole = _rows([tensor.float() for tensor in split.values()], len(batch.ids), sizes)
@@ -34,18 +34,6 @@ def gathered(outputs: Mapping[str, Output], batch: Batch, ranks: Ranks) -> tuple
     for (task, name), tensor in zip(split, whole, strict=True):
         told[task][name] = tensor
     return {task: Output(tensors) for task, tensors in told.items()}, _batch(batch, sizes)
-
-
-def rows_of_each(rows: int, ranks: Ranks, device: torch.device) -> list[int]:
-    """How many rows each process has."""
-    sizes_K = torch.zeros(ranks.size, dtype=torch.int64, device=device)
-    sizes_K[ranks.rank] = rows
-    dist.all_reduce(sizes_K)
-    return [int(size) for size in sizes_K.tolist()]
-
-
-def _device(outputs: Mapping[str, Output]) -> torch.device:
-    return next(tensor.device for output in outputs.values() for tensor in output.tensors.values())
 
 
 def _rows(tensors: Sequence[Tensor], own: int, sizes: Sequence[int]) -> list[Tensor]:
@@ -67,7 +55,8 @@ def _batch(batch: Batch, sizes: Sequence[int]) -> Batch:
     found: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
     for ((kind, name), tensor), part in zip(named.items(), whole.split(widths, 1), strict=True):
         found[kind][name] = part.reshape(-1, *tensor.shape[1:]).to(tensor.dtype)
-    return Batch(batch.inputs, found["present"], found["targets"], found["has_target"], batch.ids)
+    ids = tuple(row for share in batch.shares for row in share)
+    return Batch(batch.inputs, found["present"], found["targets"], found["has_target"], ids)
 
 
 def _every(flat_BF: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.base.ranks import Ranks
+from triptych.contract.values import Batch
+from triptych.model.assemble import Model
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -39,24 +42,42 @@ def trainer_words(ranks: Ranks, device: str, kind: str) -> dict[str, Any]:
     }
 
 
-def sharded(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """A copy whose weights lie in parts on all devices (FSDP2), as one unit.
+class Sharded(Model):
+    """A model whose weights lie in parts on all devices (FSDP2), as one unit.
 
-    One unit, since all processes must ask for the same weights: encoder by encoder, one whose rows lack an input would not.
+    One unit, since all processes must ask for the same weights: encoder by encoder, one whose rows lack an input would not. For
+    the same reason every trained weight has its part in every answer, with a factor of zero: gradients travel together too.
     Scalars (a temperature) cannot be cut. They have the same gradient everywhere, as every process computes the whole loss.
     """
+
+    def forward(self, batch: Batch, shown: Mapping[str, Tensor] | None = None) -> Any:
+        """{task: {name: tensor}}: FSDP finds its way back through plain dictionaries only."""
+        trained = [p for p in self.parameters() if p.requires_grad and p.ndim]
+        nothing = torch.stack([p.sum() for p in trained]).sum() * 0.0 if trained else torch.zeros(())
+        outputs = super().forward(batch, shown).outputs
+        return {task: {n: t + nothing if t.ndim else t for n, t in output.tensors.items()} for task, output in outputs.items()}
+
+
+def sharded(model: Model, mesh: DeviceMesh) -> Sharded:
+    """A copy of the model, cut up."""
     from torch.distributed.fsdp import fully_shard
 
     made = copy.deepcopy(model)
+    made.__class__ = Sharded
     scalars = {parameter for parameter in made.parameters() if parameter.ndim == 0}
-    fully_shard(made, mesh=mesh, ignored_params=scalars)
-    return made
+    fully_shard(made, mesh=mesh, ignored_params=scalars, reshard_after_forward=False)
+    return cast(Sharded, made)
 
 
-def anchored(loss: torch.Tensor, model: nn.Module) -> torch.Tensor:
-    """The loss with every trained weight in its graph: sharded gradients travel together, so none may be missing anywhere."""
-    zero = torch.stack([parameter.sum() for parameter in model.parameters() if parameter.requires_grad and parameter.ndim]).sum() * 0.0
-    return loss + zero
+def clip(parameters: Sequence[nn.Parameter], most: float | None) -> Tensor:
+    """Clip gradients of which some lie in parts; returns their norm before."""
+    gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
+    squares = [g.norm() ** 2 for g in gradients]
+    norm = torch.stack([s.full_tensor() if hasattr(s, "full_tensor") else s for s in squares]).sum().sqrt()
+    if most and norm > most and norm.isfinite():
+        for gradient in gradients:
+            gradient.mul_(float(most / norm))
+    return norm
 
 
 def come_home(model: nn.Module, home: nn.Module) -> None:

@@ -21,6 +21,8 @@ TASKS = [
     "tasks.number={kind: regress, target: number, dropout: 0.0}",
     "tasks.pairs={kind: contrast, between: [text, image], form: sigmoid, width: 8}",
 ]
+PLAIN = [f"{place}.dropout=0" for place in ("fusion", "inputs.image.encoder", "inputs.audio.encoder", "inputs.text.encoder")]
+PLAIN += ["training.drop_inputs=0.3"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def step(bench, chunk, rows=24):
 
 def without_dropout(model):
     for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
 
 
@@ -65,7 +67,7 @@ def test_it_is_the_plain_step(bench, chunk):
 def test_with_dropout_each_chunk_goes_back_with_its_own_draw(bench, monkeypatch):
     """Against chunks whose graphs are all kept: those drop what they drop once."""
     for module in bench.model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.5
     losses, cached = step(bench, 7)
     monkeypatch.setattr(chunked, "checkpoint", lambda run, *words, **settings: run(*words))
@@ -92,7 +94,7 @@ def test_a_part_of_a_batch_is_the_batch_of_those_rows(bench):
 def test_training_goes_the_same_way(tiny_recipe, tmp_path):
     plain, cached = (
         fit(read(str(tiny_recipe), sets), tmp_path / name, quiet=True)
-        for name, sets in (("plain", []), ("chunk", ["training.chunk=5", "training.weighting=fixed"]))
+        for name, sets in (("plain", PLAIN), ("chunk", ["training.chunk=5", *PLAIN]))
     )
     for one, other in zip(plain.read_log(), cached.read_log(), strict=True):
         assert one["train loss"] == pytest.approx(other["train loss"], abs=1e-3)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from triptych.base.errors import TriptychError
-from triptych.data.loader import InputColumn
+from triptych.data.inputs import InputColumn
 from triptych.run import lit
 from triptych.run.fit import build, fit, open_table
 from triptych.run.nonfinite import first_place
@@ -95,9 +95,7 @@ def test_the_first_place_is_named(tiny_recipe, part):
     with torch.no_grad():
         next(iter(bench.model.parts()[part].parameters())).fill_(torch.nan)
     assert first_place(bench.model, batch).where == f"the weights of {part}"
-    batch.inputs["image"].tensors["pixels" if "pixels" in batch.inputs["image"].tensors else next(iter(batch.inputs["image"].tensors))][
-        1
-    ] = torch.inf
+    next(iter(batch.inputs["image"].tensors.values()))[1] = torch.inf
     place = first_place(bench.model, batch)
     assert place.where.startswith("input image")
     assert place.rows == (batch.ids[int(batch.present["image"].nonzero()[1])],)

@@ -95,9 +95,8 @@ def test_what_is_learnt_is_taken_up_again(word):
 
 @pytest.mark.parametrize("word", ["uncertainty", "gradient"])
 def test_a_run_learns_with_it_and_logs_the_weights(word, tiny_recipe, tmp_path):
-    run = fit(
-        read(str(tiny_recipe), [f"training.weighting={word}", "stages.0.epochs=6", "tasks.label.weight=0.5"]), tmp_path / "run", quiet=True
-    )
+    sets = [f"training.weighting={word}", "stages.0.epochs=6", "tasks.label.weight=0.5"]
+    run = fit(read(str(tiny_recipe), sets), tmp_path / "run", quiet=True)
     log = run.read_log()
     assert log[-1]["train loss"] < log[0]["train loss"]
     weights = [row["weight label"] for row in log]
@@ -107,12 +106,8 @@ def test_a_run_learns_with_it_and_logs_the_weights(word, tiny_recipe, tmp_path):
 
 
 def test_a_task_of_weight_zero_is_measured_and_its_head_is_as_it_was(tiny_recipe, tmp_path):
-    run = fit(
-        read(str(tiny_recipe), ["tasks.label.weight=0", "stages.0.weight_decay=0.5", "stages.0.epochs=1"]), tmp_path / "a", quiet=True
-    )
-    longer = fit(
-        read(str(tiny_recipe), ["tasks.label.weight=0", "stages.0.weight_decay=0.5", "stages.0.epochs=3"]), tmp_path / "b", quiet=True
-    )
+    sets = ["tasks.label.weight=0", "stages.0.weight_decay=0.5"]
+    run, longer = (fit(read(str(tiny_recipe), [*sets, f"stages.0.epochs={n}"]), tmp_path / str(n), quiet=True) for n in (1, 3))
     heads = [one.read("run.json")["files"]["model/heads/label/weights.safetensors"] for one in (run, longer)]
     assert heads[0] == heads[1]
     assert "validation label.accuracy" in run.read_log()[0]

@@ -24,13 +24,26 @@ from triptych.run.weighting import Uncertainty
 class Lit(L.LightningModule):
     """One stage of a recipe over a model."""
 
-    def __init__(self, model: Model, recipe: Recipe, stage: Stage, validation: Iterable[Batch] | None, steps: int, watch: Watch) -> None:
-        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs; `watch` is the run's."""
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        stage: Stage,
+        validation: Iterable[Batch] | None,
+        steps: int,
+        watch: Watch,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs; `watch` is the run's.
+
+        `state` is what `learnt` gave when the stage was left: it goes on from there.
+        """
         super().__init__()
+        self.state = state
         self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
         self.validation, self.watch, self.weighting = validation, watch, watch.weighting
         self.batch: Batch | None = None
-        self.sums: dict[str, tuple[float, int]] = {}
+        self.sums: dict[str, tuple[float, int]] = {name: (total, rows) for name, (total, rows) in (state or {}).get("sums", {}).items()}
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
@@ -75,20 +88,23 @@ class Lit(L.LightningModule):
             total, counted = self.sums.get(name, (0.0, 0))
             self.sums[name] = total + value * count, counted + count
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """What the watch remembers, for a checkpoint: it is in `state_dict` with the weights and the weighting."""
-        return self.watch.state_dict()
-
-    def set_extra_state(self, state: Any) -> None:
-        """Take it up again."""
-        self.watch.load_state_dict(state)
-
     def take_means(self) -> dict[str, float]:
         """Mean training losses since the last call: each task's over its own rows, and their weighted sum."""
         means = {name: total / max(rows, 1) for name, (total, rows) in self.sums.items()}
         self.sums = {}
         whole = sum(self.recipe.tasks[name].weight * mean for name, mean in means.items())
         return {"loss": whole if means else math.nan, **{f"{name}.loss": mean for name, mean in means.items()}}
+
+    def learnt(self) -> dict[str, Any]:
+        """All that the stage has learnt so far, the model's weights included, for the state of the run."""
+        (optimizer,), (schedule,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.scheduler.state_dict(),
+            "sums": self.sums,
+            "watch": self.watch.state_dict(),
+        }
 
     def validated(self) -> Measured | None:
         """The model as it is now on the validation rows; None where there are none."""
@@ -104,7 +120,19 @@ class Lit(L.LightningModule):
             groups.append({"params": learnt, "lr": Uncertainty.RATE, "weight_decay": 0.0, "name": "weighting"})
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(self.stage, self.steps))
+        if self.state is not None and "optimizer" in self.state:  # there is none yet where a stage begins
+            optimizer.load_state_dict(_as_made(self.state["optimizer"], optimizer))
+            schedule.load_state_dict(dict(self.state["schedule"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _as_made(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimiser's state that was written down: lists are tuples again where the optimiser has such."""
+    groups = [
+        {name: tuple(value) if isinstance(now.get(name), tuple) else value for name, value in group.items()}
+        for group, now in zip(state["param_groups"], optimizer.state_dict()["param_groups"], strict=True)
+    ]
+    return {"state": state["state"], "param_groups": groups}
 
 
 def rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:

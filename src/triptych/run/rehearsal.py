@@ -82,7 +82,7 @@ def rehearse(model: Model, batch: Batch, recipe: Recipe, stage: Stage, device: s
         twin.drop_inputs = 0.0
         twin.train()
         for module in twin.modules():
-            if isinstance(module, torch.nn.Dropout):
+            if isinstance(module, torch.nn.modules.dropout._DropoutNd):
                 module.p = 0.0
         batch = batch.to(torch.device(device))
         groups = parameter_groups(twin, stage)
@@ -136,7 +136,7 @@ def check_one_batch(bench: Bench, loader: Loader, watch: Watch, voice: Voice) ->
         bench.choices.note("one batch by heart", "not tried", reason)
         return
     with voice.waiting("trying to learn one batch by heart"):
-        batch = loader.batch(loader.order()[: bench.batch_size])
+        batch = loader.batch(loader.order.batches(0)[0].tolist())
         found = rehearse(bench.model, batch, bench.recipe, stages[0], bench.device)
     reason = "as the recipe says" if asked is True else f"up to {steps:,} steps are to come"
     bench.choices.note("one batch by heart", found.told() or "nothing to learn in it", f"{reason}; {found.rows} rows, {found.steps} steps")

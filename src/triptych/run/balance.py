@@ -29,7 +29,7 @@ def _tasks(entry: Mapping[str, Any], now: Moment) -> Iterator[Notice]:
     for task, share in shares.items():
         if len(shares) > 1 and share > MOST:
             others = ", ".join(name for name in shares if name != task)
-            text = f"task {task}: takes {share:.0%} of the gradient on what the tasks share; {others} learn little"
+            text = f"task {task}: takes {share:.0%} of the gradient on what the tasks share; that of {others} hardly counts"
             yield _notice(now, text, f"--set training.weighting=gradient, or a smaller weight: --set tasks.{task}.weight=0.1")
 
 

@@ -21,9 +21,9 @@ def answers(model: Model, batch: Batch, chunk: int | None = None) -> dict[str, O
     gradients are those of the plain step. What is held is one chunk's way through the model and every row's answers; the price
     is one more pass forward. Which inputs are hidden is drawn once for the batch.
     """
-    if chunk is None or chunk >= len(batch):
-        return dict(model(batch).outputs)
     shown = model.shown(batch)
+    if chunk is None or chunk >= len(batch):
+        return _answers(model, batch, shown)
     pieces = []
     for start in range(0, len(batch), chunk):
         part, seen = batch.part(start, start + chunk), {column: there[start : start + chunk] for column, there in shown.items()}

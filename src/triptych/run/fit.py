@@ -367,12 +367,11 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, s
     loader = bench.loader("train", shuffled=True)
     validation = bench.loader("validation") if bench.table.at("validation") else None
     course, state = start or (Course(), None)
-    best = Best(**course.best) if course.best else Best(recipe.selected())
-    watch = Watch(bench, run, voice.say)
+    best, watching = Best(**course.best) if course.best else Best(recipe.selected()), Watch(bench, run, voice.say)
     if bench.ranks.rank:  # what is drawn by chance (dropout, hidden inputs) is drawn for each process's own rows
         L.seed_everything(recipe.training.seed + bench.ranks.rank, verbose=False)
     if state is not None:
-        _put_back(bench, run, loader, course, state, voice)
+        _put_back(bench, run, loader, watching, course, state, voice)
     clock = Clock(recipe.training.save_seconds)
     with voice.bar() as bar:
         steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
@@ -380,14 +379,12 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, s
             count = freeze_all_but(bench.model, stage)
             bench.model.train()  # what is frozen now is in eval mode from the first step on
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
-            watch.begin(number, stage, course.before, len(loader))
-            if state is not None:
-                watch.load_state_dict(state["watch"])
-                watch.weighting.load_state_dict(state["weighting"])
-            elif number == 0:
-                check_one_batch(bench, loader, watch, voice)
+            if state is None or "optimizer" not in state:  # it begins; otherwise it goes on
+                watching.begin(number, stage, course.before, len(loader))
+            if start is None and number == 0:
+                check_one_batch(bench, loader, watching, voice)
             if not course.ended:
-                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watch, state, bench.ranks)
+                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks)
                 callbacks = [steps_bar, Keep(run, bench.model, best, course, voice.say), Save(run, course, best, loader, clock, spent.read)]
                 _run_lightning(bench, lit, loader, stage.epochs - course.epochs, callbacks)
             course.stops.append({"stage": number, "epochs": course.epochs, "of": stage.epochs, "early": course.early, "parameters": count})
@@ -397,8 +394,7 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, s
                 bench.model.load_weights(run.model)
             if number + 1 < len(recipe.stages):  # its own epochs may soon overwrite the weights that it starts from
                 course.best = asdict(best)
-                held = {"watch": watch.state_dict(), "weighting": watch.weighting.state_dict(), "loader": loader.state_dict()}
-                write_course(run, course, {"model": bench.model.state_dict(), **held}, bench.ranks)
+                write_course(run, course, _between(bench, loader, watching), bench.ranks)
     bench.stops = course.stops
     if not run.model.exists():
         raise TriptychError(
@@ -412,10 +408,18 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, s
     return best
 
 
-def _put_back(bench: Bench, run: RunFolder, loader: Loader, course: Course, state: Mapping[str, Any], voice: Voice) -> None:
+def _between(bench: Bench, loader: Loader, watching: Watch) -> dict[str, Any]:
+    """What a stage starts from."""
+    return {"model": bench.model.state_dict(), "loader": loader.state_dict(), "watch": watching.state_dict()}
+
+
+def _put_back(
+    bench: Bench, run: RunFolder, loader: Loader, watching: Watch, course: Course, state: Mapping[str, Any], voice: Voice
+) -> None:
     """Bring weights, order of rows, log and random numbers to where the state was written."""
     bench.model.load_state_dict(state["model"])
     loader.load_state_dict(state["loader"])
+    watching.load_state_dict(state["watch"])
     cut_log(run, course.before + course.epochs)
     voice.say(f"going on in stage {course.stage} after {course.epochs} of {bench.recipe.stages[course.stage].epochs} epochs")
     restore_of(state, run, bench.ranks)

@@ -106,6 +106,7 @@ class Ledger:
     def _at(self, key: str, size: int, like: Tensor) -> Tensor:
         if key not in self.sums:
             self.sums[key] = like.new_zeros(size, 4)
+        self.sums[key] = self.sums[key].to(like)  # what was taken up again lies on the processor
         return self.sums[key]
 
     def entry(self) -> dict[str, Any]:

@@ -131,7 +131,6 @@ class Lit(L.LightningModule):
             "schedule": schedule.scheduler.state_dict(),
             "sums": self.sums,
             "watch": self.watch.state_dict(),
-            "weighting": self.weighting.state_dict(),
         }
 
     def bring_home(self) -> None:

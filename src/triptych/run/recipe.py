@@ -62,11 +62,6 @@ class Training(Settings):
     drop_inputs: float = Field(
         0.0, ge=0, lt=1, description="chance that an input of a training row is hidden, so that each learns to do without the others"
     )
-    buckets: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
-        "auto",
-        description="batches among which rows of like length are brought together, so that less is padded; 0: none; "
-        "auto: 50 where that spares a fifth of what is computed and no task contrasts a row with the others of its batch",
-    )
     weighting: Literal["fixed", "uncertainty", "gradient"] = Field(
         "fixed",
         description="how tasks are weighed, besides their own weight: not at all; by learnt uncertainty (Kendall et al. 2018); so that all "
@@ -80,6 +75,11 @@ class Training(Settings):
     )
     check_batch: bool | Literal["auto"] = Field(
         "auto", description="whether a copy of the model first tries to learn one batch by heart; auto: before 1,000 steps or more"
+    )
+    buckets: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="batches among which rows of like length are brought together, so that less is padded; 0: none; "
+        "auto: 50 where that spares a fifth of what is computed and no task contrasts a row with the others of its batch",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
     devices: int = Field(1, ge=1, le=1024, description="devices of this machine that share each step, a process each")

@@ -82,14 +82,14 @@ def rehearse(model: Model, batch: Batch, recipe: Recipe, stage: Stage, device: s
         twin.drop_inputs = 0.0
         twin.train()
         for module in twin.modules():
-            if isinstance(module, torch.nn.Dropout):
+            if isinstance(module, torch.nn.modules.dropout._DropoutNd):
                 module.p = 0.0
         batch = batch.to(torch.device(device))
         groups = parameter_groups(twin, stage)
         factor = max(1.0, RATE / max(group["lr"] for group in groups))
         optimizer = torch.optim.AdamW([{**group, "lr": group["lr"] * factor} for group in groups], betas=(0.9, 0.98))
         losses, bounds = _losses(twin, batch, recipe)
-        before = {task: float(loss) for task, loss in losses.items()}
+        before = {task: float(loss.detach()) for task, loss in losses.items()}
         for _ in range(STEPS if losses else 0):
             optimizer.zero_grad()
             torch.stack([recipe.tasks[task].weight * loss for task, loss in losses.items()]).sum().backward()
@@ -98,7 +98,7 @@ def rehearse(model: Model, batch: Batch, recipe: Recipe, stage: Stage, device: s
             optimizer.step()
             twin.constrain()
             losses, _ = _losses(twin, batch, recipe)
-        return Rehearsed(len(batch), STEPS, before, {task: float(loss) for task, loss in losses.items()}, bounds)
+        return Rehearsed(len(batch), STEPS, before, {task: float(loss.detach()) for task, loss in losses.items()}, bounds)
 
 
 def _losses(model: Model, batch: Batch, recipe: Recipe) -> tuple[dict[str, Any], dict[str, Bounds]]:

@@ -40,6 +40,7 @@ from triptych.run.state import read_state, write_state
 FREE = ("name", "about", "report", "training.save_seconds")
 """What a recipe may say otherwise when a run goes on: nothing of it reaches the weights."""
 LOGS = ("log.jsonl", "ledger.jsonl")
+"""Files with a line an epoch."""
 SHARE = 20
 """Of the time, at most one part in so many goes into writing the state."""
 
@@ -69,7 +70,7 @@ class Course:
 
 
 Start = tuple[Course, dict[str, Any]]
-"""Where a run stands, and the rest of its state: `model`, `optimizer`, `schedule`, `sums`, `loader`, `random`."""
+"""Where a run stands, and the rest of its state: `model`, `optimizer`, `schedule`, `sums`, `loader`, `watch`, `random`."""
 
 
 class Clock:

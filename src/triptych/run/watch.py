@@ -1,7 +1,7 @@
 """What watches over a training: the weighting of its tasks, the ledger and the monitors, and all that they remember.
 
-One `Watch` goes through all stages of a run. Everything that must survive a stop is in `state_dict`; the weighting's learnt
-numbers are a module of `Lit`, and so in its state.
+One `Watch` goes through all stages of a run. Everything that must survive a stop is in `state_dict`, the weighting's learnt
+numbers too.
 """
 
 from __future__ import annotations
@@ -139,6 +139,8 @@ class Watch:
                 for notice in monitor.epoch(self.now, measured):
                     self.tell(notice)
         told, self.fresh = self.fresh, []
+        if self.broken.steps:  # not all of them were told
+            self._write()
         self.now, self.index = replace(self.now, epoch=epoch + 1), 0
         weights = {f"weight {name}": weight for name, weight in self.weighting.weights().items()} if len(self.weighting.own) > 1 else {}
         return {**weights, **({"notices": [notice.text for notice in told]} if told else {})}
@@ -150,11 +152,13 @@ class Watch:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is remembered but the weighting: tensors and plain values."""
+        """All that is remembered: tensors and plain values."""
         return {
+            "weighting": self.weighting.state_dict(),
             "now": vars(self.now).copy(),
             "counts": {"steps": self.steps, "index": self.index, "warm": self.warm},
             "said": [notice.as_dict() for notice in self.said],
+            "fresh": len(self.fresh),
             "ledger": self.ledger.state_dict(),
             "monitors": {name: monitor.state_dict() for name, monitor in self.monitors.items()},
             "broken": self.broken.state_dict(),
@@ -163,11 +167,14 @@ class Watch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what `state_dict` gave."""
         self.now, self.said = Moment(**state["now"]), [Notice(**one) for one in state["said"]]
+        self.fresh = self.said[len(self.said) - state["fresh"] :]
         vars(self).update(state["counts"])
+        self.weighting.load_state_dict(state["weighting"])
         self.ledger.load_state_dict(state["ledger"])
         for name, monitor in self.monitors.items():
             monitor.load_state_dict(state["monitors"][name])
         self.broken.load_state_dict(state["broken"])
+        self._write()
 
 
 def _classes(bench: Bench) -> dict[str, list[str]]:

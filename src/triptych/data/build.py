@@ -6,11 +6,9 @@ so a table is the old one or the new one and never a half, and a build that was 
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -29,6 +27,7 @@ from triptych.data.rejects import write_rejects
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.sources.stamps import stamp
 from triptych.data.stored import SUFFIX, About, about, is_stored, open_dataset, read_about, unpacked
+from triptych.data.workers import Crew
 
 if TYPE_CHECKING:
     import lance
@@ -47,7 +46,6 @@ class Silent:
 
 SILENT = Silent()
 CHUNK_BYTES = 64 * 2**20
-RECENT = 4  # chunks under way for each worker
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,17 @@ class Built:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to build. `copied`: the content of files goes into the table, not their paths. `append`: to what is there."""
+    """How to build.
+
+    `copied`: the content of files goes into the table, not their paths. `append`: to what is there. `workers`: processes that
+    read files; 0 reads them in this process, which a file that crashes its decoder then ends. `patience`: seconds that reading
+    one row may take in a worker before it is refused.
+    """
 
     copied: bool = False
     append: bool = False
     workers: int = 1
+    patience: float = 120.0
     max_rejected: float = 0.2
     chunk_rows: int = 1000
 
@@ -159,7 +163,7 @@ def _write_chunks(work: Work, told: About) -> None:
     folder, plan = str(work.source.folder), work.plan
     task = partial(Chunk, about=told, table=str(work.table), folder=folder, copied=plan.copied, append=plan.append, rooms=work.rooms)
     left = None if work.source.total is None else work.source.total - taken
-    finished = _finished((task(entries=chunk) for chunk in _chunks(entries, plan.chunk_rows)), plan.workers)
+    finished = _finished((task(entries=chunk) for chunk in _chunks(entries, plan.chunk_rows)), told, plan)
     for _ in work.voice.track(_journaled(finished, work.journal), left, "building"):
         pass
 
@@ -171,19 +175,12 @@ def _journaled(finished: Iterable[Done], journal: Journal) -> Iterator[None]:
         yield from (None for _ in range(done.taken))
 
 
-def _finished(work: Iterator[Chunk], workers: int) -> Iterator[Done]:
-    """Chunks as they are written, in their order. Lance keeps threads, so processes are spawned and never forked."""
-    if workers <= 1:
+def _finished(work: Iterator[Chunk], told: About, plan: Plan) -> Iterator[Done]:
+    """Chunks as they are written, in their order. Only files can crash what reads them: without any, one process does it all."""
+    if plan.workers > 1 or (plan.workers == 1 and any(column.kind == "media" for column in told.columns)):
+        yield from Crew(plan.workers, plan.patience).written(work)
+    else:
         yield from map(write_chunk, work)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: list[Future[Done]] = []
-        for chunk in work:
-            waiting.append(pool.submit(write_chunk, chunk))
-            if len(waiting) >= RECENT * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
 
 
 def _unique(work: Work) -> Iterator[Row | Reject]:

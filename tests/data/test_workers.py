@@ -163,7 +163,7 @@ def test_a_hanging_worker_does_not_outlive_a_builder_that_is_killed(tmp_path, pl
         build(Source("s", lambda: iter(rows)), Path("t.lance"), ROOMS, Plan(), Voice(quiet=True))
     """
     (tmp_path / "program.py").write_text(textwrap.dedent(program))
-    builder = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    builder = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     worker = int(builder.stdout.readline())
     time.sleep(1.5)
     builder.kill()
@@ -190,5 +190,5 @@ def test_a_program_without_a_guard_builds(tmp_path, planted):
         print(build(Source("s", lambda: iter(rows)), Path("t.lance"), ROOMS, Plan(workers=2), Voice(quiet=True)).kept)
     """
     (tmp_path / "program.py").write_text(textwrap.dedent(program))
-    ran = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)  # noqa: S603
+    ran = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "once\n1\n", "")

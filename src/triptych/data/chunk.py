@@ -44,7 +44,7 @@ class Done:
     fragment: str | None
 
 
-Reading = Callable[[int], AbstractContextManager[None]]
+Reading = Callable[[int], AbstractContextManager[Any]]
 """Told the place of each row while it is read."""
 
 

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -125,10 +125,8 @@ class Worker:
     def give(self, task: Task) -> None:
         """Work on this."""
         self.task, self._since = task, {}
-        try:
+        with suppress(OSError):  # it is dead: seen when its answer is asked for
             self.line.send((task.chunk, task.probed))
-        except OSError:  # it is dead: seen when its answer is asked for
-            pass
 
     def answer(self) -> Done | Exception | None:
         """What came of the task; None where a probe found nothing.
@@ -270,7 +268,7 @@ def _end_with(parent: int) -> None:
 
 def _next(builder: Any) -> tuple[Chunk, int | None] | None:
     try:
-        return builder.recv()  # type: ignore[no-any-return]
+        return builder.recv()
     except (EOFError, OSError):
         return None
 

@@ -73,9 +73,9 @@ class Plan:
     copied: bool = False
     append: bool = False
     workers: int = 1
-    patience: float = 120.0
     max_rejected: float = 0.2
     chunk_rows: int = 1000
+    patience: float = 120.0
 
 
 @dataclass(frozen=True)

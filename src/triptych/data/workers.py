@@ -247,6 +247,8 @@ def serve(line: int, shared: int) -> None:
     """What a worker does until nobody is there any more to give it work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a group; the builder ends its workers itself
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with open(os.devnull, "wb") as nowhere:  # what codecs print there names no file; errors go to the builder
+        os.dup2(nowhere.fileno(), 2)
     board = Board(shared)
     with Connection(line) as builder:
         sys.path[:] = builder.recv()

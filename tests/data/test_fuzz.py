@@ -250,7 +250,7 @@ def variants(name: str, count: int = VARIANTS) -> list[bytes]:
     for damage in MIXTURE:
         made.append(damage(content, draw, number[damage]))
         number[damage] += 1
-    made[-len(special) :] = special if special else made[-1:]
+    made = made[: len(made) - len(special)] + special
     return [made[place * len(made) // count] for place in range(count)]
 
 

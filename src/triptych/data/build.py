@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import InputError, TriptychError
+from triptych.base.files import is_full
 from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
 from triptych.data.journal import Journal, alone
 from triptych.data.place import common_folder, placed
-from triptych.data.rejects import write_rejects
+from triptych.data.rejects import read_rejects, write_rejects
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.sources.stamps import stamp
 from triptych.data.stored import SUFFIX, About, about, is_stored, open_dataset, read_about, unpacked
@@ -106,22 +108,38 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
 
     Raises:
         InputError: there is nothing in the source, too many rows cannot be used, or another build is under way.
+        TriptychError: the disk is full. The table is as it was, and the same build goes on when there is room.
     """
     if table.suffix != SUFFIX:
         raise InputError(f"a table is called NAME{SUFFIX}, not {table.name!r}", fix=f"{table.with_suffix(SUFFIX)}")
     if table.exists() and not table.is_dir():
         raise InputError("a file stands where the table should be", where=str(table))
     aside = table.with_name(table.name + ".build")
-    with alone(aside, table):
+    with _saying_when_full(table), alone(aside, table):
         work = Work(source, table, rooms, plan, voice, Journal(aside / "journal.jsonl"))
         told = _columns(work)
         work = replace(work, source=placed(source, told, table))
         _sweep(work)
         _write_chunks(work, told)
         try:
-            return _publish(work, told)
-        finally:  # published or refused: there is nothing to go on with
+            made = _publish(work, told)
+        except InputError:  # refused: there is nothing to go on with
             shutil.rmtree(aside)
+            raise
+        shutil.rmtree(aside)
+        return made
+
+
+@contextmanager
+def _saying_when_full(table: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        before = "the table is as it was" if is_stored(table) else "there is no table yet"
+        fix = f"make room there, and start the same again: {before}, and the build goes on after the rows that are written"
+        raise TriptychError("the disk is full", where=str(table.absolute().parent), fix=fix) from error
 
 
 def _columns(work: Work) -> About:
@@ -129,6 +147,8 @@ def _columns(work: Work) -> About:
     journal, source, before = work.journal, work.source, work.before()
     head = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
     head["version"] = before.version if before else 0
+    if before and journal.head and journal.head["build"] in _made_by(before):
+        head["version"] -= 1  # it was stopped when its version was visible, and its rejects not yet
     if journal.head and {name: journal.head[name] for name in head} == head:
         journal.mend()
         work.voice.say(f"going on with a build that was stopped after {sum(done.taken for done in journal.done):,} rows")
@@ -221,10 +241,7 @@ def _bytes(cell: Any) -> int:
 
 
 def _publish(work: Work, told: About) -> Built:
-    """Make all chunks visible in one step, after the rejects are beside the table."""
-    import lance
-    from lance.fragment import FragmentMetadata
-
+    """Make all chunks visible in one step, once the rejects are written; they are put beside the table right after it."""
     done, name = work.journal.done, work.journal.head["build"]
     rows, kept = sum(chunk.taken for chunk in done), sum(chunk.kept for chunk in done)
     rejects = [Reject(*reject) for chunk in done for reject in chunk.rejects]
@@ -234,18 +251,29 @@ def _publish(work: Work, told: About) -> Built:
     if len(rejects) > work.plan.max_rejected * rows + 1e-9 or not kept:
         write_rejects(refused, rejects)
         raise _too_many(work.source, rejects, rows, kept, refused)
+    ready, dataset = work.journal.path.with_name("rejects.csv"), work.before()
+    if dataset is None or name not in _made_by(dataset):  # else it was stopped right after this
+        write_rejects(ready, [*(read_rejects(beside) if work.plan.append and beside.exists() else []), *rejects])
+        dataset = _committed(work, told, dataset, f"{kept} rows from {work.source.name} ({name})")
+    if ready.exists():
+        ready.replace(beside)  # which a full disk cannot stop
+    elif not rejects and not work.plan.append:
+        beside.unlink(missing_ok=True)
     refused.unlink(missing_ok=True)
-    write_rejects(beside, rejects, append=work.plan.append)
-    dataset = work.before()
-    if dataset is None or name not in _made_by(dataset):  # else it was killed right here
-        fragments = [FragmentMetadata.from_json(chunk.fragment) for chunk in done if chunk.fragment]
-        operation: Any = lance.LanceOperation.Append(fragments)
-        if dataset is None or not work.plan.append:
-            operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
-        message = f"{'append' if work.plan.append else 'build'} {kept} rows from {work.source.name} ({name})"
-        version = dataset.version if dataset else 0
-        dataset = lance.LanceDataset.commit(str(work.table), operation, read_version=version, commit_message=message)
     return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, list(work.source.findings))
+
+
+def _committed(work: Work, told: About, before: lance.LanceDataset | None, said: str) -> lance.LanceDataset:
+    """The next version of the table: the pieces that the journal speaks of, alone or after those that are there."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    fragments = [FragmentMetadata.from_json(chunk.fragment) for chunk in work.journal.done if chunk.fragment]
+    operation: Any = lance.LanceOperation.Append(fragments)
+    if before is None or not work.plan.append:
+        operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
+    message = f"{'append' if work.plan.append else 'build'} {said}"
+    return lance.LanceDataset.commit(str(work.table), operation, read_version=before.version if before else 0, commit_message=message)
 
 
 def _made_by(dataset: lance.LanceDataset) -> str:

@@ -285,7 +285,8 @@ def test_killed_at_any_moment_the_old_version_is_whole_and_the_build_goes_on(tmp
         assert list(rows.ids()) == wanted[state] and (code != 0 or state == "new")
         assert all(rooms()["image"].read(row.cells["picture"]).size == (8, 8) for row in rows.take(range(0, len(rows), 13)))
         after = journaled(table)
-        print(f"{kills:2}  killed after {moment:.2f} s" if code else "--  finished         ", f"{before:4} rows done before, {after:4} after: {state}")
+        what = f"{kills:2}  killed after {moment:.2f} s" if code else "--  finished         "
+        print(f"{what} {before:4} rows done before, {after:4} after: {state}")
         assert after >= before or state == "new", "what was done is forgotten"
         share = 1 - after / 600
         if state == "new":

@@ -149,7 +149,16 @@ def flipped(content: bytes, draw: random.Random, number: int) -> bytes:
 HEADS = (
     *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF\xff\xff\xff\x7fWAVEfmt ", b"fLaC"),
     *(b"OggS\0\x02", b"ID3\x04\0\0\x7f\x7f\x7f\x7f", b"\0\0\0\x20ftypM4A ", b"\x1a\x45\xdf\xa3", b"<!DOCTYPE html><html>", b"%PDF-1.7"),
-    *(b"PK\x03\x04", b"\x1f\x8b\x08\0", b"#!/bin/sh\n", b"%!PS-Adobe\n", b"\0" * 64, b"\xff" * 64, b"P6\n99999 99999\n255\n", b"qoif\xff\xff"),
+    *(
+        b"PK\x03\x04",
+        b"\x1f\x8b\x08\0",
+        b"#!/bin/sh\n",
+        b"%!PS-Adobe\n",
+        b"\0" * 64,
+        b"\xff" * 64,
+        b"P6\n99999 99999\n255\n",
+        b"qoif\xff\xff",
+    ),
     *(b"#EXTM3U\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"\xff\xfe\0\0"),
 )
 
@@ -185,7 +194,19 @@ def claiming(content: bytes, draw: random.Random, number: int) -> bytes:
 SIZED = (
     *(b"IHDR", b"IDAT", b"acTL", b"VP8 ", b"VP8L", b"VP8X", b"ANMF", b"data", b"fmt ", b"LIST", b"fact", b"SSND", b"COMM"),
     *(b"moov", b"mdat", b"mdhd", b"mvhd", b"stsz", b"stts", b"stsc", b"stco", b"esds", b"ftyp", b"jp2h", b"ihdr", b"jp2c", b"ispe"),
-    *(b"OpusHead", b"vorbis", b"OggS", b"Xing", b"Info", b"LAME", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b", b"\xff\xc0", b"\xff\xc2", b"\xff\x51"),
+    *(
+        b"OpusHead",
+        b"vorbis",
+        b"OggS",
+        b"Xing",
+        b"Info",
+        b"LAME",
+        b"\x1f\x43\xb6\x75",
+        b"\x16\x54\xae\x6b",
+        b"\xff\xc0",
+        b"\xff\xc2",
+        b"\xff\x51",
+    ),
 )
 
 
@@ -207,7 +228,13 @@ def explicit(name: str, content: bytes) -> Iterator[bytes]:
         yield content[:6] + struct.pack("<HH", 65_535, 65_535) + content[10:]
         yield content[:-1] + content[13:-1] * 2000 + b";"  # thousands of frames
     elif "tiff" in name:
-        for tag, kind, count, value in ((256, 4, 1, 2**32 - 1), (257, 4, 1, 2**31), (273, 4, 2**30, 8), (279, 4, 2**31, 8), (258, 3, 2**31, 8)):
+        for tag, kind, count, value in (
+            (256, 4, 1, 2**32 - 1),
+            (257, 4, 1, 2**31),
+            (273, 4, 2**30, 8),
+            (279, 4, 2**31, 8),
+            (258, 3, 2**31, 8),
+        ):
             (offset,) = struct.unpack_from("<I", content, 4)
             damaged = bytearray(content)
             for entry in range(offset + 2, offset + 2 + 12 * struct.unpack_from("<H", content, offset)[0], 12):
@@ -308,7 +335,12 @@ def fuzzed(tmp_path: Path, names: list[str], count: int, goods: int = GOOD) -> d
     assert good <= kept, {row_id: rejects[row_id] for row_id in good - kept}
     assert not kept & set(rejects) and all(len(reason) > 10 for reason in rejects.values())
     assert most_kB < MOST_KB, f"{most_kB:,} kB"
-    return {"kept": len(kept - good), "rejected": len(rejects), "MB": most_kB // 1024, "crashed": sum("crashed" in r for r in rejects.values())}
+    return {
+        "kept": len(kept - good),
+        "rejected": len(rejects),
+        "MB": most_kB // 1024,
+        "crashed": sum("crashed" in r for r in rejects.values()),
+    }
 
 
 def test_a_few_variants_of_every_kind(tmp_path):

@@ -145,7 +145,7 @@ def _saying_when_full(table: Path) -> Iterator[None]:
 def _columns(work: Work) -> About:
     """The columns of the table: those it has, of the build that goes on, or found by looking through the source."""
     journal, source, before = work.journal, work.source, work.before()
-    head = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
+    head: dict[str, Any] = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
     head["version"] = before.version if before else 0
     if before and journal.head and journal.head["build"] in _made_by(before):
         head["version"] -= 1  # it was stopped when its version was visible, and its rejects not yet
@@ -154,14 +154,14 @@ def _columns(work: Work) -> About:
         work.voice.say(f"going on with a build that was stopped after {sum(done.taken for done in journal.done):,} rows")
         return unpacked(journal.head["about"])
     if work.plan.append and before is not None:
-        told = read_about(before, work.table)
+        told, findings = read_about(before, work.table), []
     else:
         seen = work.voice.track(source.rows(), source.total, "looking through")
-        columns = survey((row for row in seen if isinstance(row, Row)), work.rooms)
-        if not columns:
+        surveyed = survey((row for row in seen if isinstance(row, Row)), work.rooms)
+        if not surveyed.columns:
             raise InputError("there are no rows in it that can be used", where=source.name)
-        told = about(columns, common_folder(source), work.table)
-    journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told)})
+        told, findings = about(surveyed.columns, common_folder(source), work.table), surveyed.findings
+    journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told), "findings": findings})
     return told
 
 
@@ -260,7 +260,8 @@ def _publish(work: Work, told: About) -> Built:
     elif not rejects and not work.plan.append:
         beside.unlink(missing_ok=True)
     refused.unlink(missing_ok=True)
-    return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, list(work.source.findings))
+    findings = list(dict.fromkeys([*work.source.findings, *work.journal.head["findings"]]))
+    return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, findings)
 
 
 def _committed(work: Work, told: About, before: lance.LanceDataset | None, said: str) -> lance.LanceDataset:

@@ -52,7 +52,7 @@ def read_parquet(path: Path, rooms: Mapping[str, Modality]) -> Source:
     sides = _sides(paths, path)
     parts = [_part(file, path, sides.get(file)) for file in paths]
     findings = list(dict.fromkeys(said for part in parts for said in part.shape.findings))
-    named = functools.cache(lambda: all(part.has_id for part in parts) and all_named(_ids(parts)))
+    named = functools.cache(lambda: all(part.has_id for part in parts) and all_named(_ids(parts), findings, path.name))
     folder = path if path.is_dir() else path.parent
     return Source(str(path), lambda: _rows(parts, named(), folder), folder, findings, sum(part.rows for part in parts))
 

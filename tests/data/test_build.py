@@ -94,6 +94,27 @@ def test_bad_values_are_rejected_with_their_reasons_and_nothing_is_lost(tmp_path
     assert open_dataset(tmp_path / "out.lance").count_rows() == 9
 
 
+def test_a_refused_build_leaves_its_list_and_nothing_else(tmp_path):
+    source = pictures(tmp_path / "in", 4)
+    (tmp_path / "in/0.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"all listed in .*t\.lance\.refused\.csv"):
+        made(source, tmp_path / "out/t.lance", max_rejected=0)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["t.lance.refused.csv"]
+    made(source, tmp_path / "out/t.lance", max_rejected=1)
+    pieces = sorted(path.name for path in (tmp_path / "out/t.lance/data").iterdir())
+    with pytest.raises(InputError):
+        made(source, tmp_path / "out/t.lance", max_rejected=0)
+    assert sorted(path.name for path in (tmp_path / "out/t.lance/data").iterdir()) == pieces
+    assert len(read_stored(tmp_path / "out/t.lance").rows) == 3
+
+
+def test_building_needs_no_torch():
+    """It takes seconds to load, and hundreds of megabytes."""
+    said = "import sys, triptych.cli.data, triptych.data.build, triptych.data.sources.words, triptych.data.workers, triptych.run.progress"
+    ran = subprocess.run([sys.executable, "-c", f"{said}\nprint('torch' in sys.modules)"], capture_output=True, text=True)
+    assert ran.stdout == "False\n", ran.stderr
+
+
 def test_append_and_versions(tmp_path):
     made(listed(Row("a", {"n": 1, "t": "x"}), Row("b", {"n": 2, "t": "y"})), tmp_path / "t.lance")
     built = made(listed(Row("c", {"n": 3}), Row("b", {"n": 4})), tmp_path / "t.lance", append=True, max_rejected=0.5)

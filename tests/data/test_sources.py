@@ -109,10 +109,18 @@ def test_a_folder_without_the_right_to_read_it(tmp_path):
         (tmp_path / "y").chmod(0o755)
 
 
-def test_a_loop_of_links_ends(tmp_path):
+def test_a_loop_of_links_ends_and_is_said(tmp_path):
     files(tmp_path, "x/a.png")
     (tmp_path / "x" / "again").symlink_to(tmp_path, target_is_directory=True)
-    assert len(look(tmp_path).rows) == 1
+    found = look(tmp_path)
+    assert len(found.rows) == 1
+    assert found.findings == ["links to folders were not followed: x/again; to read what lies there, put the folder itself in place"]
+
+
+def test_a_text_about_the_data_is_no_row(tmp_path):
+    found = look(files(tmp_path, "README.md", "License.txt", "x/a.png", "x/readme.txt", "readme.png"))
+    assert sorted(row.id for row in found.rows) == ["readme", "x/a", "x/readme"]
+    assert found.findings == ["2 files of other kinds were left aside: 1 License.txt, 1 README.md"]
 
 
 @pytest.mark.parametrize("name", ["a b.png", "smile 😀.png", "two\nlines.png", "a.b.c.png", "-x.png", "%41.png", "ünï.png", "a,b;c.png"])

@@ -77,7 +77,7 @@ def build(
     from triptych.cli import tables
     from triptych.data.rejects import read_rejects
 
-    rejects = read_rejects(made.rejects) if made.rejects else []
+    rejects = read_rejects(made.rejects)[-made.rejected :] if made.rejects else []  # after those of earlier builds
     shown = [f"rejected {reject.id}: {reject.reason}" for reject in rejects[:20]]
     more = [f"and {len(rejects) - 20} more"] if len(rejects) > 20 else []
     tables.lines(*(f"note: {text}" for text in made.findings), *shown, *more)

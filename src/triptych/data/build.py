@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import is_full
+from triptych.base.plain import one_line
 from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
@@ -125,6 +126,7 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
             made = _publish(work, told)
         except InputError:  # refused: there is nothing to go on with
             shutil.rmtree(aside)
+            _clear_away(work)
             raise
         shutil.rmtree(aside)
         return made
@@ -174,6 +176,13 @@ def _sweep(work: Work) -> None:
     for file in (work.table / "data").glob("*" + SUFFIX):
         if file.name not in known:
             file.unlink()
+
+
+def _clear_away(work: Work) -> None:
+    """Remove all pieces of a build that was refused, and the folder where no version is in it."""
+    _sweep(replace(work, journal=Journal(work.journal.path)))
+    if not is_stored(work.table):
+        shutil.rmtree(work.table, ignore_errors=True)
 
 
 def _write_chunks(work: Work, told: About) -> None:
@@ -284,8 +293,8 @@ def _made_by(dataset: lance.LanceDataset) -> str:
 
 
 def _too_many(source: Source, rejects: list[Reject], rows: int, kept: int, beside: Path) -> InputError:
-    reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in rejects[:10])
-    more = f"\n    and {len(rejects) - 10} more, all in {beside}" if len(rejects) > 10 else ""
+    reasons = "".join(f"\n    {one_line(f'{reject.id}: {reject.reason}')}" for reject in rejects[:10])
+    reasons += f"\n    and {len(rejects) - 10:,} more" if len(rejects) > 10 else ""
     share = -(-100 * len(rejects) // rows) / 100 if rows else 1
     fix = f"mend the rows, or allow more with --max-rejected {share}" if kept else "check that it is what you meant to read"
-    return InputError(f"{len(rejects)} of {rows} rows cannot be used:{reasons}{more}", where=source.name, fix=fix)
+    return InputError(f"{len(rejects):,} of {rows:,} rows cannot be used, all listed in {beside}:{reasons}", where=source.name, fix=fix)

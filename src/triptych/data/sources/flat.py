@@ -110,7 +110,9 @@ def say_unnamed(findings: list[str], where: str, named: int, nameless: int, agai
     """Note why ids that are there cannot name the rows; nothing where there are none, or all are fine."""
     if not named or not (nameless or again):
         return
-    what = f"the ids of {again:,} of {named:,} rows stand in earlier ones" if again else f"{nameless:,} of {named + nameless:,} rows lack an id"
+    what = f"{nameless:,} of {named + nameless:,} rows lack an id"
+    if again:
+        what = f"the ids of {again:,} of {named:,} rows stand in earlier ones"
     said = f"{where}: {what}, so all rows are called by their number, and the split changes where lines are inserted"
     if said not in findings:
         findings.append(said)

@@ -18,7 +18,7 @@ from triptych.base.errors import InputError
 from triptych.base.extras import need
 from triptych.contract.modality import Modality
 from triptych.data.rows import Reject, Row, Source
-from triptych.data.sources.arrow import Shape, named_by, rows_of, shape_of
+from triptych.data.sources.arrow import Shape, listed, named_by, rows_of, shape_of
 from triptych.data.sources.flat import all_named
 from triptych.data.sources.folder import SPLIT_FOLDERS
 
@@ -149,7 +149,7 @@ def _stream(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _saved_ids(paths: list[Path]) -> Iterator[Any]:
     for batch in _streams(paths):
-        yield from batch.column("id").to_pylist() if "id" in batch.schema.names else [None]
+        yield from listed(batch.column("id")) if "id" in batch.schema.names else [None]
 
 
 # Names on the Hub
@@ -214,7 +214,7 @@ def _hub_ids(data: Any) -> Iterator[Any]:
     if "id" not in data.column_names:
         return
     for batch in _hub_batches(data.select_columns(["id"]), "id", 1024):
-        yield from batch.column(0).to_pylist()
+        yield from listed(batch.column(0))
 
 
 def _said(error: Exception) -> str:

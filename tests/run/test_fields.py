@@ -90,6 +90,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Recipe.about": ("what it is for", []),
     "DataSettings.source": ("table2.csv", []),
     "DataSettings.limit": ("20", []),
+    "DataSettings.empty": ("[low]", ["tasks.label.target=speaker"]),
     "DataSettings.max_rejected": ("0", []),
     "SplitSettings.column": ("null", []),
     "SplitSettings.group": ("speaker", HASHED),

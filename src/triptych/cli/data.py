@@ -50,9 +50,11 @@ def build(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=f"{SOURCE}; several as name=source")],
     table: TableArg,
     column: Annotated[list[str] | None, typer.Option(help="column to rename, write or type, as in data.columns: new=old")] = None,
+    empty: Annotated[list[str] | None, typer.Option(help="text that stands for an empty cell: --empty NA --empty -")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="put the files' content into the table; else it holds their paths")] = False,
     append: Annotated[bool, typer.Option("--append", help="add the rows to the table that is there")] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="processes that read files")] = 1,
+    patience: Annotated[float, typer.Option(min=1, help="seconds that reading one row may take before it is rejected")] = 120,
     max_rejected: Annotated[float, typer.Option(min=0, max=1, help="share of rows that may be unusable before nothing is built")] = 0.2,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,8 +67,8 @@ def build(
     from triptych.run.progress import Voice
 
     voice = Voice(quiet=as_json)
-    source = opened(asked(sources, column or [], rooms()), rooms(), {})
-    made = built(source, Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
+    source = opened(asked(sources, column or [], rooms(), empty or []), rooms(), {})
+    made = built(source, Path(table), rooms(), Plan(copy, append, workers, max_rejected, patience=patience), voice)
     if as_json:
         told = {"table": table, "rows": made.rows, "kept": made.kept, "rejected": made.rejected, "version": made.version}
         columns = {column.name: column.kind for column in made.columns}
@@ -75,7 +77,7 @@ def build(
     from triptych.cli import tables
     from triptych.data.rejects import read_rejects
 
-    rejects = read_rejects(made.rejects) if made.rejects else []
+    rejects = read_rejects(made.rejects)[-made.rejected :] if made.rejects else []  # after those of earlier builds
     shown = [f"rejected {reject.id}: {reject.reason}" for reject in rejects[:20]]
     more = [f"and {len(rejects) - 20} more"] if len(rejects) > 20 else []
     tables.lines(*(f"note: {text}" for text in made.findings), *shown, *more)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
+from triptych.base.files import is_full
 from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
 
@@ -302,7 +302,7 @@ def run() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as problem:
-        fix = "make room on the disk, or name another place with --out" if problem.errno == errno.ENOSPC else ""
+        fix = "make room on the disk, or name another place with --out" if is_full(problem) else ""
         print(f"error: {TriptychError(problem.strerror or str(problem), where=str(problem.filename or ''), fix=fix)}", file=sys.stderr)
         sys.exit(1)
     except Exception as problem:

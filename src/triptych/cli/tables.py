@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from triptych.base.plain import one_line
 from triptych.contract.tasks import headline
 from triptych.run.recipe import Recipe
 
@@ -23,9 +24,9 @@ def _console() -> Console:
 
 
 def lines(*texts: str) -> None:
-    """Plain lines, never wrapped: a path that is broken cannot be copied."""
+    """Plain lines, never wrapped: a path that is broken cannot be copied. A name with a newline in it stays on its line."""
     for text in texts:
-        _console().print(text, markup=False, soft_wrap=True)
+        _console().print(one_line(text), markup=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from triptych.base.errors import BadValue, InputError
+from triptych.base.plain import one_line
 from triptych.contract.cells import ADDRESS
 from triptych.contract.examined import Examined
 from triptych.contract.modality import Modality
@@ -55,7 +56,7 @@ def screen(
     if len(kept.rows) + len(kept.rejects) != total:
         raise AssertionError(f"{total} rows came in, {len(kept.rows)} were kept and {len(kept.rejects)} rejected: some are lost")
     if len(kept.rejects) > max_rejected * total + 1e-9 or not kept.rows:
-        reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in kept.rejects[:10])
+        reasons = "".join(f"\n    {one_line(f'{reject.id}: {reject.reason}')}" for reject in kept.rejects[:10])
         more = f"\n    and {len(kept.rejects) - 10} more" if len(kept.rejects) > 10 else ""
         fix = (
             f"mend the rows, or allow more with --set data.max_rejected={math.ceil(len(kept.rejects) / total * 100) / 100}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,22 @@ class Done:
     fragment: str | None
 
 
-def write_chunk(chunk: Chunk) -> Done:
+Reading = Callable[[int], AbstractContextManager[Any]]
+"""Told the place of each row while it is read."""
+
+
+def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
     """Read every value of the rows, and write those that can be used."""
     import_lance()
     import pyarrow as pa
     from lance.fragment import write_fragments
 
+    def judged_at(place: int) -> list[Any] | Reject:
+        with reading(place):
+            return _judged(chunk.entries[place], chunk)
+
     with ThreadPoolExecutor(THREADS) as pool:  # decoding leaves Python's lock
-        judged = list(pool.map(lambda entry: _judged(entry, chunk), chunk.entries))
+        judged = list(pool.map(judged_at, range(len(chunk.entries))))
     rejects = [[entry.id, entry.reason] for entry in judged if isinstance(entry, Reject)]
     rows = [entry for entry in judged if not isinstance(entry, Reject)]
     fragment = None
@@ -61,6 +70,13 @@ def write_chunk(chunk: Chunk) -> Done:
         (piece,) = write_fragments(pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode=mode)
         fragment = json.dumps(piece.to_json())
     return Done(len(chunk.entries), len(rows), rejects, fragment)
+
+
+def judge_from(chunk: Chunk, first: int, reading: Reading) -> None:
+    """Read the rows from one on, one after the other, and keep nothing: is there one that this process does not survive?"""
+    for place in range(first, len(chunk.entries)):
+        with reading(place):
+            _judged(chunk.entries[place], chunk)
 
 
 def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:

@@ -23,6 +23,7 @@ class Journal:
         self.path = path
         self.head: dict[str, Any] = {}
         self.done: list[Done] = []
+        self._whole = 0  # bytes of the lines that can be read
         for number, line in enumerate(self._whole_lines()):
             if number == 0:
                 self.head = line
@@ -30,9 +31,13 @@ class Journal:
                 self.done.append(Done(**line))
 
     def _whole_lines(self) -> Iterator[dict[str, Any]]:
-        if self.path.exists():
-            for line in self.path.read_bytes().split(b"\n")[:-1]:  # a line without its end was being written
-                yield json.loads(line)
+        for line in self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else ():  # one without its end was being written
+            try:
+                found = json.loads(line)
+            except ValueError:  # a disk that lost its power
+                return
+            self._whole += len(line) + 1
+            yield found
 
     def begin(self, head: dict[str, Any]) -> None:
         """Forget all and start anew."""
@@ -47,12 +52,9 @@ class Journal:
         self._write(asdict(done))
 
     def mend(self) -> None:
-        """Cut off a line that was being written when the build was killed."""
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
+        """Cut off what was being written when the build was stopped."""
+        with self.path.open("r+b") as file:
+            file.truncate(self._whole)
 
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("ab") as file:

@@ -118,6 +118,9 @@ class DataSettings(Settings):
         {},
         description="columns to rename {new: old}, to write {caption: It is {label}}, or whose type is known {price: {type: number}}",
     )
+    empty: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description='texts that stand for an empty cell, in every column: [NA, "-"]; capitals count'
+    )
     split: SplitSettings = Field(SplitSettings(), description="how rows are divided")
     max_rejected: float = Field(0.2, ge=0, le=1, description="share of rows that may be unusable before the run stops with the list")
     limit: int | None = Field(None, ge=1, description="use only so many rows, drawn by the hash of their ids (a quick trial)")

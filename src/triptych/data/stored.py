@@ -109,7 +109,8 @@ def read_stored(path: Path, version: int | None = None) -> Table:
     told = read_about(dataset, path)
     root = root_of(told, path)
     names = [column.name for column in told.columns]
-    return Table([ID, *names], Stored(dataset, {column.name: column for column in told.columns}, root), str(path), root)
+    rows = Stored(dataset, {column.name: column for column in told.columns}, root)
+    return Table(list(dict.fromkeys([ID, *names])), rows, str(path), root)
 
 
 @dataclass(frozen=True)
@@ -146,14 +147,17 @@ class Stored:
 
     def ids(self) -> list[str]:
         """See `Rows`."""
-        return [str(cell) for cell in self.cells(ID)]
+        return [str(row_id) for row_id in self._read(ID)]
 
     def cells(self, column: str) -> Iterator[Cell]:
         """See `Rows`."""
         if column != ID and column not in self.columns:
             yield from (None for _ in range(len(self)))
             return
-        field = ID if column == ID else self.columns[column].field
+        yield from self._read(self.columns[column].field if column in self.columns else ID)
+
+    def _read(self, field: str) -> Iterator[Cell]:
+        """One field of Lance's."""
         if self.index is None:
             for batch in self.dataset.to_batches(columns=[field], batch_size=SCALARS_AT_ONCE, scan_in_order=True):
                 yield from batch.column(0).to_pylist()

@@ -73,14 +73,14 @@ def _natural(label: str) -> tuple[int, float, str]:
 
 def _multilabel(name: str, task: Any, table: Table) -> Target:
     cells, train = _cells(name, task, table)
-    labels = sorted({label for cell in train for label in _split(cell, task.separator)}, key=_natural)
+    labels = sorted({label for cell in train for label in split_labels(cell, task.separator)}, key=_natural)
     if not labels:
         raise InputError(
             f"task {name}: no training row has a label",
             where=f"{table.source}, column {task.target}",
             fix=f"check separator: {task.separator!r}",
         )
-    rows = [set(_split(cell, task.separator)) for cell in cells]
+    rows = [set(split_labels(cell, task.separator)) for cell in cells]
     values = torch.tensor([[float(label in row) for label in labels] for row in rows])
     strange = sorted(set().union(*rows) - set(labels))
     findings = [f"task {name}: labels {', '.join(strange[:5])} are not in the training rows and cannot be answered"] if strange else []
@@ -88,7 +88,8 @@ def _multilabel(name: str, task: Any, table: Table) -> Target:
     return Target(values, torch.ones(len(cells), dtype=torch.bool), {"labels": labels}, findings)
 
 
-def _split(cell: Cell, separator: str) -> list[str]:
+def split_labels(cell: Cell, separator: str) -> list[str]:
+    """The labels of one cell: a list, or a text with a separator between them."""
     entries = cell if isinstance(cell, list) else [] if cell is None else str(cell).split(separator)
     return [label for entry in entries if (label := str(entry).strip())]
 

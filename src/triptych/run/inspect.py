@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
-from triptych.data.targets import Target, learn_target
+from triptych.data.targets import Target, learn_target, split_labels
 from triptych.run.recipe import Recipe
 
 
@@ -22,7 +24,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     """
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     counted = {
-        f"{name} ({task.target})": {side: _counted(table, task.target, side) for side in SIDES}
+        f"{name} ({task.target})": {side: _counted(table, task, side) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -38,12 +40,20 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     }
 
 
-def _counted(table: Table, column: str, side: Split) -> str:
-    """`12 a, 9 b` for few values, else the number of different ones."""
-    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
-    counts = Counter(str(cell) for cell in cells if cell is not None)
+def _counted(table: Table, task: Any, side: Split) -> str:
+    """`12 a, 9 b` for few classes or labels; else the rows, and how many different ones, or from where to where they go."""
+    cells = [row.cells.get(task.target) for row in table.rows.take(table.at(side), [task.target])]
+    filled = [cell for cell in cells if cell is not None]
+    if not filled:
+        return "-"
+    rows = f"{len(filled):,} row{'s' if len(filled) > 1 else ''}"
+    if task.kind == "regress":
+        numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]
+        return f"{rows}, {min(numbers):g} to {max(numbers):g}" if numbers else f"{rows}, no numbers"
+    entries = [split_labels(cell, task.separator) if task.kind == "multilabel" else [str(cell)] for cell in filled]
+    counts = Counter(label for labels in entries for label in labels)
     if len(counts) > 6:
-        return f"{len(counts)} values"
+        return f"{rows}, {len(counts)} {'labels' if task.kind == 'multilabel' else 'classes'}"
     return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
 
 

@@ -10,7 +10,7 @@ from triptych.contract.modality import Modality
 from triptych.data.layouts import recognised
 from triptych.data.rows import Source
 from triptych.data.sources.delimited import read_delimited
-from triptych.data.sources.folder import SPLIT_FOLDERS, files_in, read_files, read_folder
+from triptych.data.sources.folder import ABOUT, SPLIT_FOLDERS, files_in, read_files, read_folder
 from triptych.data.sources.hub import is_name, is_saved, read_hub, read_saved
 from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined
@@ -97,7 +97,7 @@ def _tables_in(folder: Path, rooms: Mapping[str, Modality]) -> list[Path]:
     for file in files_in(folder):
         if _reader(file):
             tables.append(file)
-        elif file.suffix.lower() in suffixes and file.stem.lower() not in {"readme", "license"}:
+        elif file.suffix.lower() in suffixes and file.stem.lower() not in ABOUT:
             return []
     return tables
 

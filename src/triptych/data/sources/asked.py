@@ -18,13 +18,13 @@ NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)", re.DOTALL
 FIX = "give each a name: calls=calls.csv letters=letters.jsonl"
 
 
-def asked(sources: Sequence[str], columns: Sequence[str], rooms: Mapping[str, Modality]) -> DataSettings:
+def asked(sources: Sequence[str], columns: Sequence[str], rooms: Mapping[str, Modality], empty: Sequence[str] = ()) -> DataSettings:
     """The words of a recipe's `data:` for one source as it stands, or for several called `name=source`.
 
     Raises:
         InputError: several sources without names, or words that a recipe would not take either.
     """
-    tree = {"source": _sources(sources), "columns": dict(_column(words) for words in columns)}
+    tree = {"source": _sources(sources), "columns": dict(_column(words) for words in columns), "empty": list(empty)}
     settings = parse(DataSettings, tree, "the command line")
     return settings.with_sources(lambda source: _here(source, rooms))
 

@@ -108,5 +108,5 @@ def _bytes(cell: Cell) -> int:
 
 def _key(source: Source, words: DataSettings) -> str:
     """What the rows depend on: the words that say where they are and what is made of them, and every file there."""
-    asked = words.model_dump_json(include={"source", "columns"})
+    asked = words.model_dump_json(include={"source", "columns", "empty"})
     return hashlib.sha256(f"{asked}\n{stamp(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]

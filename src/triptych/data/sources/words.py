@@ -15,6 +15,7 @@ from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
 from triptych.data.settings import SOURCE, ColumnSettings, DataSettings, named
 from triptych.data.sources import open_source
+from triptych.data.sources.emptied import emptied
 from triptych.data.sources.hub import is_name
 from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined, mapped
@@ -48,6 +49,7 @@ def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mappin
     else:
         parts = {part.name: open_source(Path(part.source), rooms) for part in settings.source}
         source = joined(", ".join(settings.sources), parts, {part.name: part.weight for part in settings.source})
+    source = emptied(source, settings.empty)
     columns = Columns(settings.columns, dict.fromkeys(source.columns))
     if source.table is not None:
         return held(_of_table(source.table, columns, inputs))

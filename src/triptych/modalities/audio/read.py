@@ -66,7 +66,8 @@ def _from_path(path: Any) -> Recording:
                 raise BadValue("the sound file is empty (0 bytes)", where=name, fix="copy it again from where it came")
             with known.open("rb") as file:
                 return _decoded(file, name)
-        problem = "this is a folder, not a sound file" if known.is_dir() else "there is no such file"
+        odd = "this is neither a file nor a folder" if known.exists() else "there is no such file"
+        problem = "this is a folder, not a sound file" if known.is_dir() else odd
     except (OSError, ValueError) as error:
         raise BadValue(f"the sound file cannot be opened: {error}", where=name) from error
     raise BadValue(problem, where=name, fix="give the path of a sound file")

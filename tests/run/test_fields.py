@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from triptych.base.settings import override
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
-from triptych.data.settings import DataSettings, SplitSettings
+from triptych.data.settings import BalanceSettings, DataSettings, SourceSettings, SplitSettings
 from triptych.modalities import rooms
 from triptych.model import settings as fusion_words
 from triptych.run.fit import fit
@@ -52,6 +52,7 @@ SMALL = {  # smaller than the defaults, so that the walk takes a minute
     "mobilenet": ["multiplier=0.1", "width=8"],
 }
 
+MIXED = ["data.source=[{name: a, source: table.csv}, {name: b, source: table2.csv}]"]
 TEXT_ALONE = [
     "fusion={kind: single}",
     "inputs={text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}}",
@@ -63,6 +64,8 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
     DataSettings: ("data", []),
     SplitSettings: ("data.split", []),
+    BalanceSettings: ("data.balance", ["data.balance={by: label}"]),
+    SourceSettings: ("data.source.0", MIXED),
     Stage: ("stages.0", []),
     Training: ("training", []),
     Report: ("report", []),
@@ -91,6 +94,13 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "DataSettings.source": ("table2.csv", []),
     "DataSettings.limit": ("20", []),
     "DataSettings.empty": ("[low]", ["tasks.label.target=speaker"]),
+    "DataSettings.balance": ("{by: label, temperature: 0.5, epoch: 30}", []),
+    "BalanceSettings.by": ("modality", []),
+    "BalanceSettings.temperature": ("1", ["data.balance={by: speaker}"]),
+    "BalanceSettings.epoch": ("12", []),
+    "SourceSettings.name": ("other", []),
+    "SourceSettings.source": ("table2.csv", []),
+    "SourceSettings.weight": ("3", []),
     "DataSettings.max_rejected": ("0", []),
     "SplitSettings.column": ("null", []),
     "SplitSettings.group": ("speaker", HASHED),
@@ -120,6 +130,8 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Training.threads": ("2", []),
     "Contrast.between": ("[image, audio]", []),
     "Contrast.positives": ("label", []),
+    "Classify.class_weights": ("{low: 3}", []),
+    "MultiLabel.class_weights": ("balanced", []),
     "Classify.target": ("speaker", []),
     "MultiLabel.target": ("label", []),
     "MultiLabel.separator": ("'e'", []),

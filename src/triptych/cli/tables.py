@@ -126,11 +126,27 @@ def findings(found: dict[str, Any]) -> None:
     for side, count in found["sides"].items():
         table.add_row(side, str(count), *(escape(target[side]) for target in found["targets"].values()))
     _console().print(table)
+    if found["sampling"]:
+        _sampling(found["sampling"])
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
         lines(f"and {len(found['rejects']) - 20} more; --json lists all")
     _findings(found["findings"])
+
+
+def _sampling(plan: dict[str, Any]) -> None:
+    """How often training rows are drawn, the largest groups first."""
+    table = Table(title=f"training rows drawn by {escape(plan['by'])}, {plan['rows']:,} an epoch", title_justify="left", title_style="bold")
+    for header in (plan["by"], "rows", "share", "drawn", "share drawn", "a row is seen"):
+        table.add_column(escape(header), justify="left" if header == plan["by"] else "right")
+    groups = sorted(plan["groups"], key=lambda group: -group["rows"])
+    for group in groups[:20]:
+        shares = f"{group['rows']:,}", f"{group['share']:.1%}", f"{group['drawn']:,}", f"{group['drawn_share']:.1%}"
+        table.add_row(escape(group["group"]), *shares, f"{group['seen']:.2f} times")
+    _console().print(table)
+    if len(groups) > 20:
+        lines(f"and {len(groups) - 20} more groups; --json lists all")
 
 
 def _findings(found: list[dict[str, Any]]) -> None:

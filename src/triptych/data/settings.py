@@ -54,12 +54,35 @@ class SplitSettings(Settings):
         return 0.2 if self.test is None else self.test
 
 
+MODALITY = "modality"
+"""The word that groups rows by which inputs they have."""
+
+
+class BalanceSettings(Settings):
+    """How often rows are drawn in training. A column's name stands for it: every value of it equally often."""
+
+    by: str = Field(
+        min_length=1,
+        description="column whose values are the groups: a class, `source` of several sources; modality: which inputs a row has",
+    )
+    temperature: float = Field(
+        0.0, ge=0, le=1, description="a group of n rows is drawn in proportion to n^temperature: 1 as it is, 0.5 by the root, 0 all equally"
+    )
+    epoch: int | None = Field(None, ge=1, description="rows drawn an epoch; by default as many as there are training rows")
+
+
+Balance = Annotated[
+    BalanceSettings,
+    BeforeValidator(lambda value: {"by": value} if isinstance(value, str) else value, json_schema_input_type=str | BalanceSettings),
+]
+
+
 class SourceSettings(Settings):
     """One of several sources."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="what its rows say in the column `source`, and before their ids")
     source: str = Field(min_length=1, description="the same as where there is one source")
-    weight: float = Field(1.0, gt=0, description="how often rows of it are drawn, against the other sources")
+    weight: float = Field(1.0, gt=0, description="how often a row of it is drawn in training, against a row of the other sources")
 
 
 class ColumnSettings(Settings):
@@ -122,6 +145,7 @@ class DataSettings(Settings):
         [], description='texts that stand for an empty cell, in every column: [NA, "-"]; capitals count'
     )
     split: SplitSettings = Field(SplitSettings(), description="how rows are divided")
+    balance: Balance | None = Field(None, description="how often rows are drawn in training; by default each once an epoch")
     max_rejected: float = Field(0.2, ge=0, le=1, description="share of rows that may be unusable before the run stops with the list")
     limit: int | None = Field(None, ge=1, description="use only so many rows, drawn by the hash of their ids (a quick trial)")
 
@@ -138,6 +162,11 @@ class DataSettings(Settings):
     def sources(self) -> list[str]:
         """Every source as it is written."""
         return [self.source] if isinstance(self.source, str) else [part.source for part in self.source]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of several sources, how often a row of each is drawn, by name."""
+        return {} if isinstance(self.source, str) else {part.name: part.weight for part in self.source}
 
     def with_sources(self, change: Callable[[str], str]) -> DataSettings:
         """The same with every source as `change` gives it: made absolute, or made."""

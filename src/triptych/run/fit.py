@@ -33,6 +33,7 @@ from triptych.data.facts import Facts
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.rows import Source
 from triptych.data.samples import make_sample
+from triptych.data.sampling import Plan
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
@@ -49,7 +50,7 @@ from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
-from triptych.run.ordering import training_order
+from triptych.run.ordering import note_weights, training_order
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
@@ -322,8 +323,13 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> B
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    note_weights(recipe, targets, choices)
     order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
+    if isinstance(order.draws, Plan):
+        voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
+        for line in order.draws.lines():
+            voice.say(f"  {line}")
     return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order, ranks)
 
 

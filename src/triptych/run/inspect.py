@@ -10,9 +10,11 @@ from typing import Any
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
+from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target, split_labels
+from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
 
 
@@ -28,6 +30,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
+    plan = plan_of(recipe, table)
     return {
         "recipe": recipe.name,
         "rows": len(table.rows) + len(table.rejects),
@@ -35,6 +38,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         "rejected": len(table.rejects),
         "sides": {side: len(table.at(side)) for side in SIDES},
         "targets": counted,
+        "sampling": plan.as_dict() if plan else None,
         "rejects": [{"id": reject.id, "reason": reject.reason} for reject in table.rejects],
         "findings": [finding.as_dict() for finding in told(recipe, table, targets)],
     }
@@ -68,7 +72,16 @@ def asked_of(recipe: Recipe) -> Asked:
     """What the doctor must know of the recipe."""
     split = recipe.data.split
     wanted = {getattr(task, name, None) for task in recipe.tasks.values() for name in ("target", "positives")}
-    used = {*recipe.columns().values(), *wanted, split.column, split.group, *split.test_where}
+    balance = recipe.data.balance.by if recipe.data.balance else None
+    used = {
+        *recipe.columns().values(),
+        *wanted,
+        split.column,
+        split.group,
+        *split.test_where,
+        balance,
+        SOURCE if recipe.data.weights else None,
+    }
     return Asked(
         classes={
             task.target: getattr(task, "separator", None) for task in recipe.tasks.values() if task.kind in ("classify", "multilabel")

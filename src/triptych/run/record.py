@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
+from triptych.data.sampling import Plan
 from triptych.objective.classes import confusion, per_class, reliability
 from triptych.run import examples
 from triptych.run.baselines import Told
@@ -42,6 +43,7 @@ def write_down(
         "judged_on": bench.judged_side(),
         "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets)],
         "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()},
+        "sampling": bench.order.draws.as_dict() if isinstance(bench.order.draws, Plan) else None,
         "stages": bench.stops,
         "best": {"score": best.name, "value": best.value, "epoch": best.epoch},
         "cost": watch.read(),

@@ -48,7 +48,7 @@ def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mappin
         source = open_source(Path(settings.source), rooms)
     else:
         parts = {part.name: open_source(Path(part.source), rooms) for part in settings.source}
-        source = joined(", ".join(settings.sources), parts, {part.name: part.weight for part in settings.source})
+        source = joined(", ".join(settings.sources), parts, settings.weights)
     source = emptied(source, settings.empty)
     columns = Columns(settings.columns, dict.fromkeys(source.columns))
     if source.table is not None:

@@ -125,11 +125,20 @@ def findings(found: dict[str, Any]) -> None:
     for side, count in found["sides"].items():
         table.add_row(side, str(count), *(escape(target[side]) for target in found["targets"].values()))
     _console().print(table)
+    lengths(found["lengths"])
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
         lines(f"and {len(found['rejects']) - 20} more; --json lists all")
     _findings(found["findings"])
+
+
+def lengths(found: list[dict[str, Any]]) -> None:
+    """How long the values of each input are, and what its limit cuts off."""
+    from triptych.run.lengths import Lengths
+
+    for one in found:
+        lines(Lengths(**one).line())
 
 
 def _findings(found: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from triptych.data.loader import InputColumn, Loader
 from triptych.data.table import Table
 from triptych.data.targets import Target
 from triptych.model.assemble import Model
+from triptych.run.lengths import Lengths
 from triptych.run.recipe import Recipe
 
 
@@ -27,6 +28,7 @@ class Bench:
     device: str
     precision: str
     batch_size: int
+    lengths: list[Lengths]
     stops: list[dict[str, Any]] = field(default_factory=list)
 
     def loader(self, split: Split, *, shuffled: bool = False, rows: list[int] | None = None) -> Loader:

@@ -41,6 +41,7 @@ from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
 from triptych.run.folder import RunFolder, refuse_full
 from triptych.run.inspect import asked_of, told
+from triptych.run.lengths import measure_lengths
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
@@ -156,6 +157,11 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
+    lengths = measure_lengths(table, inputs)
+    for one in lengths:
+        voice.say(f"  {one.line()}")
+        if (cut := one.finding()) and cut.severity != "note":
+            voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
@@ -172,7 +178,7 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     )
     voice.say(f"model of {parameters:,} parameters")
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triptych.contract.examined import Finding, worst_first
@@ -11,16 +11,18 @@ from triptych.contract.modality import SIDES, Split
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target
+from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.recipe import Recipe
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
-    """Counts by side and target, rejects with reasons, and findings.
+    """Counts by side and target, rejects with reasons, lengths, and findings.
 
     Raises:
         InputError: a task cannot be learnt from these rows.
     """
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    lengths = lengths_before(recipe, table)
     counted = {
         f"{name} ({task.target})": {side: _counted(table, task.target, side) for side in SIDES}
         for name, task in recipe.tasks.items()
@@ -34,7 +36,8 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         "sides": {side: len(table.at(side)) for side in SIDES},
         "targets": counted,
         "rejects": [{"id": reject.id, "reason": reject.reason} for reject in table.rejects],
-        "findings": [finding.as_dict() for finding in told(recipe, table, targets)],
+        "lengths": [one.as_dict() for one in lengths],
+        "findings": [finding.as_dict() for finding in told(recipe, table, targets, lengths)],
     }
 
 
@@ -47,11 +50,14 @@ def _counted(table: Table, column: str, side: Split) -> str:
     return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
 
 
-def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None) -> list[Finding]:
-    """All that is to be said of the rows, worst first: by the source, the doctor, and the tasks as far as they were learnt."""
+def told(
+    recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None, lengths: Sequence[Lengths] = ()
+) -> list[Finding]:
+    """All that is to be said of the rows, worst first: by the source, the doctor, the tasks as far as they were learnt, the lengths."""
     read = [Finding("note", "source", text) for text in table.findings]
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
-    return worst_first([*asked, *table.diagnosis, *read, *_gaps(recipe, table)])
+    cut = [finding for one in lengths if (finding := one.finding())]
+    return worst_first([*asked, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
 
 
 def asked_of(recipe: Recipe) -> Asked:

@@ -45,7 +45,7 @@ class Audio:
         return ENCODERS[settings.kind](settings, **facts)
 
     def examine(self, value: Value, settings: Any) -> Examined:
-        """Length and rate; silent, clipped, cut. See `examine.py`."""
+        """Length and rate; silent, clipped. See `examine.py`."""
         from triptych.modalities.audio.examine import examine
 
         return examine(value, settings)

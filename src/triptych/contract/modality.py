@@ -103,7 +103,10 @@ class Limited(Protocol):
 
 
 class Modality(Protocol):
-    """A room. It may also have `tools`: see `contract/tools.py`."""
+    """A room.
+
+    It may also have `tools` (see `contract/tools.py`); and where its values are texts, `plain(value)`: what a person would read out.
+    """
 
     name: str
     suffixes: frozenset[str]

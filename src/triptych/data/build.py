@@ -23,7 +23,7 @@ from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
-from triptych.data.journal import Journal, alone
+from triptych.data.journal import Journal, alone, sweep
 from triptych.data.place import common_folder, placed
 from triptych.data.rejects import write_rejects
 from triptych.data.rows import Reject, Row, Source
@@ -112,7 +112,7 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
         work = Work(source, table, rooms, plan, voice, Journal(aside / "journal.jsonl"))
         told = _columns(work)
         work = replace(work, source=placed(source, told, table))
-        _sweep(work)
+        sweep(work.before(), table, work.journal.files())
         _write_chunks(work, told)
         try:
             return _publish(work, told)
@@ -139,17 +139,6 @@ def _columns(work: Work) -> About:
         told = about(columns, common_folder(source), work.table)
     journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told)})
     return told
-
-
-def _sweep(work: Work) -> None:
-    """Remove the pieces of builds that were given up: no version and no journal speaks of them."""
-    before = work.before()
-    known = work.journal.files()
-    for batch in before.tracked_files() if before else []:
-        known |= {Path(path).name for path in batch.column("path").to_pylist()}
-    for file in (work.table / "data").glob("*" + SUFFIX):
-        if file.name not in known:
-            file.unlink()
 
 
 def _write_chunks(work: Work, told: About) -> None:

@@ -101,14 +101,14 @@ def _signed(verb: Callable[..., None], first: list[inspect.Parameter], options: 
 
 def _field(name: str, field: Any) -> inspect.Parameter:
     """An option whose value the settings check themselves; left out, they have their own default."""
+    kinds = {field.annotation, *get_args(field.annotation)}
     words = next((get_args(part) for part in (field.annotation, *get_args(field.annotation)) if get_origin(part) is Literal), ())
-    flag = bool in (field.annotation, *get_args(field.annotation))
     option = f"--{name.replace('_', '-')}"
     default = "" if field.default is None or field.default is False else f" [default: {field.default}]"
     text = f"{field.description}{default}"
-    if flag:
+    if bool in kinds:
         return _parameter(name, bool | None, typer.Option(f"{option}/--no-{name.replace('_', '-')}", help=text, show_default=False), None)
-    metavar = "|".join(words) if words else None
+    metavar = "|".join(words) if words else "NUMBER" if int in kinds else "TEXT"
     return _parameter(name, str | None, typer.Option(option, help=text, metavar=metavar, show_default=False), None)
 
 

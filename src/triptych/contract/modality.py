@@ -83,12 +83,16 @@ class Preparation(Protocol):
 
 
 class Limit(NamedTuple):
-    """A preparation sees `most` of `unit` of a value at most: what the recipe says under `prepare.<word>`, in steps of `step`."""
+    """A preparation sees `most` of `unit` of a value at most: what the recipe says under `prepare.<word>`, in steps of `step`.
+
+    `learnt`: whether lengths depend on what the preparation learns in `fit`.
+    """
 
     unit: str
     word: str
     most: float
     step: float
+    learnt: bool
 
 
 @runtime_checkable

@@ -92,6 +92,8 @@ def render_column(task: Task, voice: Any) -> Rendered:
         sweep(dataset, task.table, journal.files() | Journal(aside / "journal.jsonl").files())
         done, shape = _pieces(task, dataset, told, columns, journal, voice)
         counted = _counted(task, dataset, done)
+        if counted.made and counted.rejects:
+            write_rejects(counted.rejects, counted.reasons)
         version = _publish(task, dataset, told, columns, done, shape) if counted.made else dataset.version
         journal.path.unlink()
         if not (aside / "journal.jsonl").exists():  # that of a build that was killed, and may go on
@@ -105,7 +107,7 @@ def render_column(task: Task, voice: Any) -> Rendered:
 def _check(task: Task, told: About) -> None:
     """Refuse what cannot be done, before anything is."""
     there = {column.name: column for column in told.columns}
-    for name, why in ((task.column, "--column"), *((name, "the draw") for name in task.rendering.needs())):
+    for name, why in ((task.column, "--column"), *((name, "an option") for name in task.rendering.needs())):
         if name not in there:
             raise InputError(f"no column {name!r}, which {why} asks for", where=str(task.table), known=there)
     if there[task.column].kind not in TEXTS:
@@ -204,8 +206,8 @@ class _Piece:
         import pyarrow as pa
 
         cells = {name: batch.column(field).to_pylist() for name, field in self.there.items() if field in batch.schema.names}
-        ids, texts = batch.column(ID).to_pylist(), cells.pop(self.task.column)
-        ones = [One(row, text, {name: cells[name][at] for name in cells}) for at, (row, text) in enumerate(zip(ids, texts, strict=True))]
+        ids, texts = batch.column(ID).to_pylist(), cells[self.task.column]
+        ones = [One(row, text, {name: cells[name][at] for name in self.task.rendering.needs()}) for at, (row, text) in enumerate(zip(ids, texts, strict=True))]
         rows: list[list[Any]] = []
         work = partial(_one, rendering=self.task.rendering, reader=self.task.reader)
         for one, found in zip(ones, self.mapped(work, ones), strict=True):
@@ -274,7 +276,6 @@ def _counted(task: Task, dataset: lance.LanceDataset, done: Sequence[Done]) -> R
         raise TriptychError(f"the table has {rows} rows and {sum(piece.taken for piece in done)} were taken", where=str(task.table))
     beside = task.table.with_name(f"{task.table.name}.{as_field(task.into).removeprefix('c_')}.csv")
     beside.unlink(missing_ok=True)
-    write_rejects(beside, reasons)
     names = [task.into, *(f"{task.into}.{part}" for part in task.rendering.columns())]
     return Rendered(rows, made, rows - made - len(reasons), len(reasons), 0, names, beside if reasons else None, reasons)
 

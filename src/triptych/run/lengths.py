@@ -48,7 +48,7 @@ class Lengths:
     enough: float
     """The limit that would cut 1 row in 100."""
     provisional: bool
-    """Whether what must be learnt before a length is known was learnt from the measured rows alone."""
+    """Whether what must be learnt before a length is known was learnt from the measured rows alone: training learns from all."""
     examples: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,8 +64,9 @@ class Lengths:
 
     def measured(self) -> str:
         """`2,000 of 31,000 training rows`."""
-        rows = f"{self.rows:,} of {self.of:,} training rows" if self.rows < self.of else f"{self.of:,} training rows"
-        return f"{rows}, before training" if self.provisional else rows
+        if self.rows == self.of:
+            return f"{self.of:,} training rows"
+        return f"{self.rows:,} of {self.of:,} training rows" + (", as is learnt from these alone" if self.provisional else "")
 
     def finding(self) -> Finding | None:
         """What to say of the cut, if anything is."""
@@ -91,7 +92,7 @@ def measure_lengths(table: Table, inputs: Mapping[str, InputColumn], provisional
             looked = sorted(random.Random(0).sample(rows, min(LOOKED_AT, len(rows))))
             lengths = preparation.lengths(held.value(index) for index in looked)
             ids = table.rows.ids()
-            found.append(_summed(name, preparation.limit(), lengths, [ids[index] for index in looked], len(rows), provisional))
+            found.append(_summed(name, preparation.limit(), lengths, [ids[index] for index in looked], len(rows), provisional and preparation.limit().learnt))
     return found
 
 

@@ -72,7 +72,7 @@ class Features:
 
     def limit(self) -> Limit:
         """`seconds`."""
-        return Limit("seconds", "seconds", self.settings.seconds, 0.1)
+        return Limit("seconds", "seconds", self.settings.seconds, 0.1, learnt=False)
 
     def lengths(self, values: Iterable[Recording]) -> list[float]:
         """Seconds of each recording, without the silent ends that are dropped."""

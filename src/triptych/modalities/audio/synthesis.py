@@ -179,11 +179,11 @@ def _language_of(text: str, among: tuple[str, ...]) -> str:
 def _identifier(among: tuple[str, ...]) -> Any:
     """py3langid (Lui and Baldwin 2012), told which languages there are: short texts are then rarely mistaken."""
     langid = need("py3langid.langid", extra="speak", why="finding the language of a text")
-    found = langid.LanguageIdentifier.from_pickled_model(langid.MODEL_FILE)
-    unknown = [language for language in among if language not in found.nb_classes]
+    found = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
+    unknown = [language for language in among if language not in found.labels]
     if unknown:
         fix = "name a column with the languages: --language COLUMN"
-        raise InputError(f"the language {unknown[0]!r} cannot be found from a text", known=sorted(found.nb_classes), fix=fix)
+        raise InputError(f"the language {unknown[0]!r} cannot be found from a text", known=sorted(found.labels), fix=fix)
     found.set_languages(list(among))
     return found
 

@@ -47,7 +47,7 @@ def examine(text: str, settings: Any) -> Examined:
     return Examined(
         content=int.from_bytes(blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest(), "little"),
         sketch=_sketch(plain) if len(plain) >= LEAST else b"",
-        measures={"characters": len(text)},
+        measures={"characters": len(left)},
         traits={"script": script} if script else {},
         faults=tuple(_faults(left)),
     )

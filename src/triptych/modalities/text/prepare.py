@@ -89,7 +89,7 @@ class TextPreparation:
 
     def limit(self) -> Limit:
         """`max_tokens`."""
-        return Limit("tokens", "max_tokens", self.settings.max_tokens, 1)
+        return Limit("tokens", "max_tokens", self.settings.max_tokens, 1, learnt=self.settings.file is None)
 
     def lengths(self, values: Iterable[str]) -> list[float]:
         """Tokens of each text, the [CLS] included; while there is no tokenizer yet, of one that these texts alone give."""

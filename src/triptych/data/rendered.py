@@ -207,7 +207,10 @@ class _Piece:
 
         cells = {name: batch.column(field).to_pylist() for name, field in self.there.items() if field in batch.schema.names}
         ids, texts = batch.column(ID).to_pylist(), cells[self.task.column]
-        ones = [One(row, text, {name: cells[name][at] for name in self.task.rendering.needs()}) for at, (row, text) in enumerate(zip(ids, texts, strict=True))]
+        ones = [
+            One(row, text, {name: cells[name][at] for name in self.task.rendering.needs()})
+            for at, (row, text) in enumerate(zip(ids, texts, strict=True))
+        ]
         rows: list[list[Any]] = []
         work = partial(_one, rendering=self.task.rendering, reader=self.task.reader)
         for one, found in zip(ones, self.mapped(work, ones), strict=True):
@@ -280,9 +283,7 @@ def _counted(task: Task, dataset: lance.LanceDataset, done: Sequence[Done]) -> R
     return Rendered(rows, made, rows - made - len(reasons), len(reasons), 0, names, beside if reasons else None, reasons)
 
 
-def _publish(
-    task: Task, dataset: lance.LanceDataset, told: About, columns: Sequence[Column], done: Sequence[Done], shape: Any
-) -> int:
+def _publish(task: Task, dataset: lance.LanceDataset, told: About, columns: Sequence[Column], done: Sequence[Done], shape: Any) -> int:
     """Make all pieces visible, then name the columns; the second step makes them the ones that are read."""
     import lance
     from lance.fragment import FragmentMetadata

@@ -50,9 +50,7 @@ def _counted(table: Table, column: str, side: Split) -> str:
     return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
 
 
-def told(
-    recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None, lengths: Sequence[Lengths] = ()
-) -> list[Finding]:
+def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None, lengths: Sequence[Lengths] = ()) -> list[Finding]:
     """All that is to be said of the rows, worst first: by the source, the doctor, the tasks as far as they were learnt, the lengths."""
     read = [Finding("note", "source", text) for text in table.findings]
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]

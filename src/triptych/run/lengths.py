@@ -92,7 +92,16 @@ def measure_lengths(table: Table, inputs: Mapping[str, InputColumn], provisional
             looked = sorted(random.Random(0).sample(rows, min(LOOKED_AT, len(rows))))
             lengths = preparation.lengths(held.value(index) for index in looked)
             ids = table.rows.ids()
-            found.append(_summed(name, preparation.limit(), lengths, [ids[index] for index in looked], len(rows), provisional and preparation.limit().learnt))
+            found.append(
+                _summed(
+                    name,
+                    preparation.limit(),
+                    lengths,
+                    [ids[index] for index in looked],
+                    len(rows),
+                    provisional and preparation.limit().learnt,
+                )
+            )
     return found
 
 

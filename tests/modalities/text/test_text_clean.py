@@ -4,7 +4,6 @@ import html
 import re
 import unicodedata
 from html.parser import HTMLParser
-from time import perf_counter
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from triptych.contract.modality import Limited
 from triptych.modalities.text import MODALITY
 from triptych.modalities.text.clean import CONTROL, cleaned, normalizer, plain, without_control
 from triptych.modalities.text.examine import examine
-from triptych.modalities.text.markup import BREAKS, UNSEEN, WITHIN, without_markup
+from triptych.modalities.text.markup import BREAKS, UNSEEN, without_markup
 from triptych.modalities.text.prepare import TextPreparation, suggest
 from triptych.modalities.text.settings import Cleaning, Prepare
 
@@ -157,21 +156,14 @@ def test_letters_that_were_decoded_wrongly_come_back():
     assert cleaned(words, Cleaning(mend_encoding=True)) == words
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["<a " * 60_000, "<" * 150_000, "a" * 150_000 + "@", "a@" * 75_000, "&" * 150_000, "<a href='" * 20_000, "<!--" * 40_000]
-    + ["<script>" * 20_000, "a.b@" * 40_000, "http://" * 20_000, "</p" * 50_000],
-    ids=lambda text: text[:8],
-)
-def test_no_text_takes_more_than_its_share_of_time(text):
-    """Twice the text takes about twice the time, not four times: bounds are wide, as machines have other things to do."""
+LONG = ("<a ", "<", "a@", "&", "<a href='", "<!--", "<script>", "a.b@", "http://", "</p", "a")
+
+
+@pytest.mark.timeout(60)  # seconds where time is linear in the text, hours where it is quadratic
+@pytest.mark.parametrize("piece", LONG)
+def test_no_text_takes_more_than_its_share_of_time(piece):
     words = Cleaning(strip_markup=True, strip_control=True, replace_links=True)
-    started = perf_counter()
-    cleaned(text, words)
-    once = perf_counter() - started
-    started = perf_counter()
-    cleaned(text * 8, words)
-    assert perf_counter() - started < 30 * once + 1
+    cleaned(piece * (1_000_000 // len(piece)) + "@", words)
 
 
 TEXTS = ["<p>Die Größe\x07 ist <b>gut</b>  &amp; fein</p>", "CAFÉ www.x.org", "a plain one", "Ｆｕｌｌ width ﬁ"]

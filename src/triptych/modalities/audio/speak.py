@@ -40,13 +40,16 @@ Range = Annotated[tuple[int, int], BeforeValidator(_range)]
 class Speak(Settings):
     """Who speaks, and how: each row's voice, speed and pitch are drawn from these by its id and the seed."""
 
-    engine: Literal["espeak", "piper"] = Field("espeak", description="espeak: eSpeak NG, many voices, quick; piper: a Piper voice (--model)")
+    engine: Literal["espeak", "piper"] = Field(
+        "espeak", description="espeak: eSpeak NG, many voices, quick; piper: a Piper voice (--model)"
+    )
     model: str | None = Field(None, description="a Piper voice, NAME.onnx with NAME.onnx.json beside it")
     voices: Names | None = Field(
         None, description="eSpeak voices to draw from: languages, or language+variant; by default en-us,en, or the language of --language"
     )
     speakers: Names | None = Field(
-        None, description="variants of eSpeak, or speakers of the Piper voice, to draw from; by default 42 that speak plainly, or all it has"
+        None,
+        description="variants of eSpeak, or speakers of the Piper voice, to draw from; by default 42 that speak plainly, or all it has",
     )
     speed: Range | None = Field(
         None, description="LOW:HIGH, eSpeak: words a minute, by default 120:220; Piper: per cent of the voice's own, by default 80:125"
@@ -68,8 +71,8 @@ class Speak(Settings):
         if self.engine == "piper":
             if not self.model:
                 raise ValueError("engine piper needs model, the path of a Piper voice NAME.onnx")
-            if said := [name for name in ("voices", "pitch", "language") if getattr(self, name) is not None]:
-                raise ValueError(f"{said[0]} is for espeak: a Piper voice has its own")
+            if strange := [name for name in ("voices", "pitch", "language") if getattr(self, name) is not None]:
+                raise ValueError(f"{strange[0]} is for espeak: a Piper voice has its own")
         if self.language == AUTO and len({voice.partition("-")[0] for voice in self.voices or ()}) < 2:
             raise ValueError("language auto chooses among the languages of voices: name voices of two or more, en-us,de")
         return self

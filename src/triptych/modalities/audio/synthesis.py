@@ -59,7 +59,7 @@ class Espoken:
 
     def needs(self) -> tuple[str, ...]:
         """The column of languages."""
-        return (self.options.language,) if self.options.language not in (None, AUTO) else ()  # type: ignore[return-value]
+        return (self.options.language,) if self.options.language not in (None, AUTO) else ()
 
     def draw(self, row_id: str, text: str, cells: Mapping[str, Cell]) -> dict[str, Scalar]:
         """See `Rendering`. Each is drawn by itself: more voices to choose from change nobody's pitch."""
@@ -128,7 +128,7 @@ class Piped:
 
 
 def espoken(options: Speak) -> Espoken:
-    """eSpeak NG with these voices.
+    """ESpeak NG with these voices.
 
     Raises:
         InputError: it is not installed, or has no such voice or variant.

@@ -25,6 +25,7 @@ _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++")
 _URL = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"']*[^\s<>\"'.,;:!?)\]}]", re.IGNORECASE)
 _SPACES = r"[\s\x1c-\x1f\x85]+"
 
+
 def cleaned(text: str, words: Cleaning) -> str:
     """The text as far as it is cleaned before it gets to the tokenizer."""
     text = whole(text)
@@ -46,8 +47,8 @@ def plain(text: str) -> str:
 
 def normalizer(words: Cleaning, lowercase: bool) -> Any:
     """The part of a tokenizer that does the rest; `lowercase` says what is meant where the settings leave it open. None: nothing to do."""
-    form = {"nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()], "none": []}[words.unicode]
-    steps: list[Any] = list(form)
+    form: list[Any] = {"nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()], "none": []}[words.unicode]
+    steps = [*form]
     if words.strip_accents:
         steps += [normalizers.NFD(), normalizers.StripAccents(), *(form or [normalizers.NFC()])]
     if words.lowercase if words.lowercase is not None else lowercase:

@@ -17,6 +17,7 @@ from triptych.modalities.text.clean import CONTROL, cleaned
 GRAM = 4  # characters of a piece
 LEAST = 24  # characters: two shorter texts that share most of their pieces may still say different things
 LETTERS = 64  # of a text are looked at for its script
+LETTERS_A_TOKEN = 4  # in most languages, with a vocabulary of some thousands
 MOST = 20_000  # characters are sketched
 
 _DROPPED = re.compile(r"[\W_]+")
@@ -50,6 +51,7 @@ def examine(text: str, settings: Any) -> Examined:
         measures={"characters": len(left)},
         traits={"script": script} if script else {},
         faults=tuple(_faults(left)),
+        length=1 + min(len(left), LETTERS_A_TOKEN * settings.max_tokens),
     )
 
 

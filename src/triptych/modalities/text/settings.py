@@ -35,7 +35,9 @@ class Cleaning(Settings):
         default="nfc",
         description="form of letters: nfc: é is one letter however it was typed; nfkc: full-width letters, ligatures and raised digits as plain ones too",
     )
-    strip_accents: bool = Field(default=False, description="read é as e, ü as u: every mark on a letter goes, so not for scripts that write vowels so")
+    strip_accents: bool = Field(
+        default=False, description="read é as e, ü as u: every mark on a letter goes, so not for scripts that write vowels so"
+    )
     lowercase: bool | None = Field(
         default=None, description="read capital letters as small ones; by default yes, unless the tokenizer is a file, which says so itself"
     )

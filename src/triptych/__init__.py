@@ -19,6 +19,7 @@ from triptych.base.errors import BadValue, InputError, TriptychError
 
 if TYPE_CHECKING:
     from triptych.data.build import Built
+    from triptych.data.rendered import Rendered
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
     from triptych.run.folder import RunFolder
@@ -36,6 +37,7 @@ __all__ = [
     "from_rows",
     "open_run",
     "resume",
+    "speak",
     "train",
 ]
 __version__ = metadata.version("triptych")
@@ -161,6 +163,48 @@ def build(
 
     found = open_source(Path(source), rooms()) if isinstance(source, str | Path) else _as_source(source)
     return built(found, Path(table), rooms(), Plan(copy, append, workers, max_rejected), Voice(quiet=quiet))
+
+
+def speak(
+    table: str | Path,
+    column: str,
+    *,
+    into: str = "voice",
+    files: str | Path | None = None,
+    replace: bool = False,
+    workers: int = 1,
+    quiet: bool = False,
+    **words: Any,
+) -> Rendered:
+    """Add a spoken column to a table on the disk, as `triptych data speak` does.
+
+    Args:
+        table: NAME.lance.
+        column: a column of texts.
+        into: the new column; who speaks and how stands in columns beside it: `voice.speaker` and so on.
+        files: a folder for the sounds; by default they lie in the table.
+        replace: put it in the place of an older column of that name.
+        workers: processes that speak.
+        quiet: print nothing.
+        words: the options of the command line: `engine`, `voices`, `speed`, `pitch`, `language`, `seed` and the others.
+
+    Returns:
+        How many rows there are, were spoken, are empty, were left out; the table's new version.
+
+    Raises:
+        InputError: the table, the column or a word cannot be used, or nothing can be spoken.
+    """
+    from triptych.base.settings import parse
+    from triptych.modalities import rooms
+
+    tool: Any = next(tool for room in rooms().values() for tool in getattr(room, "tools", ()) if tool.name == "speak")
+    options = parse(tool.Options, words, "speak")
+    from triptych.data.rendered import Task, render_column
+    from triptych.run.progress import Voice
+
+    beside = Path(files) if files else None
+    task = Task(Path(table), column, into, tool.open(options), rooms()[tool.reads], beside, workers, replace)
+    return render_column(task, Voice(quiet=quiet))
 
 
 def _as_source(rows: Source | Rows) -> Source:

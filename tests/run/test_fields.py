@@ -126,6 +126,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "audio.Transformer.patch_bins": ("4", []),
     "image.Prepare.channels": ("1", []),
     "text.Prepare.vocabulary": ("280", []),
+    "text.Prepare.lowercase": ("false", []),
     "text.Prepare.max_tokens": ("4", []),
     "Training.threads": ("2", []),
     "Contrast.between": ("[image, audio]", []),
@@ -207,6 +208,7 @@ def bench(tiny_table, tmp_path_factory):
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
+        row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
         row["other_number"] = str(-(float(row["number"]) ** 2))
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square

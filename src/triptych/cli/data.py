@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build a table from any source, look at it, divide it.", no_args_is_help=True, rich_markup_mode=None)
+from triptych.cli.tools import SOURCE, add_tools
+
+app = typer.Typer(help="Build a table from any source, look at it, divide it, add to it.", no_args_is_help=True, rich_markup_mode=None)
 
 TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
-SOURCE = "folder, file, pattern of files, hf:owner/name, data set as published, or table"
 
 
 @app.command()
@@ -107,3 +108,6 @@ def show(
         return
     tables.table_columns(told)
     tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")
+
+
+add_tools(app)

@@ -12,8 +12,8 @@ import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
-from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
+from triptych.cli.tools import SOURCE
 
 if TYPE_CHECKING:
     from triptych.run.folder import RunFolder

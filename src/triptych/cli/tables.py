@@ -128,6 +128,7 @@ def findings(found: dict[str, Any]) -> None:
     _console().print(table)
     if found["sampling"]:
         _sampling(found["sampling"])
+    lengths(found["lengths"])
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
@@ -147,6 +148,12 @@ def _sampling(plan: dict[str, Any]) -> None:
     _console().print(table)
     if len(groups) > 20:
         lines(f"and {len(groups) - 20} more groups; --json lists all")
+def lengths(found: list[dict[str, Any]]) -> None:
+    """How long the values of each input are, and what its limit cuts off."""
+    from triptych.run.lengths import Lengths
+
+    for one in found:
+        lines(Lengths(**one).line())
 
 
 def _findings(found: list[dict[str, Any]]) -> None:

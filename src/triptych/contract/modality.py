@@ -6,9 +6,9 @@ imported there: recipes are checked against a room's settings before torch is lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
@@ -30,6 +30,10 @@ class InputSettings(Settings):
     column: str | None = Field(default=None, description="column of the table; by default the input's own name")
     prepare: Any
     encoder: Any
+
+    def placed(self, path: Callable[[str], str]) -> Self:
+        """The same with every path in it made absolute by `path`. Raises InputError where a file that it names is not there."""
+        return self
 
 
 class ToyRow(NamedTuple):
@@ -78,8 +82,35 @@ class Preparation(Protocol):
         """Read what `save` wrote. Raises InputError where a file is missing or damaged."""
 
 
+class Limit(NamedTuple):
+    """A preparation sees `most` of `unit` of a value at most: what the recipe says under `prepare.<word>`, in steps of `step`.
+
+    `learnt`: whether lengths depend on what the preparation learns in `fit`.
+    """
+
+    unit: str
+    word: str
+    most: float
+    step: float
+    learnt: bool
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A preparation that cuts what is too long. One that does not lacks these methods."""
+
+    def limit(self) -> Limit:
+        """Where it cuts."""
+
+    def lengths(self, values: Iterable[Value]) -> list[float]:
+        """Each value's whole length in the limit's unit. Before `fit` this is as after a fit on these values alone."""
+
+
 class Modality(Protocol):
-    """A room."""
+    """A room.
+
+    It may also have `tools` (see `contract/tools.py`); and where its values are texts, `plain(value)`: what a person would read out.
+    """
 
     name: str
     suffixes: frozenset[str]

@@ -24,7 +24,7 @@ from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
-from triptych.data.journal import Journal, alone
+from triptych.data.journal import Journal, alone, sweep
 from triptych.data.place import common_folder, placed
 from triptych.data.rejects import read_rejects, write_rejects
 from triptych.data.rows import Reject, Row, Source
@@ -120,7 +120,7 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
         work = Work(source, table, rooms, plan, voice, Journal(aside / "journal.jsonl"))
         told = _columns(work)
         work = replace(work, source=placed(source, told, table))
-        _sweep(work)
+        sweep(work.before(), table, work.journal.files())
         _write_chunks(work, told)
         try:
             made = _publish(work, told)
@@ -167,20 +167,9 @@ def _columns(work: Work) -> About:
     return told
 
 
-def _sweep(work: Work) -> None:
-    """Remove the pieces of builds that were given up: no version and no journal speaks of them."""
-    before = work.before()
-    known = work.journal.files()
-    for batch in before.tracked_files() if before else []:
-        known |= {Path(path).name for path in batch.column("path").to_pylist()}
-    for file in (work.table / "data").glob("*" + SUFFIX):
-        if file.name not in known:
-            file.unlink()
-
-
 def _clear_away(work: Work) -> None:
     """Remove all pieces of a build that was refused, and the folder where no version is in it."""
-    _sweep(replace(work, journal=Journal(work.journal.path)))
+    sweep(work.before(), work.table, set())
     if not is_stored(work.table):
         shutil.rmtree(work.table, ignore_errors=True)
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import InputError
 from triptych.data.chunk import Done
+
+if TYPE_CHECKING:
+    import lance
 
 
 class Journal:
@@ -66,6 +69,16 @@ class Journal:
         """Names of the data files that the chunks lie in."""
         pieces = [json.loads(done.fragment) for done in self.done if done.fragment]
         return {Path(file["path"]).name for piece in pieces for file in piece["files"]}
+
+
+def sweep(dataset: lance.LanceDataset | None, table: Path, kept: set[str]) -> None:
+    """Remove the pieces of work that was given up: no version speaks of them, nor any journal, whose files are `kept`."""
+    known = set(kept)
+    for batch in dataset.tracked_files() if dataset else []:
+        known |= {Path(path).name for path in batch.column("path").to_pylist()}
+    for file in (table / "data").glob("*.lance"):
+        if file.name not in known:
+            file.unlink()
 
 
 @contextmanager

@@ -48,6 +48,7 @@ from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Save
 from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, told
+from triptych.run.lengths import measure_lengths
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.ordering import note_weights, training_order
@@ -304,6 +305,11 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> B
         reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
         choices.note("processes", ranks.size, reason)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
+    lengths = measure_lengths(table, inputs)
+    for one in lengths:
+        voice.say(f"  {one.line()}")
+        if (cut := one.finding()) and cut.severity != "note":
+            voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
@@ -330,7 +336,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> B
         voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
         for line in order.draws.lines():
             voice.say(f"  {line}")
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order, ranks)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:

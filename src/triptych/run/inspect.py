@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triptych.base.plain import is_number
@@ -14,17 +14,19 @@ from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target, split_labels
+from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
-    """Counts by side and target, rejects with reasons, and findings.
+    """Counts by side and target, rejects with reasons, lengths, and findings.
 
     Raises:
         InputError: a task cannot be learnt from these rows.
     """
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    lengths = lengths_before(recipe, table)
     counted = {
         f"{name} ({task.target})": {side: _counted(table, task, side) for side in SIDES}
         for name, task in recipe.tasks.items()
@@ -40,7 +42,8 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         "targets": counted,
         "sampling": plan.as_dict() if plan else None,
         "rejects": [{"id": reject.id, "reason": reject.reason} for reject in table.rejects],
-        "findings": [finding.as_dict() for finding in told(recipe, table, targets)],
+        "lengths": [one.as_dict() for one in lengths],
+        "findings": [finding.as_dict() for finding in told(recipe, table, targets, lengths)],
     }
 
 
@@ -61,11 +64,12 @@ def _counted(table: Table, task: Any, side: Split) -> str:
     return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
 
 
-def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None) -> list[Finding]:
-    """All that is to be said of the rows, worst first: by the source, the doctor, and the tasks as far as they were learnt."""
+def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None, lengths: Sequence[Lengths] = ()) -> list[Finding]:
+    """All that is to be said of the rows, worst first: by the source, the doctor, the tasks as far as they were learnt, the lengths."""
     read = [Finding("note", "source", text) for text in table.findings]
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
-    return worst_first([*asked, *table.diagnosis, *read, *_gaps(recipe, table)])
+    cut = [finding for one in lengths if (finding := one.finding())]
+    return worst_first([*asked, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
 
 
 def asked_of(recipe: Recipe) -> Asked:

@@ -287,7 +287,8 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
         tree = {**tree, "data": {**tree.get("data", {}), "source": source}}
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
-    return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
+    inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
+    return recipe.model_copy(update={"data": data, "inputs": inputs, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
 
 
 def _source(source: str, recipe: Path) -> str:
@@ -295,6 +296,15 @@ def _source(source: str, recipe: Path) -> str:
     if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
     return absolute(source, recipe.parent)
+
+
+def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
+    """An input's settings with paths from the recipe's folder made absolute."""
+    try:
+        return settings.placed(lambda path: absolute(path, recipe.parent))
+    except InputError as error:
+        where = f"{recipe.name}: inputs.{name}.prepare ({error.where})"
+        raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
 
 
 def _tree(path: Path) -> dict[str, Any]:

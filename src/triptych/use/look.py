@@ -15,7 +15,7 @@ from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.layouts import recognised
 from triptych.data.locate import locate
-from triptych.data.named import HINTS, named_group
+from triptych.data.named import HINTS, named_group, own_name
 from triptych.data.sources import SPLIT_FOLDERS
 from triptych.data.sources.hub import is_saved
 from triptych.data.sources.tabled import read_source
@@ -84,7 +84,7 @@ def _find_roles(look: Look) -> None:
         values = {str(cell).lower() for cell in _cells(look, column)}
         if look.split is None and values and values <= set(SPLIT_FOLDERS) and {"train"} < {SPLIT_FOLDERS[v] for v in values}:
             look.split = column
-        elif look.group is None and _is_group(column, values, len(look.table.rows)):
+        elif look.group is None and _is_group(own_name(column, look.table.columns), values, len(look.table.rows)):
             look.group = column
 
 

@@ -38,6 +38,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "seen": shown.get("seen", []),
         "worst": shown.get("worst", []),
         "cost": _cost(about),
+        "lengths": _lengths(about),
         "choices": about["choices"],
         "findings": _findings(run, about),
         "recipe": (run.path / "recipe.yaml").read_text(encoding="utf-8"),
@@ -156,6 +157,25 @@ def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", parts),
         ("trainable parameters", stages),
         ("made with", ", ".join(f"{name} {version}" for name, version in about["versions"].items())),
+    ]
+
+
+def _lengths(about: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A line an input that has a limit: how long its training rows are, and what the limit cuts off."""
+    from triptych.run.lengths import Lengths, plain, share
+
+    found = [Lengths(**one) for one in about.get("lengths", [])]
+    return [
+        (
+            one.input,
+            one.unit,
+            *(plain(number) for number in (one.shortest, one.half, one.most, one.longest)),
+            f"{one.word} {plain(one.limit)}",
+            share(one.rows_cut),
+            share(one.cut),
+            one.measured(),
+        )
+        for one in found
     ]
 
 

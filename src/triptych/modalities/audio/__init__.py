@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.modality import Preparation, ToyCell, ToyRow
+from triptych.contract.tools import Tool
 from triptych.modalities.audio.settings import Input
+from triptych.modalities.audio.speak import SpeakTool
 
 if TYPE_CHECKING:
     from triptych.contract.examined import Examined, Ratio
@@ -25,6 +27,7 @@ class Audio:
     Input = Input
     alike = 0.98
     ratios: tuple[Ratio, ...] = ()
+    tools: tuple[Tool, ...] = (SpeakTool(),)
 
     def read(self, source: Any) -> Value:
         """Path, bytes, file object, (array, rate), a data set's dict or a `Recording` -> `Recording`."""
@@ -45,7 +48,7 @@ class Audio:
         return ENCODERS[settings.kind](settings, **facts)
 
     def examine(self, value: Value, settings: Any) -> Examined:
-        """Length and rate; silent, clipped, cut. See `examine.py`."""
+        """Length and rate; silent, clipped. See `examine.py`."""
         from triptych.modalities.audio.examine import examine
 
         return examine(value, settings)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.contract.examined import Examined, Ratio
 from triptych.contract.modality import InputSettings, Preparation, ToyCell, ToyRow
+from triptych.contract.tools import Tool
+from triptych.modalities.text.learn import TokenizerTool
 from triptych.modalities.text.settings import Input
 
 if TYPE_CHECKING:
@@ -32,11 +34,19 @@ class Text:
         ),
     )
 
+    tools: tuple[Tool, ...] = (TokenizerTool(),)
+
     def read(self, source: Any) -> str:
         """See `read.read`."""
         from triptych.modalities.text.read import read
 
         return read(source)
+
+    def plain(self, value: str) -> str:
+        """What a person would read out: no markup, no control characters, single spaces."""
+        from triptych.modalities.text.clean import plain
+
+        return plain(value)
 
     def preparation(self, settings: Any) -> Preparation:
         """A tokenizer still to be trained."""
@@ -51,7 +61,7 @@ class Text:
         return ENCODERS[settings.kind](settings, **facts)
 
     def examine(self, value: str, settings: Any) -> Examined:
-        """Characters and script; garbled, cut. See `examine.py`."""
+        """Characters and script; garbled, with markup. See `examine.py`."""
         from triptych.modalities.text.examine import examine
 
         return examine(value, settings)

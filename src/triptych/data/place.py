@@ -23,7 +23,7 @@ def common_folder(source: Source) -> Path:
 def _folders(source: Source) -> Iterator[Path]:
     if not source.parts:
         yield source.folder
-    for part in source.parts.values():
+    for part in [*source.parts.values(), *source.reads]:
         yield from _folders(part)
 
 
@@ -40,7 +40,7 @@ def placed(source: Source, told: About, table: Path) -> Source:
 
 def _placed(cell: Cell, folder: Path) -> Cell:
     if isinstance(cell, Span) and isinstance(cell.source, Path):
-        return replace(cell, source=cell.source.absolute())
+        return replace(cell, source=(folder / cell.source).absolute())
     if isinstance(cell, Path):
         return cell.absolute()
     return (folder / cell).absolute() if isinstance(cell, str) and not ADDRESS.match(cell) else cell

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
-from triptych.cli.data import SOURCE
+from triptych.cli.align import SOURCE
 from triptych.cli.data import app as data_verbs
 
 INTERRUPTED = 130

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from triptych.contract.cells import ADDRESS, Cell, Span
+from triptych.contract.cells import ADDRESS, Cell
 from triptych.contract.modality import Modality
 from triptych.data.rows import Row
 from triptych.data.table import Table
@@ -28,8 +28,6 @@ def located(row: Row, folder: Path, columns: Mapping[str, Modality]) -> Row:
 
 
 def _placed(cell: Cell, folder: Path, room: Modality) -> Cell:
-    if isinstance(cell, Span) and isinstance(cell.source, Path):
-        return replace(cell, source=folder / cell.source)
     if not isinstance(cell, str) or ADDRESS.match(cell):
         return cell
     return folder / cell if room.by_reference or _names_a_file(cell, folder, room) else cell

@@ -40,7 +40,7 @@ def placed(source: Source, told: About, table: Path) -> Source:
 
 def _placed(cell: Cell, folder: Path) -> Cell:
     if isinstance(cell, Span) and isinstance(cell.source, Path):
-        return replace(cell, source=(folder / cell.source).absolute())
+        return replace(cell, source=cell.source.absolute())
     if isinstance(cell, Path):
         return cell.absolute()
     return (folder / cell).absolute() if isinstance(cell, str) and not ADDRESS.match(cell) else cell

@@ -174,7 +174,8 @@ class ByTime:
             raise InputError(f"row {row.id} has no segment in {self.side.name}", where=self._where, fix=fix)
         if self.words.missing == "reject":
             done.refused += 1
-            return Reject(row.id, f"{self.side.name} has no segment for {row.cells.get(self.at)}")
+            cell = row.cells.get(self.at)
+            return Reject(row.id, f"{self.side.name} has no segment for {cell.name if isinstance(cell, Blob) else str(cell)}")
         done.alone += 1
         return merged(row, {}, self.side, self.table.names.values(), self.place)
 

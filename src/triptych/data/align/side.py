@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from triptych.base.errors import InputError, nearest
-from triptych.contract.cells import ADDRESS, Cell, Span
+from triptych.contract.cells import ADDRESS, Cell
 from triptych.contract.modality import Modality
 from triptych.data.columns import ID, survey
 from triptych.data.rows import Listed, Reject, Row, Rows, Source
@@ -76,9 +76,7 @@ class Side:
 
 
 def _whole(cell: Cell, folder: Path) -> Cell:
-    if isinstance(cell, Span) and isinstance(cell.source, Path):
-        return replace(cell, source=folder / cell.source)
-    return folder / cell if isinstance(cell, Path) or (isinstance(cell, str) and not ADDRESS.match(cell)) else cell
+    return folder / cell if isinstance(cell, str) and not ADDRESS.match(cell) else cell
 
 
 def merged(row: Row, cells: Mapping[str, Cell], side: Side, names: Iterable[str], place: str) -> Row:

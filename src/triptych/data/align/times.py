@@ -54,22 +54,22 @@ def between(start: Cell, end: Cell, ends: bool) -> tuple[float, float | None]:
     return first, last
 
 
-def piece(cell: Cell, start: float, end: float | None) -> Span:
+def piece(held: Path | Blob | Span, start: float, end: float | None) -> Span:
     """A piece of a file, or of a piece: the seconds then count from that piece's start.
 
     Raises:
-        ValueError: there is no file in the cell, or nothing between start and end.
+        ValueError: there is nothing between start and end.
     """
     if end is not None and end <= start:
         raise ValueError(f"the piece ends at {end:g} s and starts at {start:g} s")
-    if not isinstance(cell, Span):
-        return Span(whole(cell), start, end)
-    last = cell.end if end is None else cell.start + end if cell.end is None else min(cell.end, cell.start + end)
-    return Span(cell.source, cell.start + start, last)
+    if not isinstance(held, Span):
+        return Span(held, start, end)
+    last = held.end if end is None else held.start + end if held.end is None else min(held.end, held.start + end)
+    return Span(held.source, held.start + start, last)
 
 
-def whole(cell: Cell) -> Path | Blob:
-    """A file from a cell that holds it or names it.
+def whole(cell: Cell, folder: Path) -> Path | Blob | Span:
+    """The file that a cell holds, or names as seen from `folder`.
 
     Raises:
         ValueError: it does neither.
@@ -77,8 +77,8 @@ def whole(cell: Cell) -> Path | Blob:
     if isinstance(cell, str) and ADDRESS.match(cell):
         raise ValueError(f"{cell} is an address, and nothing is fetched; download it and name the file")
     if isinstance(cell, str):
-        return Path(cell)
-    if not isinstance(cell, Blob | Path):
+        return folder / cell
+    if not isinstance(cell, Blob | Path | Span):
         raise ValueError(f"{_said(cell)} stands where a file should be")
     return cell
 

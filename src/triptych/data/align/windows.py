@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triptych.base.errors import BadValue, InputError, nearest
-from triptych.contract.cells import Blob, Cell, Span
+from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality, Timed
 from triptych.data.align.times import piece, whole
 from triptych.data.rows import Reject, Row
@@ -78,7 +78,7 @@ def cut(
 
 def _windows(row: Row, words: WindowSettings, rooms: Mapping[str, Modality], folder: Path, done: Cut) -> Iterator[Row | Reject]:
     try:
-        held = _placed(row.cells[words.column], folder)
+        held = whole(row.cells[words.column], folder)
         seconds = length_of(held, rooms)
         found = bounds(seconds, words)
         if not found:
@@ -96,20 +96,13 @@ def _windows(row: Row, words: WindowSettings, rooms: Mapping[str, Modality], fol
         yield Row(f"{row.id}-{stamp_of(start)}", {**row.cells, words.column: cell, words.name: row.id if name is None else name})
 
 
-def _placed(cell: Cell, folder: Path) -> Cell:
-    if isinstance(cell, Span):
-        return cell
-    file = whole(cell)
-    return file if isinstance(file, Blob) else folder / file
-
-
-def length_of(cell: Cell, rooms: Mapping[str, Modality]) -> float:
+def length_of(cell: Path | Blob | Span, rooms: Mapping[str, Modality]) -> float:
     """Seconds of a recording, or of a piece of one.
 
     Raises:
         BadValue: it cannot be read, or is of a kind that has no length in time.
     """
-    held = cell.source if isinstance(cell, Span) else whole(cell)
+    held = cell.source if isinstance(cell, Span) else cell
     name = held.name if isinstance(held, Blob) else str(held)
     room = next((room for room in rooms.values() if Path(name).suffix.lower() in room.suffixes), None)
     if not isinstance(room, Timed):

@@ -13,7 +13,7 @@ from triptych.contract.cells import Blob, Cell, Scalar, Span
 from triptych.contract.modality import Modality
 from triptych.data.align.apply import aligned
 from triptych.data.align.side import Side
-from triptych.data.align.times import between, piece
+from triptych.data.align.times import between, piece, whole
 from triptych.data.build import SILENT
 from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
@@ -58,7 +58,7 @@ def opened(settings: RowSettings, rooms: Mapping[str, Modality], inputs: Mapping
     columns = Columns(settings.columns, dict.fromkeys(source.columns))
     if source.table is not None and not settings.windows and not settings.join:
         return held(_of_table(source.table, columns, inputs))
-    changed = mapped(source, lambda row, folder: columns.row(row)) if settings.columns else source
+    changed = mapped(source, columns.row) if settings.columns else source
     if source.weights:
         changed = mapped(changed, _without_another_source)
     changed = mapped(changed, lambda row, folder: located(row, folder, inputs))
@@ -78,9 +78,9 @@ def _of_table(table: Table, columns: Columns, inputs: Mapping[str, Modality]) ->
     """A table stays where it is; what it is made of is looked at once, as a cell of another type costs its row."""
     if columns.settings and len(table.rows):
         columns.check(table.source)
-        rejects = [made for row in chosen(table.rows, columns.read_by()) if isinstance(made := columns.row(row), Reject)]
+        rejects = [made for row in chosen(table.rows, columns.read_by()) if isinstance(made := columns.row(row, table.folder), Reject)]
         kept = table.without(rejects)
-        table = replace(kept, rows=Changed(kept.rows, columns), columns=columns.order(table.columns))
+        table = replace(kept, rows=Changed(kept.rows, columns, table.folder), columns=columns.order(table.columns))
     return locate(table, inputs)
 
 
@@ -127,13 +127,13 @@ class Columns:
         kept = [name for name in before if name not in gone]
         return list(dict.fromkeys([*kept, *self.settings])) if before else []
 
-    def row(self, row: Row) -> Row | Reject:
-        """One row; a cell that cannot be what it should costs the row."""
+    def row(self, row: Row, folder: Path) -> Row | Reject:
+        """One row of a source in `folder`; a cell that cannot be what it should costs the row."""
         self.seen.update(dict.fromkeys(row.cells))
         made: dict[str, Cell] = {}
         for new, words in self.settings.items():
             try:
-                made[new] = _made(row.cells, new, words)
+                made[new] = _made(row.cells, new, words, folder)
             except ValueError as error:
                 return Reject(row.id, f"{new}: {error}")
         gone = self.renamed() | set(made)
@@ -165,6 +165,7 @@ class Changed:
 
     rows: Rows
     columns: Columns
+    folder: Path
     changes: tuple[Callable[[Row], Row], ...] = ()
 
     def __len__(self) -> int:
@@ -200,7 +201,7 @@ class Changed:
         return replace(self, changes=(*self.changes, change))
 
     def _made(self, row: Row) -> Row:
-        made = self.columns.row(row)
+        made = self.columns.row(row, self.folder)
         if isinstance(made, Reject):
             raise TriptychError(f"row {row.id} has changed since it was looked at: {made.reason}")
         for change in self.changes:
@@ -208,11 +209,11 @@ class Changed:
         return made
 
 
-def _made(cells: Mapping[str, Cell], new: str, words: ColumnSettings) -> Cell:
+def _made(cells: Mapping[str, Cell], new: str, words: ColumnSettings, folder: Path) -> Cell:
     cell = _filled(words.template, cells) if words.template is not None else cells.get(words.column or new)
     if words.start is not None and cell is not None:
         first, last = between(cells.get(words.start), cells.get(words.end or ""), ends=words.end is not None)
-        return piece(cell, first, last)
+        return piece(whole(cell, folder), first, last)
     return cell if cell is None or words.type is None else TYPES[words.type](cell, words.separator)
 
 

@@ -217,5 +217,6 @@ class ByTime:
         if done.made > done.matched:
             yield f"join {self.side.name}: {done.matched:,} rows became {done.made:,}, one for each segment"
         for name, count in done.mixed.items():
-            fix = f"{self.place}.text: [{name}] joins them"
+            texts = ", ".join([*self.words.text, name.removeprefix(self.side.prefix)])
+            fix = f"{self.place}.text: [{texts}] joins them"
             yield f"join {self.side.name}: {name!r} is empty in {count:,} rows whose segments do not agree on it; {fix}"

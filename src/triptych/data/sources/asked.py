@@ -36,6 +36,15 @@ def asked(
     return settings.with_sources(lambda source: _here(source, rooms))
 
 
+def as_words(tree: Mapping[str, Any], rooms: Mapping[str, Modality]) -> RowSettings:
+    """The same from a Python program, as a recipe has them.
+
+    Raises:
+        InputError: a word that says nothing of rows, or one that a recipe would not take either.
+    """
+    return parse(RowSettings, dict(tree), "the words for the table").with_sources(lambda source: _here(source, rooms))
+
+
 def columns_of(words: Sequence[str]) -> dict[str, Any]:
     """Columns as they are said on a command line, as a recipe has them."""
     return dict(_column(said) for said in words)

@@ -51,7 +51,7 @@ def aligned(source: Source, words: RowSettings, sides: Sequence[Side], rooms: Ma
 
 def _join(words: RowSettings, number: int, side: Side, folder: Path) -> ById | ByTime:
     join, windows, place = words.join[number], words.windows, f"data.join.{number}"
-    folders = [side.source.folder, folder]
+    folders = (side.source.folder, folder)
     beside = {windows.name: windows.column} if windows else {}
     if isinstance(join, TimeJoin):
         return ByTime(Timeline(side, join, place, windows), folders, beside)

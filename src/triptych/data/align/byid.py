@@ -53,7 +53,7 @@ class ById:
     words: IdJoin
     place: str
     """Its place in the recipe: `data.join.0`."""
-    folders: list[Path]
+    folders: tuple[Path, Path]
     beside: dict[str, str]
 
     @property
@@ -74,7 +74,7 @@ class ById:
         hashes, places, rejects = array("Q"), array("Q"), []
         for place, row in enumerate(self.side.chosen(list(self.on.values()))):
             try:
-                key = joined_key(row, list(self.on.values()))
+                key = joined_key(row, list(self.on.values()), self.side.table.folder)
             except ValueError as error:
                 rejects.append(Reject(self.side.called(row.id), f"{', '.join(self.on.values())}: {error}"))
                 continue

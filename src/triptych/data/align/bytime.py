@@ -54,7 +54,7 @@ class ByTime:
     """One join, for as many passes over the rows as are asked for; the segments are looked through once."""
 
     table: Timeline
-    folders: list[Path]
+    folders: tuple[Path, Path]
     beside: dict[str, str]
 
     def __post_init__(self) -> None:

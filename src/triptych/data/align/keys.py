@@ -60,17 +60,21 @@ def cell_of(row: Row, column: str) -> Cell:
     return row.id if cell is None and column == ID else cell
 
 
-def joined_key(row: Row, columns: Sequence[str]) -> str | None:
-    """The key of a row of the joined table; None where one of the columns is empty."""
-    keys = [key_of(cell_of(row, column)) for column in columns]
+def joined_key(row: Row, columns: Sequence[str], folder: Path) -> str | None:
+    """The key of a row of the joined table in `folder`, from where its files are seen; None where one of the columns is empty."""
+    keys = []
+    for column in columns:
+        cell = cell_of(row, column)
+        key = key_of(cell)
+        keys.append(os.path.relpath(key, folder) if key and _is_file(cell) and os.path.isabs(key) else key)
     return None if None in keys else BETWEEN.join(map(str, keys))
 
 
-def asked_keys(row: Row, columns: Sequence[str], folders: Sequence[Path], beside: Mapping[str, str]) -> Iterator[str]:
+def asked_keys(row: Row, columns: Sequence[str], folders: tuple[Path, Path], beside: Mapping[str, str]) -> Iterator[str]:
     """The ways in which a row of the source may be meant, the plainest first.
 
-    A file is meant by its whole path or by its path from one of `folders`; a recording also by the file in the column
-    that stands `beside` its name.
+    A file is meant by its path from one of `folders`, the joined table's and the source's own, or by its whole path; a recording
+    also by the file in the column that stands `beside` its name.
 
     Raises:
         ValueError: a cell is a list.
@@ -79,17 +83,22 @@ def asked_keys(row: Row, columns: Sequence[str], folders: Sequence[Path], beside
     return (BETWEEN.join(way) for way in itertools.product(*ways))
 
 
-def _ways(row: Row, column: str, folders: Sequence[Path], beside: Mapping[str, str]) -> Iterator[str]:
+def _ways(row: Row, column: str, folders: tuple[Path, Path], beside: Mapping[str, str]) -> Iterator[str]:
     cell = cell_of(row, column)
-    if (key := key_of(cell)) is not None:
+    if (key := key_of(cell)) is not None and not _is_file(cell):
         yield key
-    if isinstance(cell, str):  # it may name a file that the other side holds as one
-        yield from (os.path.abspath(folder / cell.strip()) for folder in folders[:1] if "\0" not in cell and os.path.splitext(cell)[1])
+    theirs, ours = folders
+    if isinstance(cell, str) and "\0" not in cell and os.path.splitext(cell)[1]:  # the other side may hold it as a file
+        yield os.path.relpath(ours / cell.strip(), theirs)
     for held in (cell, row.cells.get(beside.get(column, ""))):
         if isinstance(held, Path | Blob | Span):
             file = file_of(held)
-            yield file
             yield from (os.path.relpath(file, folder) for folder in folders if os.path.isabs(file))
+            yield file
+
+
+def _is_file(cell: Cell) -> bool:
+    return isinstance(cell, Path | Blob | Span)
 
 
 class Places:

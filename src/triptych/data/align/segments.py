@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,9 @@ class Segments:
         self.starts_N: np.ndarray = starts_N[order]
         self.ends_N: np.ndarray = np.array(ends, np.float64)[order]
         self.places_N: np.ndarray = places_N[order]
-        firsts: Any = np.flatnonzero(np.r_[True, self.hashes_N[1:] != self.hashes_N[:-1]]) if len(order) else []
         self.reached_N = self.ends_N.copy()  # the latest end so far: where it lies before a window, so do all ends up to there
-        for first, last in zip(firsts, [*firsts[1:], len(order)], strict=True):
-            np.maximum.accumulate(self.ends_N[first:last], out=self.reached_N[first:last])
+        for part_S in np.split(self.reached_N, np.flatnonzero(self.hashes_N[1:] != self.hashes_N[:-1]) + 1):
+            np.maximum.accumulate(part_S, out=part_S)  # a view: a recording's own
 
     def of(self, value: int) -> tuple[int, int]:
         """Where a recording's segments begin and end."""

@@ -58,7 +58,7 @@ class Timeline:
         for place, row in enumerate(self.side.chosen([*self.on.values(), *self.times])):
             try:
                 first, last = self._segment(row)
-                key = joined_key(row, list(self.on.values()))
+                key = joined_key(row, list(self.on.values()), self.side.table.folder)
                 if key is None:
                     raise ValueError(f"it does not say which recording: {', '.join(self.on.values())} is empty")
             except ValueError as error:
@@ -92,5 +92,5 @@ class Timeline:
 
     def recordings(self, most: int) -> list[str]:
         """Some of the recordings that it speaks of."""
-        every = (joined_key(row, list(self.on.values())) for row in self.side.chosen(list(self.on.values())))
+        every = (joined_key(row, list(self.on.values()), self.side.table.folder) for row in self.side.chosen(list(self.on.values())))
         return list(islice(dict.fromkeys(key for key in islice(every, 10_000) if key is not None), most))

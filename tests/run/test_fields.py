@@ -61,7 +61,7 @@ TEXT_ALONE = [
 # Windows of a column that is no input: what they do to the rows is seen in counts and findings.
 WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
 BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
-BY_TIME = ["data.max_rejected=0.9", *WINDOWS, "data.join=[{source: said.csv, by: time, on: speaker, text: [said]}]"]
+BY_TIME = ["data.max_rejected=0.9", *WINDOWS, "data.join=[{source: said.csv, by: time, on: {speaker: who}, text: [said]}]"]
 
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
@@ -102,8 +102,8 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "WindowSettings.column": ("sound3", []),
     "WindowSettings.overlap": ("0.05", []),
     "WindowSettings.last": ("drop", ["data.max_rejected=0.9"]),
-    "WindowSettings.name": ("label", HASHED),
-    "IdJoin.source": ("said.csv", []),
+    "WindowSettings.name": ("speaker", HASHED),
+    "IdJoin.source": ("notes2.csv", []),
     "IdJoin.prefix": ("their_", []),
     "IdJoin.on": ("{id: other}", []),
     "TimeJoin.source": ("said2.csv", []),
@@ -225,18 +225,10 @@ def bench(tiny_table, tmp_path_factory):
     write_csv(folder / "table2.csv", rows[:30])
     notes = [{"row": f"row-{n}", "other": f"row-{n + 3}", "note": f"n{n}"} for n in (*range(1, 35), 1, 2, 99)]
     write_csv(folder / "notes.csv", notes)
+    write_csv(folder / "notes2.csv", notes[:20])
     times = [
-        {
-            "speaker": f"s{n % 5}",
-            "other": f"s{n % 7}",
-            "start": n / 100,
-            "start2": n / 50,
-            "end": n / 100 + 0.08,
-            "said": w,
-            "more": w,
-            "row": n,
-        }
-        for n, w in enumerate(["one", "two", "three"] * 6)
+        {"who": f"s{n % 5}", "other": f"s{n % 7}", "start": n / 100, "start2": n / 50, "end": n / 100 + 0.08, "said": word, "more": word}
+        for n, word in enumerate(["one", "two", "three"] * 6)
     ]
     write_csv(folder / "said.csv", times)
     write_csv(folder / "said2.csv", times[:12])

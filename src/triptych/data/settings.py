@@ -147,7 +147,13 @@ class WindowSettings(Settings):
         return self
 
 
-Key = Annotated[str, Field(min_length=1)] | Annotated[dict[str, str], Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1)]
+Key = Name | Annotated[list[Name], Field(min_length=1)] | Annotated[dict[Name, Name], Field(min_length=1)]
+
+
+def sides(on: str | list[str] | dict[str, str]) -> dict[str, str]:
+    """{column of the rows: column of the joined table} of a word `on`."""
+    return on if isinstance(on, dict) else {name: name for name in ([on] if isinstance(on, str) else on)}
 
 
 class JoinSettings(Settings):
@@ -165,7 +171,9 @@ class IdJoin(JoinSettings):
     """A table joined where its key is equal: 7, 7.0 and '7 ' are one key, '07' and 'A' beside 'a' are others."""
 
     by: Literal["id"] = "id"
-    on: Key = Field(description="column with the key on both sides, or {column of the source: column of the table}; id is also a row's id")
+    on: Key = Field(
+        description="column with the key on both sides, several, or {column of the source: column of the table}; id is also a row's id"
+    )
     many: Literal["rows", "first", "refuse", "all"] = Field(
         "rows",
         description="a row with several partners: a row for each, the first only, or refuse; where the key comes several times on both "
@@ -230,7 +238,9 @@ class RowSettings(Settings):
         """A join that does not say how goes by id."""
         if not isinstance(tree, dict) or not isinstance(tree.get("join"), list):
             return tree
-        return {**tree, "join": [{"by": "id", **join} if isinstance(join, dict) else join for join in tree["join"]]}
+        joins = [{"by": "id", **join} if isinstance(join, dict) else join for join in tree["join"]]
+        # To YAML 1.1, which other programs read and write, `on` is a truth value.
+        return {**tree, "join": [{"on" if n is True else n: v for n, v in j.items()} if isinstance(j, dict) else j for j in joins]}
 
     @model_validator(mode="after")
     def _names_differ(self) -> RowSettings:

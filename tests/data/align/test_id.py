@@ -148,6 +148,8 @@ def test_two_columns_as_one_key(tmp_path):
     right = lines(tmp_path / "r.csv", "title,take,y", "a,2,two", "a,1,one")
     rows, _, _ = entries(left, join=[{"source": str(right), "on": {"song": "title", "take": "take"}}])
     assert [row.cells.get("y") for row in rows] == ["one", "two", None]
+    asked = {"source": str(right), "columns": {"song": "title"}, "on": ["song", "take"]}
+    assert entries(left, join=[asked])[0] == rows
 
 
 def test_files_are_seen_from_their_own_folders(tmp_path):

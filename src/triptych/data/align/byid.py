@@ -15,7 +15,7 @@ from triptych.data.align.keys import Places, asked_keys, cell_of, hashed, joined
 from triptych.data.align.side import AT_ONCE, Side, merged
 from triptych.data.columns import ID
 from triptych.data.rows import Reject, Row
-from triptych.data.settings import IdJoin
+from triptych.data.settings import IdJoin, sides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class ById:
     @property
     def on(self) -> dict[str, str]:
         """{column of the rows: column of the table}."""
-        return {self.words.on: self.words.on} if isinstance(self.words.on, str) else self.words.on
+        return sides(self.words.on)
 
     @cached_property
     def names(self) -> dict[str, str]:

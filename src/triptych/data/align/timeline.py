@@ -13,7 +13,7 @@ from triptych.data.align.segments import Segments
 from triptych.data.align.side import Side
 from triptych.data.align.times import between
 from triptych.data.rows import Reject, Row
-from triptych.data.settings import TimeJoin, WindowSettings
+from triptych.data.settings import TimeJoin, WindowSettings, sides
 
 RECORDING = "recording"
 
@@ -32,7 +32,7 @@ class Timeline:
     def on(self) -> dict[str, str]:
         """{column of the rows: column of the table} that says which recording; none where the table is of one alone."""
         if self.words.on is not None:
-            return {self.words.on: self.words.on} if isinstance(self.words.on, str) else self.words.on
+            return sides(self.words.on)
         ours = self.windows.name if self.windows else RECORDING
         theirs = next((name for name in (ours, RECORDING) if name in self.side.table.columns), None)
         return {ours: theirs} if theirs else {}

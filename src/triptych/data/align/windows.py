@@ -104,7 +104,8 @@ def length_of(cell: Path | Blob | Span, rooms: Mapping[str, Modality]) -> float:
     """
     held = cell.source if isinstance(cell, Span) else cell
     name = held.name if isinstance(held, Blob) else str(held)
-    room = next((room for room in rooms.values() if Path(name).suffix.lower() in room.suffixes), None)
+    suffix = Path(name).suffix.lower()
+    room = next((room for room in rooms.values() if suffix in room.suffixes and isinstance(room, Timed)), None)
     if not isinstance(room, Timed):
         timed = sorted({suffix for room in rooms.values() if isinstance(room, Timed) for suffix in room.suffixes})
         raise BadValue("this is no recording: it has no length in time", where=name, known=timed)

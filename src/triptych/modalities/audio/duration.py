@@ -51,9 +51,7 @@ def _of_container(file: BinaryIO) -> float:
     except Exception:
         return 0.0
     with container:
-        if not container.streams.audio:
-            return 0.0
-        stream = container.streams.audio[0]
-        if stream.duration and stream.time_base and not container.streams.video:
+        stream = next(iter(container.streams.audio), None)
+        if stream is not None and stream.duration and stream.time_base and not container.streams.video:
             return float(stream.duration * stream.time_base)
-        return (container.duration or 0) / 1_000_000  # of a film: its pictures and its sound together
+        return (container.duration or 0) / 1_000_000  # of a film: its pictures and its sound together, or its pictures alone

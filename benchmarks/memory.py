@@ -168,7 +168,9 @@ def draw(measured: dict[int, dict[str, int]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6.4, 2.6), layout="constrained")
     for number, (rows, peaks) in enumerate(measured.items()):
         places = [place + (number - (len(measured) - 1) / 2) * 0.36 for place in range(len(STEPS))]
-        bars = axes.bar(places, [peaks[step] / 2**20 for step in STEPS], 0.34, label=f"{rows:,} rows", color=("#9db7d5", "#2f5d8c")[number % 2])
+        bars = axes.bar(
+            places, [peaks[step] / 2**20 for step in STEPS], 0.34, label=f"{rows:,} rows", color=("#9db7d5", "#2f5d8c")[number % 2]
+        )
         axes.bar_label(bars, fmt="%.0f", fontsize=8)
     axes.set_xticks(range(len(STEPS)), STEPS)
     axes.set_ylabel("peak memory, MB")

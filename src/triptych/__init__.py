@@ -129,7 +129,7 @@ def _reported(folder: RunFolder) -> Run:
 
 
 def build(
-    source: str | Path | Source | Rows,
+    source: str | Path | Source | Rows | Mapping[str, Any],
     table: str | Path,
     *,
     copy: bool = False,
@@ -141,7 +141,8 @@ def build(
     """Bring a source into one table on the disk, as `triptych data build` does.
 
     Args:
-        source: a path, a pattern of files, `hf:owner/name`; or rows, as `from_rows` takes or gives them.
+        source: a path, a pattern of files, `hf:owner/name`; rows, as `from_rows` takes or gives them; or the words that a
+            recipe has under `data:` as a dictionary: `{"source": "calls/", "windows": {...}, "join": [...]}`.
         table: NAME.lance.
         copy: put the files' content into the table; else it holds their paths.
         append: add the rows to the table that is there.
@@ -157,11 +158,13 @@ def build(
     """
     from triptych.data.build import Plan
     from triptych.data.build import build as built
-    from triptych.data.sources import open_source
+    from triptych.data.sources.asked import as_words
+    from triptych.data.sources.words import opened
     from triptych.modalities import rooms
     from triptych.run.progress import Voice
 
-    found = open_source(Path(source), rooms()) if isinstance(source, str | Path) else _as_source(source)
+    words = {"source": str(source)} if isinstance(source, str | Path) else source
+    found = opened(as_words(words, rooms()), rooms(), {}) if isinstance(words, Mapping) else _as_source(words)
     return built(found, Path(table), rooms(), Plan(copy, append, workers, max_rejected), Voice(quiet=quiet))
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from triptych.base.settings import override
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
-from triptych.data.settings import BalanceSettings, DataSettings, SourceSettings, SplitSettings
+from triptych.data.settings import BalanceSettings, DataSettings, IdJoin, SourceSettings, SplitSettings, TimeJoin, WindowSettings
 from triptych.modalities import rooms
 from triptych.model import settings as fusion_words
 from triptych.run.fit import fit
@@ -59,10 +59,18 @@ TEXT_ALONE = [
     "tasks={label: {kind: classify, target: label}}",
 ]
 
+# Windows of a column that is no input: what they do to the rows is seen in counts and findings.
+WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
+BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
+BY_TIME = ["data.max_rejected=0.9", *WINDOWS, "data.join=[{source: said.csv, by: time, on: {speaker: who}, text: [said]}]"]
+
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
     DataSettings: ("data", []),
+    WindowSettings: ("data.windows", WINDOWS),
+    IdJoin: ("data.join.0", BY_ID),
+    TimeJoin: ("data.join.0", BY_TIME),
     SplitSettings: ("data.split", []),
     BalanceSettings: ("data.balance", ["data.balance={by: label}"]),
     SourceSettings: ("data.source.0", MIXED),
@@ -102,6 +110,22 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "SourceSettings.source": ("table2.csv", []),
     "SourceSettings.weight": ("3", []),
     "DataSettings.max_rejected": ("0", []),
+    "WindowSettings.column": ("sound3", []),
+    "WindowSettings.overlap": ("0.05", []),
+    "WindowSettings.last": ("drop", ["data.max_rejected=0.9"]),
+    "WindowSettings.name": ("speaker", HASHED),
+    "IdJoin.source": ("notes2.csv", []),
+    "IdJoin.prefix": ("their_", []),
+    "IdJoin.on": ("{id: other}", []),
+    "TimeJoin.source": ("said2.csv", []),
+    "TimeJoin.prefix": ("their_", []),
+    "TimeJoin.on": ("{speaker: other}", []),
+    "TimeJoin.at": ("second", []),
+    "TimeJoin.start": ("start2", []),
+    "TimeJoin.end": ("null", []),
+    "TimeJoin.match": ("0.9", []),
+    "TimeJoin.text": ("[said, more]", []),
+    "TimeJoin.separator": ("'|'", ["tasks.tags={kind: multilabel, target: said, separator: '|'}"]),
     "SplitSettings.column": ("null", []),
     "SplitSettings.group": ("speaker", HASHED),
     "SplitSettings.test_where": ("{speaker: [s1]}", HASHED),
@@ -210,11 +234,21 @@ def bench(tiny_table, tmp_path_factory):
     for row in rows:
         row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
         row["other_number"] = str(-(float(row["number"]) ** 2))
+        row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square
         Image.linear_gradient("L").resize((24, 12)).rotate(wide).save(folder / f"pictures/{wide}.png")
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "table2.csv", rows[:30])
+    notes = [{"row": f"row-{n}", "other": f"row-{n + 3}", "note": f"n{n}"} for n in (*range(1, 35), 1, 2, 99)]
+    write_csv(folder / "notes.csv", notes)
+    write_csv(folder / "notes2.csv", notes[:20])
+    times = [
+        {"who": f"s{n % 5}", "other": f"s{n % 7}", "start": n / 100, "start2": n / 50, "end": n / 100 + 0.08, "said": word, "more": word}
+        for n, word in enumerate(["one", "two", "three"] * 6)
+    ]
+    write_csv(folder / "said.csv", times)
+    write_csv(folder / "said2.csv", times[:12])
     seen: dict[str, str] = {}
     numbers = itertools.count()
     tree = yaml.safe_load(BASE)
@@ -268,10 +302,10 @@ def test_the_same_recipe_gives_the_same_run(bench):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "field", "place", "sets", "name"), leaves())
 def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench):
-    if field in ("kind", "modality"):
+    if field in ("kind", "modality", "by"):
         pytest.skip("the tag that chose this class; choosing another is tested by the other classes")
     path = f"{place}.{field}" if place else field
-    if name == "DataSettings" and field == "max_rejected":
+    if (name, field) in {("DataSettings", "max_rejected"), ("TimeJoin", "unused")}:
         pytest.skip("decides whether a run happens at all: see tests/data")
     trial = TRY.get(f"{name}.{field}")
     if trial is None:

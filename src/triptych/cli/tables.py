@@ -148,6 +148,8 @@ def _sampling(plan: dict[str, Any]) -> None:
     _console().print(table)
     if len(groups) > 20:
         lines(f"and {len(groups) - 20} more groups; --json lists all")
+
+
 def lengths(found: list[dict[str, Any]]) -> None:
     """How long the values of each input are, and what its limit cuts off."""
     from triptych.run.lengths import Lengths

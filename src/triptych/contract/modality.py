@@ -150,3 +150,11 @@ class Modality(Protocol):
 
     def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
         """Look at some of a user's values and propose the settings that should not be left at their defaults."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A room whose values have a length in time says it here; a room that does not have the method has no such length."""
+
+    def duration(self, source: Any) -> float:
+        """Path or bytes -> seconds, from the header alone where that knows it. Raises BadValue like `read`."""

@@ -158,13 +158,24 @@ def _columns(work: Work) -> About:
     if work.plan.append and before is not None:
         told, findings = read_about(before, work.table), []
     else:
+        refused: list[Reject] = []
         seen = work.voice.track(source.rows(), source.total, "looking through")
-        surveyed = survey((row for row in seen if isinstance(row, Row)), work.rooms)
+        surveyed = survey(_kept(seen, refused), work.rooms)
         if not surveyed.columns:
-            raise InputError("there are no rows in it that can be used", where=source.name)
+            reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in refused)
+            raise InputError(f"there are no rows in it that can be used{':' if reasons else ''}{reasons}", where=source.name)
         told, findings = about(surveyed.columns, common_folder(source), work.table), surveyed.findings
     journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told), "findings": findings})
     return told
+
+
+def _kept(entries: Iterable[Row | Reject], refused: list[Reject]) -> Iterator[Row]:
+    """The rows; a few of the others are noted."""
+    for entry in entries:
+        if isinstance(entry, Row):
+            yield entry
+        elif len(refused) < 10:
+            refused.append(entry)
 
 
 def _clear_away(work: Work) -> None:

@@ -35,6 +35,12 @@ class Audio:
 
         return read(source)
 
+    def duration(self, source: Any) -> float:
+        """Path or bytes -> seconds, from the header where that knows them."""
+        from triptych.modalities.audio.duration import duration
+
+        return duration(source)
+
     def preparation(self, settings: Any) -> Preparation:
         """Log-mel or MFCC features, not yet fitted."""
         from triptych.modalities.audio.prepare import Features

@@ -226,3 +226,24 @@ def test_from_python_and_to_a_table(voices, tmp_path):
     assert (built.rows, built.kept, built.rejected) == (5, 3, 2) and "3 of 5 rows have a partner" in built.findings[0]
     with pytest.raises(InputError, match="unknown field 'split'"):
         triptych.build({**tree, "split": {}}, tmp_path / "t.lance", quiet=True)
+
+
+def test_a_recipe_takes_the_same_words_and_its_paths_are_seen_from_its_folder(tmp_path):
+    from triptych.run.recipe import read
+
+    recipe = lines(
+        tmp_path / "r/talk.yaml",
+        "data:",
+        "  source: calls",
+        "  windows: {column: audio, seconds: 10}",
+        "  join: [{source: people.csv, on: id}, {source: said.srt, by: time}]",
+        "inputs: {audio: {}, text: {}}",
+        "tasks: {match: {kind: contrast, between: [audio, text]}}",
+        "stages: [{epochs: 1}]",
+    )
+    data = read(str(recipe)).data
+    assert [data.source, *(join.source for join in data.join)] == [
+        str(tmp_path / "r" / name) for name in ("calls", "people.csv", "said.srt")
+    ]
+    assert data.split.group == "recording"
+    assert read(str(recipe), ["data.windows.overlap=3", "data.join.1.match=middle"]).data.join[1].match == "middle"

@@ -167,7 +167,7 @@ class Changed:
 
     rows: Rows
     columns: Columns
-    folder: Path
+    folder: Path = Path()
     changes: tuple[Callable[[Row], Row], ...] = ()
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class Side:
         rows = self.table.rows
         if not isinstance(rows, Listed):
             return rows  # of a table on the disk they are already
-        media = {column.name for column in survey(rows, self.rooms) if column.kind == "media"}
+        media = {column.name for column in survey(rows, self.rooms).columns if column.kind == "media"}
         return rows.mapped(lambda row: Row(row.id, {n: _whole(c, self.table.folder) if n in media else c for n, c in row.cells.items()}))
 
     def chosen(self, columns: Sequence[str]) -> Iterator[Row]:

@@ -12,10 +12,11 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from triptych.base.errors import BadValue
+from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
 
 MAX_BYTES = 4 << 30
-SOURCES = ("a path", "bytes", "a binary file object", "(array, rate)", "{'array', 'sampling_rate'}", "{'bytes', 'path'}", "a Recording")
+SOURCES = ("a path", "bytes", "a binary file object", "(array, rate)", "{'array', 'sampling_rate'}", "{'bytes', 'path'}", "a Span", "a Recording")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ def read(source: Any) -> Recording:
     """Read one recording; several channels become their mean, what is louder than -1..1 is scaled down to it.
 
     `source` is a path, the bytes of a file, a binary file object, (array, rate), a data set's {"array", "sampling_rate"} or
-    {"bytes", "path"}, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side being the channels; integers
+    {"bytes", "path"}, a `Span` of a path or of bytes, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side being the channels; integers
     are scaled by their type.
 
     Raises:
@@ -44,6 +45,9 @@ def read(source: Any) -> Recording:
     """
     if isinstance(source, Recording):
         return source
+    if isinstance(source, Span):
+        whole = source.source
+        return _from_bytes(whole, whole.name, source) if isinstance(whole, Blob) else _from_path(os.fspath(whole), source)
     if isinstance(source, str | os.PathLike):
         return _from_path(os.fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):
@@ -57,7 +61,7 @@ def read(source: Any) -> Recording:
     raise BadValue(f"a {type(source).__name__} is not a sound", known=SOURCES)
 
 
-def _from_path(path: Any) -> Recording:
+def _from_path(path: Any, span: Span | None = None) -> Recording:
     name = os.fsdecode(path)
     try:
         known = Path(name)
@@ -65,17 +69,17 @@ def _from_path(path: Any) -> Recording:
             if not known.stat().st_size:
                 raise BadValue("the sound file is empty (0 bytes)", where=name, fix="copy it again from where it came")
             with known.open("rb") as file:
-                return _decoded(file, name)
+                return _decoded(file, name, span)
         problem = "this is a folder, not a sound file" if known.is_dir() else "there is no such file"
     except (OSError, ValueError) as error:
         raise BadValue(f"the sound file cannot be opened: {error}", where=name) from error
     raise BadValue(problem, where=name, fix="give the path of a sound file")
 
 
-def _from_bytes(content: bytes, name: str) -> Recording:
+def _from_bytes(content: bytes, name: str, span: Span | None = None) -> Recording:
     if not content:
         raise BadValue("the sound is empty (0 bytes)", where=name)
-    return _decoded(io.BytesIO(content), name)
+    return _decoded(io.BytesIO(content), name, span)
 
 
 def _from_file(file: Any) -> Recording:
@@ -104,11 +108,11 @@ def _from_mapping(source: Mapping[Any, Any]) -> Recording:
     )
 
 
-def _decoded(file: BinaryIO, name: str) -> Recording:
+def _decoded(file: BinaryIO, name: str, span: Span | None) -> Recording:
     try:
-        return _recording(*decode.decode(file), name)
+        return _recording(*decode.decode(file, span), name)
     except BadValue as error:
-        raise BadValue(error.what, where=name, fix=error.fix) from error
+        raise type(error)(error.what, where=name, fix=error.fix) from error
 
 
 def _from_array(array: Any, rate: Any, name: str) -> Recording:

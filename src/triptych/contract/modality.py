@@ -103,6 +103,9 @@ class Modality(Protocol):
             BadValue: it says precisely what is wrong; `Absent` where the file is fine and has nothing for this room.
         """
 
+    def holds(self, source: Path | bytes) -> bool:
+        """Whether a file has something for this room, by a look at its head; asked of files whose ending several rooms read."""
+
     def preparation(self, settings: Any) -> Preparation:
         """The (not yet fitted) preparation for an input's `prepare` settings."""
 

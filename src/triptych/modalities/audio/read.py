@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
+from triptych.base.container import opened
 from triptych.base.errors import BadValue
 from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
@@ -59,6 +60,15 @@ def read(source: Any) -> Recording:
     if callable(getattr(source, "read", None)):
         return _from_file(source)
     raise BadValue(f"a {type(source).__name__} is not a sound", known=SOURCES)
+
+
+def holds(source: Any) -> bool:
+    """Whether a film, or a file of a film's name, has a sound track; false too for what cannot be opened."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, opened(file) as container:
+            return bool(container.streams.audio)
+    except Exception:
+        return False
 
 
 def _from_path(path: Any, span: Span | None = None) -> Recording:

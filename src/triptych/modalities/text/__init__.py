@@ -19,6 +19,7 @@ class Text:
 
     name = "text"
     suffixes = frozenset({".txt", ".md"})
+    guest: frozenset[str] = frozenset()
     by_reference = False
     Input: type[InputSettings] = Input
     alike = 0.9
@@ -37,6 +38,10 @@ class Text:
         from triptych.modalities.text.read import read
 
         return read(source)
+
+    def holds(self, source: Any) -> bool:
+        """Whether a file has a text."""
+        return True
 
     def preparation(self, settings: Any) -> Preparation:
         """A tokenizer still to be trained."""

@@ -55,7 +55,9 @@ class _Player:
         return self.held
 
     def _jump(self, wanted: float) -> None:
-        """To the last key frame before a time, unless decoding has come so far."""
+        """To the last key frame before a time, unless decoding has come so far, or the format may lead to a later one."""
+        if not base.is_format(self.container, base.INDEXED):
+            return
         keys_K = self.known.keys_K
         place = int(np.searchsorted(keys_K, wanted + CLOCK, "right")) - 1
         here = self.following or self.held
@@ -69,20 +71,18 @@ class _Player:
         return float((stamp or 0) * frame.time_base) - self.zero
 
     def _decoded(self) -> Iterator[Any]:
-        """Every frame that can be decoded; what cannot is passed over."""
-        import av
-
+        """Every frame that can be decoded; what cannot is passed over. A damaged file may break demuxer and decoder in any way."""
         packets = self.container.demux(self.stream)
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError:
+            except Exception:
                 return
             if packet is None:
                 return
             try:
                 frames = packet.decode()
-            except av.FFmpegError:
+            except Exception:
                 continue
             yield from frames
 
@@ -91,11 +91,9 @@ def _upright(frame: Any) -> Image.Image | None:
     """Turned as the film says, with square pixels."""
     if frame is None:
         return None
-    import av
-
     try:
         image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-    except (av.FFmpegError, ValueError, MemoryError):
+    except Exception:  # no such conversion, or a damaged frame
         return None
     shape = getattr(frame, "sample_aspect_ratio", None)
     if shape and 0.1 < shape < 10 and abs(shape - 1) > 0.01:

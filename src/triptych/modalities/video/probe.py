@@ -148,13 +148,17 @@ def _packets(container: Any, stream: Any, zero: float, end: float) -> _Seen:
 
 def _demuxed(container: Any, stream: Any, seen: _Seen) -> Iterator[Any]:
     """Packets of the pictures, and of the sound beside them, which tells how far a file goes."""
-    import av
-
-    try:
-        yield from container.demux([stream, *container.streams.audio[:1]])
-    except av.FFmpegError as error:
-        if not seen.times:
-            raise BadValue(f"the film is damaged: no frame is found ({error.strerror})", fix="copy the file again") from error
+    packets = container.demux([stream, *container.streams.audio[:1]])
+    while True:
+        try:
+            packet = next(packets, None)
+        except Exception as error:  # a damaged file may break a demuxer in any way
+            if not seen.times:
+                raise BadValue(f"the film is damaged: no frame is found ({_reason(error)})", fix="copy the file again") from error
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def _check_whole(seen: _Seen, promised: float) -> None:
@@ -187,5 +191,8 @@ def _unknown(file: BinaryIO, error: Exception) -> BadValue:
     file.seek(0)
     begin = file.read(16)
     shown = f"the text {begin.decode()!r}" if begin.isascii() and begin.decode().isprintable() else f"the bytes {begin[:8].hex(' ')}"
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return BadValue(f"this is not a film that can be read: it begins with {shown} ({reason})", fix="convert it to H.264 in MP4")
+    return BadValue(f"this is not a film that can be read: it begins with {shown} ({_reason(error)})", fix="convert it to H.264 in MP4")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

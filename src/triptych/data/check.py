@@ -72,9 +72,7 @@ def screen(
     return kept
 
 
-def _screened(
-    table: Table, columns: Mapping[str, Modality], facts: Facts | None, absent: dict[str, set[str]]
-) -> Iterator[Reject | None]:
+def _screened(table: Table, columns: Mapping[str, Modality], facts: Facts | None, absent: dict[str, set[str]]) -> Iterator[Reject | None]:
     """What became of each row, in order. Facts of kept rows are noted on the way, and which of their inputs are `absent`."""
     rows = iter(table.rows)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -115,9 +113,7 @@ class Pace:
             self.threaded, self.chunk = self.seconds[2] < self.seconds[3], CHUNK
 
 
-def _read(
-    row: Row, columns: Mapping[str, Modality], facts: Facts | None
-) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:
+def _read(row: Row, columns: Mapping[str, Modality], facts: Facts | None) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:
     """Why the row cannot be used; else what was seen of its values, and why it lacks others."""
     filled = {column: row.cells[column] for column in columns if row.cells.get(column) is not None}
     if not filled:
@@ -136,6 +132,6 @@ def _read(
         if facts is not None:
             seen[column] = room.examine(value, facts.columns[column].settings)
     if costly := costs_row(problems, filled, columns):
-        problem = problems[costly]
-        return Reject(row.id, f"{costly}: {problem.what}" + (f" ({problem.where})" if problem.where else "")), {}, {}
+        worst = problems[costly]
+        return Reject(row.id, f"{costly}: {worst.what}" + (f" ({worst.where})" if worst.where else "")), {}, {}
     return None, seen, problems

@@ -195,7 +195,9 @@ def _by_reference(table: Table, column: str) -> bool:
 
 
 def _find_target(look: Look) -> None:
-    candidates = [c for c in look.table.columns if c not in look.columns.values() and c not in (look.split, look.group) and not _is_key(look, c)]
+    candidates = [
+        c for c in look.table.columns if c not in look.columns.values() and c not in (look.split, look.group) and not _is_key(look, c)
+    ]
     candidates.sort(key=lambda c: (not any(hint in c.lower() for hint in TARGET_HINTS), look.table.columns.index(c)))
     for column in candidates:
         kind = _kind(_cells(look, column))

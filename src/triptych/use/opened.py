@@ -167,7 +167,7 @@ class Run:
         passed, present = self._pass(values)
         told = {name: self._told(name, passed, present) for name in self.recipe.tasks}
         return [
-            Answer({k: _brief(v) for k, v in row.items() if v is not None}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
+            Answer({k: _brief(v) for k, v in row.items() if k in values[i]}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
         ]
 
     @torch.inference_mode()

@@ -43,7 +43,9 @@ def films(tmp_path_factory, write_film):
     """One film of 50 frames at 10 a second of each kind, frame k of brightness k."""
     folder = tmp_path_factory.mktemp("films")
     return {
-        name: write_film(folder / name, frames=50, rate=10, codec=codec, levels=level_of, gop=7, sound="libopus" if "webm" in name else "aac")
+        name: write_film(
+            folder / name, frames=50, rate=10, codec=codec, levels=level_of, gop=7, sound="libopus" if "webm" in name else "aac"
+        )
         for name, codec in KINDS.items()
     }
 
@@ -114,7 +116,9 @@ def test_ends_that_are_rounded_are_taken(films):
 def test_all_forms_of_a_source(films):
     path = films["vp8.webm"]
     content = path.read_bytes()
-    clips = [read(source) for source in (str(path), path, content, bytearray(content), io.BytesIO(content), {"bytes": content, "path": "a"})]
+    clips = [
+        read(source) for source in (str(path), path, content, bytearray(content), io.BytesIO(content), {"bytes": content, "path": "a"})
+    ]
     assert {clip.count for clip in clips} == {50} and read(clips[0]) is clips[0]
     frames = np.stack([np.full((6, 8, 3), level_of(k), np.uint8) for k in range(10)])
     clip = read((frames, 5.0))

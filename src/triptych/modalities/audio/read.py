@@ -17,7 +17,16 @@ from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
 
 MAX_BYTES = 4 << 30
-SOURCES = ("a path", "bytes", "a binary file object", "(array, rate)", "{'array', 'sampling_rate'}", "{'bytes', 'path'}", "a Span", "a Recording")
+SOURCES = (
+    "a path",
+    "bytes",
+    "a binary file object",
+    "(array, rate)",
+    "{'array', 'sampling_rate'}",
+    "{'bytes', 'path'}",
+    "a Span",
+    "a Recording",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +47,8 @@ def read(source: Any) -> Recording:
     """Read one recording; several channels become their mean, what is louder than -1..1 is scaled down to it.
 
     `source` is a path, the bytes of a file, a binary file object, (array, rate), a data set's {"array", "sampling_rate"} or
-    {"bytes", "path"}, a `Span` of a path or of bytes, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side being the channels; integers
-    are scaled by their type.
+    {"bytes", "path"}, a `Span` of a path or of bytes, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side
+    being the channels; integers are scaled by their type. Of a film it is the sound track.
 
     Raises:
         BadValue: it is missing, empty, no sound, damaged, too long, or holds NaN; the message says which, and where.

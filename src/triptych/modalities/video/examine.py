@@ -17,7 +17,9 @@ FLAT = 4  # levels of 256: a frame with less between its darkest and brightest s
 STILL = 2  # levels of 256 by which the same place of two frames differs in a film that does not move
 TINY = 4  # times smaller than what the network sees
 
-CONSTANT = Fault("constant", "one colour all over, in every frame that was looked at", "remove them: there is nothing in them to learn from")
+CONSTANT = Fault(
+    "constant", "one colour all over, in every frame that was looked at", "remove them: there is nothing in them to learn from"
+)
 UNMOVING = Fault("still", "nothing moves in them", "check how they were made; a picture each would do", "note")
 DAMAGED = Fault("damaged", "damaged: some of their frames cannot be decoded, and are left out", "copy them again from where they came")
 

@@ -6,6 +6,7 @@ Only packets are read, and of a span only those of the span where the format has
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any, BinaryIO
@@ -108,13 +109,11 @@ def _gathered(container: Any, stream: Any, start: float, end: float) -> _Seen:
 
 
 def seek(container: Any, stream: Any, seconds: float) -> None:
-    """Go to the last place at or before a time of the stream's own clock from which it can be decoded."""
+    """Go to the last place at or before a time of the stream's own clock from which it can be decoded; stay where there is none."""
     import av
 
-    try:
+    with suppress(av.FFmpegError):
         container.seek(int(seconds / stream.time_base), stream=stream)
-    except av.FFmpegError:
-        container.seek(0)
 
 
 def _packets(container: Any, stream: Any, zero: float, end: float) -> _Seen:

@@ -70,8 +70,10 @@ class Clip:
 
 
 def read(source: Any) -> Clip:
-    """Read one film: a path, the bytes of a file, a binary file object, a `Span` of a path or of bytes, (frames, rate) with
-    frames of shape (F, H, W) or (F, H, W, 3) in uint8, a data set's {"bytes", "path"}, or a `Clip`.
+    """Read one film.
+
+    `source` is a path, the bytes of a file, a binary file object, a `Span` of a path or of bytes, (frames, rate) with frames of
+    shape (F, H, W) or (F, H, W, 3) in uint8, a data set's {"bytes", "path"}, or a `Clip`.
 
     Raises:
         BadValue: it is missing, empty, no film, damaged, cut off, too large or too long; the message says which, and where.
@@ -103,7 +105,8 @@ def holds(source: Any) -> bool:
 
 def _checked(source: Any, span: Span | None) -> Clip:
     if isinstance(source, bytes | bytearray | memoryview):
-        where, held = getattr(source, "name", ""), bytes(source)
+        where = getattr(source, "name", "")
+        held: Path | bytes = bytes(source)
     elif isinstance(source, str | os.PathLike):
         where = os.fsdecode(os.fspath(source))
         held = Path(where)
@@ -115,6 +118,8 @@ def _checked(source: Any, span: Span | None) -> Clip:
         return _seen(clip)
     except BadValue as error:
         raise type(error)(error.what, where=where, known=error.known, fix=error.fix) from error
+    except Exception as error:  # a damaged file may break a library in any way
+        raise BadValue(f"the film is damaged: {error or type(error).__name__}", where=where, fix="copy the file again") from error
 
 
 def _seen(clip: Clip) -> Clip:

@@ -28,7 +28,7 @@ def words(**said) -> say.Prepare:
 @given(st.floats(0.01, 5000), st.floats(0.1, 100), st.integers(1, 64))
 def test_the_moments_that_are_looked_at(seconds, rate, frames):
     times = moments(seconds, words(rate=rate, frames=frames))
-    assert 1 <= len(times) <= frames and times == sorted(times) and 0 <= times[0] and times[-1] < seconds + 2e-3
+    assert 1 <= len(times) <= frames and times == sorted(times) and times[0] >= 0 and times[-1] < seconds + 2e-3
     wanted = math.ceil(seconds * rate - 1e-3)
     if 1 <= wanted <= frames:
         assert times == [k / rate for k in range(wanted)]

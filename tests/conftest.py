@@ -151,9 +151,7 @@ def write_film_file(
         if track is not None:
             time = np.arange(int(sound_rate * max(frames, rate) / rate)) / sound_rate
             tone = (0.4 * np.sin(2 * np.pi * (200 + 60 * time) * time)).astype(np.float32)
-            planar = track.codec_context.format.name
-            samples = tone if planar.startswith("flt") else (tone * 32767).astype(np.int16)
-            frame = av.AudioFrame.from_ndarray(samples[None], format=planar, layout="mono")
+            frame = av.AudioFrame.from_ndarray(tone[None], format="flt", layout="mono")
             frame.sample_rate, frame.pts = sound_rate, 0
             file.mux(track.encode(frame))
             file.mux(track.encode())

@@ -158,12 +158,11 @@ def test_a_span_that_cannot_be_read_costs_its_row(tmp_path, write_sound):
         assert says in reason and ("s long" in reason or says == "no such file")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_with_copy_a_recording_is_copied_once_however_many_spans_it_has(tmp_path, write_film, workers):
+def test_with_copy_a_recording_is_copied_once_however_many_spans_it_has(tmp_path, write_film):
     film = write_film(tmp_path / "in" / "a.mp4", frames=40, sound="aac")
     rows = [Row(f"r{n}", {"film": Span(film, n / 4, n / 4 + 0.5)}) for n in range(16)]
     table = tmp_path / "t.lance"
-    made(listed(*rows), table, copied=True, workers=workers, chunk_rows=4)
+    made(listed(*rows), table, copied=True, chunk_rows=4)
     held = list((table / "files").iterdir())
     assert len(held) == 1 and held[0].read_bytes() == film.read_bytes()
     assert sum(file.stat().st_size for file in table.rglob("*") if file.is_file()) < film.stat().st_size + 100_000

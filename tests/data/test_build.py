@@ -159,14 +159,42 @@ def test_kinds_of_columns(tmp_path):
     assert [row.cells["list"] for row in table.rows] == cells["list"]
 
 
-def test_spans_and_files_in_the_table(tmp_path):
-    path = pictures(tmp_path / "in", 1).parent / "0.png"
-    blob = Blob(path.read_bytes(), "deep/0.png")
-    rows = [Row("a", {"m": Span(path, 0.5, 2.0)}), Row("b", {"m": Span(blob, 1.0)}), Row("c", {"m": blob}), Row("d", {})]
-    made(listed(*rows), tmp_path / "t.lance")
-    cells = [row.cells.get("m") for row in read_stored(tmp_path / "t.lance").rows]
-    assert cells[0] == Span(path, 0.5, 2.0) and cells[1] == Span(blob, 1.0) and cells[2] == blob and cells[3] is None
-    assert cells[2].name == "deep/0.png"
+def test_spans_and_files_in_the_table(tmp_path, write_sound):
+    """A recording in the table's own folder is there once, and a table keeps what spans of bytes are cut from."""
+    path = write_sound(tmp_path / "in" / "0.wav")
+    blob = Blob(path.read_bytes(), "deep/0.wav")
+    cells = [Span(path, 0.05, 0.1), Span(blob, 0.05), blob, Span(blob, 0.0, 0.1)]
+    made(listed(*(Row(f"r{n}", {"m": cell}) for n, cell in enumerate(cells)), Row("d", {})), tmp_path / "t.lance")
+    found = [row.cells.get("m") for row in read_stored(tmp_path / "t.lance").rows]
+    assert found[0] == cells[0] and found[2] == blob and found[2].name == "deep/0.wav" and found[4] is None
+    assert (found[1].start, found[1].end, found[3].start, found[3].end) == (0.05, None, 0.0, 0.1)
+    assert found[1].source == found[3].source and found[1].source.read_bytes() == blob
+    assert [file.parent for file in (tmp_path / "t.lance").rglob("*.wav")] == [tmp_path / "t.lance" / "files"]
+
+
+def test_a_span_that_cannot_be_read_costs_its_row(tmp_path, write_sound):
+    path = write_sound(tmp_path / "in" / "0.wav")
+    spans = [Span(path, 0.0, 0.1), Span(path, 5, 6), Span(path, 0.1, 0.05), Span(path, 0.05, 0.05), Span(tmp_path / "none.wav", 0, 1)]
+    built = made(listed(*(Row(f"r{n}", {"m": span}) for n, span in enumerate(spans))), tmp_path / "t.lance", max_rejected=1.0)
+    reasons = [reject.reason for reject in read_rejects(built.rejects)]
+    for says, reason in zip(("outside", "before it begins", "empty", "no such file"), reasons, strict=True):
+        assert says in reason and ("s long" in reason or says == "no such file")
+
+
+def test_with_copy_a_recording_is_copied_once_however_many_spans_it_has(tmp_path, write_film):
+    film = write_film(tmp_path / "in" / "a.mp4", frames=40, sound="aac")
+    rows = [Row(f"r{n}", {"film": Span(film, n / 4, n / 4 + 0.5)}) for n in range(16)]
+    table = tmp_path / "t.lance"
+    made(listed(*rows), table, copied=True, chunk_rows=4)
+    held = list((table / "files").iterdir())
+    assert len(held) == 1 and held[0].read_bytes() == film.read_bytes()
+    assert sum(file.stat().st_size for file in table.rglob("*") if file.is_file()) < film.stat().st_size + 100_000
+    before = [rooms()["audio"].read(row.cells["film"]).samples_N for row in rows]
+    film.unlink()
+    moved = table.rename(tmp_path / "moved.lance")
+    after = [rooms()["audio"].read(row.cells["film"]).samples_N for row in read_stored(moved).rows]
+    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    assert read_stored(moved).rows[3].cells["film"].start == 0.75
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -14,6 +14,7 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -35,6 +36,7 @@ inputs:
   image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
   audio: {prepare: {rate: 8000, bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
   text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}
+  video: {prepare: {rate: 4, frames: 3, size: 16}, encoder: {kind: gru, widths: [4], width: 8, depth: 1}}
 tasks:
   match: {kind: contrast, between: [image, text], width: 8}
   label: {kind: classify, target: label}
@@ -50,6 +52,8 @@ SMALL = {  # smaller than the defaults, so that the walk takes a minute
     "vit": ["width=12", "depth=2", "heads=2", "patch=8"],
     "transformer": ["width=12", "depth=2", "heads=2"],
     "mobilenet": ["multiplier=0.1", "width=8"],
+    "video transformer": ["widths=[4]", "width=12", "depth=2", "heads=2"],
+    "video gru": ["widths=[4]", "width=8"],
 }
 
 MIXED = ["data.source=[{name: a, source: table.csv}, {name: b, source: table2.csv}]"]
@@ -152,6 +156,8 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "text.Prepare.vocabulary": ("280", []),
     "text.Prepare.lowercase": ("false", []),
     "text.Prepare.max_tokens": ("4", []),
+    "video.Prepare.channels": ("1", []),
+    "video.Prepare.rate": ("1.0", []),
     "Training.threads": ("2", []),
     "Contrast.between": ("[image, audio]", []),
     "Contrast.positives": ("label", []),
@@ -165,7 +171,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
 }
 for kind in ("Classify", "MultiLabel", "Regress"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
-for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2")):
+for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
     TRY[f"{room}.Input.column"] = (column, [])
 
 
@@ -184,7 +190,9 @@ def leaves() -> list[Any]:
         for words in get_args(room.Input.model_fields["encoder"].annotation):
             tag = words.model_fields["kind"].default
             sets = [f"{base}.encoder={{kind: {tag}}}"] + [
-                f"{base}.encoder.{w}" for w in SMALL.get(tag, ["width=8"]) if w.split("=")[0] in words.model_fields
+                f"{base}.encoder.{w}"
+                for w in SMALL.get(f"{room.name} {tag}", SMALL.get(tag, ["width=8"]))
+                if w.split("=")[0] in words.model_fields
             ]
             found += [(words, field, f"{base}.encoder", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
     return [pytest.param(*leaf, id=f"{leaf[4]}.{leaf[1]}") for leaf in found]
@@ -223,7 +231,7 @@ def literals(annotation: Any) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_table, tmp_path_factory):
+def bench(tiny_table, tmp_path_factory, write_film):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
     import shutil
 
@@ -231,8 +239,12 @@ def bench(tiny_table, tmp_path_factory):
     shutil.copytree(tiny_table.parent, folder, dirs_exist_ok=True)
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    for row in rows:
+    for number, row in enumerate(rows):
+        film = f"films/{number % 6}.mp4"
+        if number < 6:
+            write_film(folder / film, frames=8, rate=8, size=(24, 16), levels=lambda k, n=number: noise(n, k))
         row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
+        row["video"], row["film2"] = film if number % 4 else "", "films/1.mp4" if number % 4 else ""
         row["other_number"] = str(-(float(row["number"]) ** 2))
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
@@ -267,6 +279,10 @@ def bench(tiny_table, tmp_path_factory):
 
     run.tree = tree
     return run
+
+
+def noise(film: int, frame: int) -> np.ndarray:
+    return np.random.default_rng([film, frame]).integers(0, 250, (16, 24, 3)).astype(np.uint8)
 
 
 def write_csv(path: Path, rows: list[dict[str, str]]) -> None:

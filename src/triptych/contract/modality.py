@@ -115,6 +115,9 @@ class Modality(Protocol):
     name: str
     suffixes: frozenset[str]
     """File name endings this room reads, lower case with the dot."""
+    guest: frozenset[str]
+    """Those of them that are first of all files of another room, and may hold such a value too: the sound of a film. Rooms of
+    which one is the other's guest may read one column."""
     by_reference: bool
     """True where a table's cell is a path to a file; False where the cell is the value itself."""
     Input: type[InputSettings]
@@ -125,7 +128,14 @@ class Modality(Protocol):
     """Measures of this room against those of another column that are hardly ever above a bound."""
 
     def read(self, source: Any) -> Value:
-        """Path, bytes, array or the value itself -> value. Raises BadValue that says precisely what is wrong."""
+        """Path, bytes, array, span or the value itself -> value.
+
+        Raises:
+            BadValue: it says precisely what is wrong; `Absent` where the file is fine and has nothing for this room.
+        """
+
+    def holds(self, source: Path | bytes) -> bool:
+        """Whether a file has something for this room, by a look at its head; asked of files whose ending several rooms read."""
 
     def preparation(self, settings: Any) -> Preparation:
         """The (not yet fitted) preparation for an input's `prepare` settings."""

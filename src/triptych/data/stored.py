@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.base.errors import InputError
 from triptych.contract.cells import ADDRESS, Blob, Cell, Span
 from triptych.data.columns import ID, Column
+from triptych.data.held import HELD, held_at
 from triptych.data.rows import Row
 from triptych.data.table import Table
 
@@ -190,5 +191,7 @@ class Stored:
         name, content, start, end = values
         if content is None and ADDRESS.match(name):
             return str(name)
+        if content is None and name.startswith(HELD):
+            return Span(held_at(name, Path(self.dataset.uri)), start or 0.0, end)
         whole = self.root / name if content is None else Blob(content, name)
         return whole if start is None else Span(whole, start, end)

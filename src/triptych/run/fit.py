@@ -280,7 +280,7 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, row
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
             return str(make_sample(name, columns))
 
-    words = recipe.data.with_sources(made)
+    words = recipe.read_from().with_sources(made)
     return as_table(opened(words, rooms(), columns, rows), words, rooms(), voice)
 
 

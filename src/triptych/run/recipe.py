@@ -17,8 +17,9 @@ from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task
+from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
-from triptych.data.settings import DataSettings
+from triptych.data.settings import ColumnSettings, DataSettings
 from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
@@ -143,9 +144,27 @@ class Recipe(Settings):
         """Names a stage may train."""
         return [*self.inputs, "fusion", *self.tasks]
 
-    def columns(self) -> dict[str, str]:
-        """{input: column of the table}."""
+    def named(self) -> dict[str, str]:
+        """{input: column of the source}, as the recipe names it."""
         return {name: settings.column or name for name, settings in self.inputs.items()}
+
+    def columns(self) -> dict[str, str]:
+        """{input: column of the table}. One that a second room reads too is there again: `clip`, and `clip as MODALITY`."""
+        first: dict[str, str] = {}
+        for name, column in self.named().items():
+            first.setdefault(column, self.inputs[name].modality)
+        kinds = {name: settings.modality for name, settings in self.inputs.items()}
+        return {name: column if kinds[name] == first[column] else f"{column} as {kinds[name]}" for name, column in self.named().items()}
+
+    def read_from(self) -> DataSettings:
+        """The words under `data`, which also say which columns are there again."""
+        made = dict(self.data.columns)
+        for name, column in self.columns().items():
+            if column != (source := self.named()[name]):
+                words = made.setdefault(source, ColumnSettings(column=source))
+                again = words if words.column or words.template else words.model_copy(update={"column": source})
+                made[column] = again
+        return self.data.model_copy(update={"columns": made})
 
     def selected(self) -> str:
         """The score that chooses the best epoch."""
@@ -179,12 +198,16 @@ def _check_names(recipe: Recipe) -> None:
 
 def _check_columns(recipe: Recipe) -> None:
     reader: dict[str, str] = {}
-    for name, column in recipe.columns().items():
+    for name, column in recipe.named().items():
         first = reader.setdefault(column, name)
-        if recipe.inputs[first].modality != recipe.inputs[name].modality:
+        one, other = (recipe.inputs[each].modality for each in (first, name))
+        if one != other and not share(rooms()[one], rooms()[other]):
             raise InputError(
-                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities", fix=f"name another column for {name!r}"
+                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities, and no file is both {one} and {other}",
+                fix=f"name another column for {name!r}",
             )
+        if recipe.columns()[name] != column and recipe.columns()[name] in recipe.data.columns:
+            raise InputError(f"data.columns may not write {recipe.columns()[name]!r}: input {name!r} is called so", fix="rename it there")
     for name, task in recipe.tasks.items():
         target = getattr(task, "target", None)
         if target in reader:

@@ -209,7 +209,7 @@ def next_commands(run: RunFolder) -> list[str]:
     tries = []
     for name, settings in recipe.inputs.items():
         room = rooms()[settings.modality]
-        liked = next((suffix for suffix in (".png", ".wav") if suffix in room.suffixes), min(room.suffixes))
+        liked = next((suffix for suffix in (".png", ".wav", ".mp4") if suffix in room.suffixes), min(room.suffixes))
         alone = sum(liked in rooms()[other.modality].suffixes for other in recipe.inputs.values()) == 1
         given = f"some{liked}" if room.by_reference and alone else f"--{name} {f'some{liked}' if room.by_reference else QUOTED}"
         tries.append(f"triptych predict {path} {given}")

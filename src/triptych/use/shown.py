@@ -13,6 +13,7 @@ from triptych.base.errors import BadValue
 from triptych.base.files import write_text
 from triptych.base.plain import one_line
 from triptych.contract.cells import Blob, Cell, Span
+from triptych.data.kinds import room_of, suffix_of
 from triptych.data.rejects import read_rejects
 from triptych.data.rows import Row
 from triptych.data.sources.tabled import read_source
@@ -94,7 +95,8 @@ def _summary(cells: Iterable[Cell], rows: int) -> dict[str, str | int]:
         lengths = [min(lengths[0], len(text)), max(lengths[1], len(text))]
         if len(values) < MOST_COUNTED or text in values:
             values[text] += 1
-        suffixes[Path(text[-300:]).suffix.lower() if len(text) < 4096 else ""] += 1
+        named = str(cell.source) if isinstance(cell, Span) else text
+        suffixes[suffix_of(named) if len(text) < 4096 else ""] += 1
         all_numbers = all_numbers and isinstance(cell, int | float) and not isinstance(cell, bool)
         if all_numbers:
             number = float(cell)  # type: ignore[arg-type]
@@ -125,12 +127,12 @@ def _html(cell: Cell, table: Table) -> str:
     """A cell as its room shows it: files by their suffix, texts as the room of texts does, the rest as it is."""
     whole = cell.source if isinstance(cell, Span) else cell
     name = whole.name if isinstance(whole, Blob) else str(whole)
-    suffix = Path(name[-300:]).suffix.lower()
-    fits = (room for room in rooms().values() if suffix in room.suffixes and (room.by_reference or not isinstance(whole, str)))
-    room = next(fits, None)
-    if room is None or not isinstance(whole, Blob | Path | str):
+    file = table.folder / whole if isinstance(whole, str) and len(whole) < 1000 and suffix_of(whole) else whole
+    by_reference = {name: room for name, room in rooms().items() if room.by_reference}
+    room = room_of(file, by_reference) if isinstance(file, Blob | Path) else None
+    if room is None:
         return f"<span>{escape(str(cell))}</span>" if not isinstance(cell, Blob) else f"<span>{escape(name)}</span>"
     try:
-        return room.show(room.read(table.folder / whole if isinstance(whole, str) else whole))
+        return room.show(room.read(cell if isinstance(cell, Span) else file))
     except BadValue as problem:
         return f'<span class="bad">{escape(problem.what)}</span>'

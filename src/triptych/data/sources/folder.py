@@ -10,6 +10,7 @@ from pathlib import Path
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell
 from triptych.contract.modality import Modality
+from triptych.data.kinds import room_of
 from triptych.data.rows import Listed, Row
 from triptych.data.table import Table
 
@@ -63,16 +64,16 @@ def read_files(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality
 
 
 def _files_by_stem(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[str, dict[str, Path]], Counter[str]]:
-    room_of = {suffix: name for name, room in rooms.items() for suffix in room.suffixes}
     found: dict[str, dict[str, Path]] = {}
     left: Counter[str] = Counter()
     for path in files:
-        room = room_of.get(path.suffix.lower())
-        if room is not None and not rooms[room].by_reference and path.parent == folder and path.stem.lower() in ABOUT:
-            left[path.name] += 1
-            continue
-        if room is None:
+        taker = room_of(path, rooms)
+        if taker is None:
             left[path.suffix.lower() or "no suffix"] += 1
+            continue
+        room = taker.name
+        if not taker.by_reference and path.parent == folder and path.stem.lower() in ABOUT:
+            left[path.name] += 1
             continue
         relative = path.relative_to(folder)
         stem = relative.with_suffix("").as_posix()

@@ -80,7 +80,8 @@ def _of_table(table: Table, columns: Columns, inputs: Mapping[str, Modality]) ->
     """A table stays where it is; what it is made of is looked at once, as a cell of another type costs its row."""
     if columns.settings and len(table.rows):
         columns.check(table.source)
-        rejects = [made for row in chosen(table.rows, columns.read_by()) if isinstance(made := columns.row(row, table.folder), Reject)]
+        looked_at = chosen(table.rows, columns.read_by()) if not columns.renames() else ()
+        rejects = [made for row in looked_at if isinstance(made := columns.row(row, table.folder), Reject)]
         kept = table.without(rejects)
         table = replace(kept, rows=Changed(kept.rows, columns, table.folder), columns=columns.order(table.columns))
     return locate(table, inputs)
@@ -122,6 +123,10 @@ class Columns:
     def renamed(self) -> set[str]:
         """Columns of the source that have another name afterwards."""
         return {words.column for new, words in self.settings.items() if words.column and words.column != new}
+
+    def renames(self) -> bool:
+        """Whether columns get other names and nothing else, so that no cell can be wrong."""
+        return all(words.template is None and words.type is None and words.start is None for words in self.settings.values())
 
     def order(self, before: list[str]) -> list[str]:
         """The columns there will be, where those of the source are known before its rows."""
@@ -190,7 +195,10 @@ class Changed:
 
     def cells(self, column: str) -> Iterator[Cell]:
         """See `Rows`."""
-        if column in self.columns.settings:
+        words = self.columns.settings.get(column)
+        if words is not None and words.template is None and words.type is None:
+            return self.rows.cells(words.column or column)  # as it stands: no file is read for it
+        if words is not None:
             return (self._made(row).cells.get(column) for row in chosen(self.rows, self.columns.needed([column])))
         return iter([None] * len(self)) if column in self.columns.renamed() else self.rows.cells(column)
 

@@ -20,9 +20,9 @@ class Audio:
     """Implements `contract.modality.Modality`; see there for what each method promises."""
 
     name = "audio"
-    suffixes = frozenset(
-        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".wma", ".aiff", ".aif", ".au", ".mka"}
-    )
+    guest = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"})
+    """Films, whose sound track is read, and files of such a name that hold nothing but sound."""
+    suffixes = guest | {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif", ".au", ".mka"}
     by_reference = True
     Input = Input
     alike = 0.98
@@ -40,6 +40,12 @@ class Audio:
         from triptych.modalities.audio.duration import duration
 
         return duration(source)
+
+    def holds(self, source: Any) -> bool:
+        """Whether a file has a sound track."""
+        from triptych.modalities.audio.read import holds
+
+        return holds(source)
 
     def preparation(self, settings: Any) -> Preparation:
         """Log-mel or MFCC features, not yet fitted."""

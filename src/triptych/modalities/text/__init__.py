@@ -21,6 +21,7 @@ class Text:
 
     name = "text"
     suffixes = frozenset({".txt", ".md"})
+    guest: frozenset[str] = frozenset()
     by_reference = False
     Input: type[InputSettings] = Input
     alike = 0.9
@@ -47,6 +48,10 @@ class Text:
         from triptych.modalities.text.clean import plain
 
         return plain(value)
+
+    def holds(self, source: Any) -> bool:
+        """Whether a file has a text."""
+        return True
 
     def preparation(self, settings: Any) -> Preparation:
         """A tokenizer still to be trained."""

@@ -71,9 +71,7 @@ def train(
     from triptych.use.opened import Run
     from triptych.use.report import write_report
 
-    folder = fit(checked, out, quiet=quiet, rows=source)
-    write_report(folder)
-    return Run(folder)
+    return Run(fit(checked, out, quiet=quiet, rows=source, report=write_report))
 
 
 def build(

@@ -48,15 +48,14 @@ def train(
     from triptych.run.fit import fit
     from triptych.use.report import next_commands, write_report
 
-    run = fit(checked, out, quiet=as_json and not sys.stderr.isatty())
-    report = write_report(run)
+    run = fit(checked, out, quiet=as_json and not sys.stderr.isatty(), report=write_report)
     scores, verdicts = run.read("scores.json"), run.read("verdicts.json", default={})
     if as_json:
-        print(json.dumps({"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts}))
+        print(json.dumps({"run": str(run.path), "report": str(run.report), "scores": scores, "verdicts": verdicts}))
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
-    tables.lines(f"run     {run.path}", f"report  {report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
+    tables.lines(f"run     {run.path}", f"report  {run.report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

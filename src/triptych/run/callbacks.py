@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from triptych.run.lit import Lit
 
 LEAST_GAIN = 1e-3
 """How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
+
+Watch = Callable[[int, list[Score]], None]
+"""Hears of every epoch: its number and its validation scores. What it raises ends the training."""
 
 
 @dataclass
@@ -73,9 +77,9 @@ class Bar(L.Callback):
 class Keep(L.Callback):
     """Logs every epoch, keeps the weights of the best one, stops when none was better for `patience` epochs."""
 
-    def __init__(self, run: RunFolder, model: Model, best: Best, stage: int, before: int, say: Any) -> None:
+    def __init__(self, run: RunFolder, model: Model, best: Best, stage: int, before: int, say: Any, watch: Watch | None = None) -> None:
         """`before` epochs were done in earlier stages; `say` takes a line for the user."""
-        self.run, self.model, self.best, self.stage, self.before, self.say = run, model, best, stage, before, say
+        self.run, self.model, self.best, self.stage, self.before, self.say, self.watch = run, model, best, stage, before, say, watch
         self.stopped = False
         self.clock = time.perf_counter()
 
@@ -89,6 +93,8 @@ class Keep(L.Callback):
         if improved:
             keep_weights(self.run, self.model)
         self._log(module, trainer, epoch, scores, improved)
+        if self.watch is not None:
+            self.watch(epoch, scores)
         patience = module.stage.patience
         if patience is not None and measured and epoch - max(self.best.gained, self.before) >= patience:
             self.stopped = trainer.should_stop = True

@@ -12,8 +12,9 @@ import random
 import shutil
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -38,7 +39,7 @@ from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.baselines import baselines
 from triptych.run.bench import Bench
-from triptych.run.callbacks import Bar, Best, Keep
+from triptych.run.callbacks import Bar, Best, Keep, Watch
 from triptych.run.folder import RunFolder, refuse_full
 from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
@@ -46,26 +47,39 @@ from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
+from triptych.run.shared import Shared
+from triptych.run.trackers import Trackers
 
 
-def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
+def fit(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    quiet: bool = False,
+    rows: Source | None = None,
+    shared: Shared | None = None,
+    report: Callable[[RunFolder], Path] | None = None,
+) -> RunFolder:
     """Train a recipe from the table to the report's facts; returns the finished run folder.
 
-    `rows` take the place of what stands at the recipe's `data.source`.
+    `rows` take the place of what stands at the recipe's `data.source`. `shared` holds what other trainings opened and
+    prepared. `report` is called with the finished folder and says where it wrote.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
         TriptychError: training failed; the folder says at which step.
     """
-    voice, watch = Voice(quiet), Stopwatch()
+    voice, watch, shared = Voice(quiet), Stopwatch(), shared or Shared()
     if out:
         refuse_full(out)
-    table = open_table(recipe, voice, rows)
+    trackers = Trackers(recipe, voice.say)  # a package that is missing is named before anything is read
+    table = shared.table(recipe, lambda: open_table(recipe, voice, rows))
     _tell(recipe, table, voice)
     run = RunFolder.create(recipe, out)
     try:
         run.write_rejects(table.rejects)
-        bench = build(recipe, table, voice)
+        bench = build(recipe, table, voice, shared)
+        trackers.start(run, bench.choices)
         untouched = _measured(bench, voice, "measuring the untouched model")
         with voice.waiting("measuring what can be had without training"):
             simple = baselines(bench, untouched)
@@ -73,14 +87,31 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, r
         trained = _measured(bench, voice, "measuring the trained model")
         write_down(bench, run, untouched, simple, trained, best, watch)
     except InputError:  # nothing was trained; the same words work again once the input is mended
+        trackers.finish(run, "failed")
         shutil.rmtree(run.path)
         raise
     except BaseException as problem:
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
+        trackers.finish(run, status)
         voice.say(f"{status}; what there is of the run lies in {run.path}")
         raise
+    trackers.finish(run, "done", report(run) if report else None)
     return run
+
+
+def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, watch: Watch | None = None) -> Best:
+    """Training alone, as a search needs it: judged on the validation rows, while the test rows are not looked at.
+
+    Raises:
+        InputError: there are no validation rows to judge by, or the recipe does not fit the data.
+        TriptychError: no epoch gave a score that is a number.
+    """
+    table = shared.table(recipe, lambda: open_table(recipe, voice))
+    if not table.at("validation"):
+        fix = "--set data.split.validation=0.15, or mark some rows as validation"
+        raise InputError("there are no validation rows, and nothing else may choose between trials", where=table.source, fix=fix)
+    return train_stages(build(recipe, table, voice, shared), run, voice, watch)
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
@@ -149,13 +180,13 @@ def limited(table: Table, limit: int | None) -> Table:
     return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
-def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
+def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None) -> Bench:
     """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
     L.seed_everything(recipe.training.seed, verbose=False)
     choices = Choices()
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices)
-    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
+    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
@@ -175,17 +206,19 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
 
 
-def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:
+def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
     """Each input with its preparation fitted on the training rows."""
-    inputs = {}
-    for name, settings in recipe.inputs.items():
+
+    def made(name: str) -> InputColumn:
+        settings = recipe.inputs[name]
         room = rooms()[settings.modality]
         held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
         train = table.at("train")
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
         held.fit(voice.track(train, len(train), f"preparing {name}"))
-        inputs[name] = held
-    return inputs
+        return held
+
+    return {name: shared.column(recipe, name, partial(made, name)) for name in recipe.inputs}
 
 
 def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
@@ -206,7 +239,7 @@ def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
     return measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
 
 
-def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
+def train_stages(bench: Bench, run: RunFolder, voice: Voice, watch: Watch | None = None) -> Best:
     """Every stage in turn, each from the best weights so far; leaves the best weights in the model."""
     recipe, best, before = bench.recipe, Best(bench.recipe.selected()), 0
     loader = bench.loader("train", shuffled=True)
@@ -216,7 +249,7 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
         for number, stage in enumerate(recipe.stages):
             count = freeze_all_but(bench.model, stage)
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
-            keep = Keep(run, bench.model, best, number, before, voice.say)
+            keep = Keep(run, bench.model, best, number, before, voice.say, watch)
             lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader))
             done = _run_lightning(bench, lit, loader, [steps_bar, keep])
             bench.stops.append({"stage": number, "epochs": done, "of": stage.epochs, "early": keep.stopped, "parameters": count})

@@ -9,6 +9,7 @@
     rejects.csv         rows that could not be used, each with its reason
     model/              one folder a part: part.json, weights.safetensors;  inputs/: how each input is prepared
     report.html
+    track/              what trackers write, where the recipe names any
 
 Nothing in it is code or pickle. Opening it imports no torch, so reports and comparisons are quick.
 """
@@ -46,6 +47,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Does not touch the disk."""
         self.path = path
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
 
     @property
     def name(self) -> str:
@@ -61,6 +63,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report's file."""
         return self.path / "report.html"
+
+    @property
+    def tracked(self) -> Path:
+        """Folder of what trackers write, which may go on after the run is sealed."""
+        return self.path / "track"
 
     def input(self, name: str) -> Path:
         """Folder of how an input is prepared."""
@@ -93,13 +100,15 @@ class RunFolder:
     def seal(self, changes: Mapping[str, Any]) -> None:
         """Mark the run as done, with the checksum of every file that answers or the report depend on."""
         made_again = {self.report, self.path / "run.json"}
-        watched = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in made_again)
+        watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Add one line to the log; a line that a full disk cuts off is ignored when the log is read."""
+        """Add one line to the log and tell the listeners; a line that a full disk cuts off is ignored when the log is read."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        for listener in self.listeners:
+            listener(row)
 
     def read_log(self) -> list[dict[str, Any]]:
         """The log's whole lines."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from triptych.base.settings import spelled_out
+from triptych.base.settings import flat, spelled_out
 from triptych.run.folder import RunFolder
 
 
@@ -30,17 +30,6 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
             {"name": "epochs", "values": [sum(stage["epochs"] for stage in about["stages"]) for about in abouts]},
         ],
     }
-
-
-def flat(tree: Any, path: str = "") -> dict[str, Any]:
-    """Nested settings as {a.b.0.c: value}."""
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
-    if pairs is None or not tree:
-        return {path: tree}
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        found.update(flat(value, f"{path}.{key}" if path else str(key)))
-    return found
 
 
 def _in_order(dicts: Sequence[dict[str, Any]]) -> list[str]:

@@ -14,6 +14,7 @@ import typer
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
+from triptych.cli.search import bakeoff, tune
 
 INTERRUPTED = 130
 
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.command()(tune)
+app.command()(bakeoff)
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]
@@ -144,9 +147,11 @@ def report(run: RunArg, as_json: JsonOption = False) -> None:
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")], as_json: JsonOption = False
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")],
+    out: Annotated[str | None, typer.Option(help="HTML page to write, with curves and intervals")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Lay runs side by side: recipe differences, scores, cost."""
+    """Lay runs side by side: recipe differences, curves, scores with intervals, cost."""
     from triptych.cli import tables
     from triptych.run.folder import open_folder
     from triptych.use.compare import compare as compared
@@ -154,10 +159,16 @@ def compare(
     if len(runs) < 2:
         raise InputError("comparing takes two runs or more")
     found = compared([open_folder(run) for run in runs])
+    if out:
+        from triptych.use.compare import write_page
+
+        write_page(found, Path(out))
     if as_json:
-        print(json.dumps(found))
-    else:
-        tables.comparison(found)
+        print(json.dumps({**found, "page": out}))
+        return
+    tables.comparison(found)
+    if out:
+        tables.lines(f"page    {out}")
 
 
 def _recipe_name(source: str) -> str:

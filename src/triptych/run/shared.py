@@ -36,9 +36,7 @@ class Shared:
 
 def rows_of(recipe: Recipe) -> str:
     """All that decides which rows there are, on which side they stand, what was found in them and how they are prepared."""
-    inputs = {
-        name: [settings.modality, recipe.columns()[name], spelled_out(settings.prepare)] for name, settings in recipe.inputs.items()
-    }
+    inputs = {name: [settings.modality, recipe.columns()[name], spelled_out(settings.prepare)] for name, settings in recipe.inputs.items()}
     words = ("kind", "target", "positives", "between", "separator")
     tasks = {name: [getattr(task, word, None) for word in words] for name, task in recipe.tasks.items()}
     return json.dumps([spelled_out(recipe.data), inputs, tasks])

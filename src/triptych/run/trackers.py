@@ -8,6 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ class Trackers:
         choices.note("tracked by", ", ".join(self.live), f"project {project}, files in {named or 'the run folder'}")
         for name in list(self.live):
             folder = Path(named) / name if named else run.tracked / name
-            self._ask(name, lambda tracker, folder=folder: tracker.start(run, self.recipe, folder, project))
+            self._ask(name, partial(_start, run, self.recipe, folder, project))
         run.listeners.append(self._epoch)
 
     def _epoch(self, row: Mapping[str, Any]) -> None:
@@ -76,6 +77,10 @@ class Trackers:
                 self.say(f"warning: the tracker {name} failed and hears nothing from here on ({type(problem).__name__}: {reason})")
 
 
+def _start(run: RunFolder, recipe: Recipe, folder: Path, project: str, tracker: Tracker) -> None:
+    tracker.start(run, recipe, folder, project)
+
+
 def grouped(name: str) -> str:
     """`validation digit.accuracy` as `validation/digit.accuracy`: trackers show what stands before the stroke as a group."""
     return re.sub(r"^(train|validation|lr) ", r"\1/", name)
@@ -99,24 +104,24 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         inside = run.path in folder.parents
-        self.writer = SummaryWriter(str(folder if inside else folder / project / run.name))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(folder if inside else folder / project / run.name))
         self.words = {name: _plain(value) for name, value in flat(spelled_out(recipe)).items()}
         text = (run.path / "recipe.yaml").read_text(encoding="utf-8")
-        self.writer.add_text("recipe", "\n".join(f"    {line}" for line in text.splitlines()))  # type: ignore[no-untyped-call]
+        self.writer.add_text("recipe", "\n".join(f"    {line}" for line in text.splitlines()))
 
     def epoch(self, number: int, values: Scores) -> None:
         """Written at once, so that curves can be watched."""
         for name, value in values.items():
-            self.writer.add_scalar(name, value, number)  # type: ignore[no-untyped-call]
-        self.writer.flush()  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name, value, number)
+        self.writer.flush()
 
     def finish(self, status: str, scores: Scores, report: Path | None) -> None:
         """The table of hyper-parameters needs a score, so a run that failed is not in it."""
         if scores:
-            self.writer.add_hparams(self.words, dict(scores), run_name=".")  # type: ignore[no-untyped-call]
+            self.writer.add_hparams(self.words, dict(scores), run_name=".")
         if report:
-            self.writer.add_text("report", str(report.resolve()))  # type: ignore[no-untyped-call]
-        self.writer.close()  # type: ignore[no-untyped-call]
+            self.writer.add_text("report", str(report.resolve()))
+        self.writer.close()
 
 
 def _plain(value: Any) -> Any:

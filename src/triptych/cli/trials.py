@@ -64,23 +64,20 @@ def bakeoff(found: dict[str, Any]) -> None:
     budget = f"{found['epochs']} epochs each, seeds {', '.join(map(str, found['seeds']))}"
     table = _table(
         f"{found['score']} on {found['rows']} {found['judged_on']} rows; {budget}",
-        *("fusion", "mean", "95 %", "seeds", "to the first", "95 %, paired", "verdict", "parameters", "seconds"),
+        *("fusion", "mean (95 %)", "seeds", "to the first (95 %)", "verdict", "parameters"),
     )
     for one in found["rivals"]:
         if one["verdict"] == "failed":
-            table.add_row(one["fusion"], "-", "", "", "", "", escape(f"failed: {one['reason']}"), "", "")
+            table.add_row(one["fusion"], "-", "", "", escape(f"failed: {one['reason']}"), "")
             continue
         gap = one["difference"]
         table.add_row(
             one["fusion"],
-            f"{one['value']:.3f}",
-            f"{one['low']:.3f} to {one['high']:.3f}",
+            f"{one['value']:.3f}\n{one['low']:.3f} to {one['high']:.3f}",
             "-" if one["spread"] is None else f"± {one['spread']:.3f}",
-            "" if gap is None else f"{gap['value']:+.3f}",
-            "" if gap is None else f"{gap['low']:+.3f} to {gap['high']:+.3f}",
+            "" if gap is None else f"{gap['value']:+.3f}\n{gap['low']:+.3f} to {gap['high']:+.3f}",
             one["verdict"],
             f"{one['parameters']:,}",
-            f"{one['seconds']:.0f}",
         )
     Console(highlight=False).print(table)
     lines(found["said"])

@@ -107,11 +107,17 @@ def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, watch
         InputError: there are no validation rows to judge by, or the recipe does not fit the data.
         TriptychError: no epoch gave a score that is a number.
     """
+    table = table_to_judge_by(recipe, voice, shared)
+    return train_stages(build(recipe, table, voice, shared), run, voice, watch)
+
+
+def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
+    """The recipe's table; raises InputError where it has no validation rows."""
     table = shared.table(recipe, lambda: open_table(recipe, voice))
     if not table.at("validation"):
         fix = "--set data.split.validation=0.15, or mark some rows as validation"
         raise InputError("there are no validation rows, and nothing else may choose between trials", where=table.source, fix=fix)
-    return train_stages(build(recipe, table, voice, shared), run, voice, watch)
+    return table
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:

@@ -17,7 +17,7 @@ from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone, write_json, write_text
 from triptych.base.settings import flat, read_yaml, spelled_out, write_yaml
 from triptych.objective.scores import Score
-from triptych.run.fit import fit, fit_only
+from triptych.run.fit import fit, fit_only, table_to_judge_by
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
@@ -46,7 +46,8 @@ def tune(
         folder, or None), `interrupted`.
 
     Raises:
-        InputError: the folder holds another study, or its file is locked; a trial that fails costs itself alone.
+        InputError: the folder holds another study, its file is locked, or the data cannot be used; a trial that fails
+            costs itself alone.
         TriptychError: every trial failed.
     """
     _claim(folder, recipe, space)
@@ -54,6 +55,7 @@ def tune(
         study, shared = Study(folder, recipe, space, pruner), Shared()
         run, interrupted = None, False
         try:
+            table_to_judge_by(recipe, voice, shared)
             _search(recipe, study, trials, folder, shared, voice)
             run = _winner(recipe, study, folder, shared, voice, report)
         except KeyboardInterrupt:

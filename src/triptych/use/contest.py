@@ -19,7 +19,7 @@ def write_page(found: dict[str, Any], path: Path) -> Path:
     first = there[0]["fusion"] if there else ""
     charts = [
         overlays.dots(scored, f"{found['score']}, mean of the seeds"),
-        overlays.dots(gaps, f"less than {first} by", zero=True),
+        overlays.dots(gaps, f"difference to {first}", zero=True, first=1),
         *_curves(found, [one["fusion"] for one in there]),
     ]
     facts = {**found, "rivals": there, "failed": [one for one in found["rivals"] if one["verdict"] == "failed"]}

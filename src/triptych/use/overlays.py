@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triptych.use.drawing import INK, LINE, MUTED, SERIES, WIDTH, drawn, plain_axes, short, svg
+from triptych.use.drawing import INK, MUTED, SERIES, WIDTH, drawn, plain_axes, short, svg
 
 _DASHES = ("-", "--", ":", "-.")
 Points = Sequence[tuple[int, float]]
@@ -49,13 +49,14 @@ def overlay(lines: Mapping[str, Points | None], title: str) -> str:
         return svg(figure, title, told)
 
 
-def dots(rows: Sequence[tuple[str, float | None, float | None, float | None]], title: str, zero: bool = False) -> str:
+def dots(rows: Sequence[tuple[str, float | None, float | None, float | None]], title: str, zero: bool = False, first: int = 0) -> str:
     """A dot a row with its 95 % interval as a line, the value written at its end.
 
     Args:
         rows: (name, value, low, high); a row without a value says so.
         title: stands over the chart.
         zero: mark where nothing differs.
+        first: place of the first row among the runs, whose colours are those of the curves.
     """
     if not any(value is not None for _, value, *_ in rows):
         return ""
@@ -72,13 +73,13 @@ def dots(rows: Sequence[tuple[str, float | None, float | None, float | None]], t
             if value is None:
                 ax.text(low - margin, place + 0.08, "no value", va="center", color=MUTED)
                 continue
-            colour = SERIES[place % len(SERIES)]
+            colour = style(first + place)["color"]
             if below is not None and above is not None:
                 ax.plot([below, above], [place + 0.08] * 2, color=colour, linewidth=2.2, solid_capstyle="round")
             ax.plot([value], [place + 0.08], marker="o", color=colour, markersize=6, linestyle="")
             ax.text(high + margin, place + 0.08, f"{value:{'+' if zero else ''}.3f}", va="center", ha="left", color=colour)
         ax.set(xlim=(low - margin, high + margin * 4.5), ylim=(len(rows) - 0.5, -0.65), yticks=[])
-        ax.spines["bottom"].set_color(LINE)
+        ax.set_xticks([tick for tick in ax.get_xticks() if low - margin <= tick <= high + 1e-9])  # a share of 1.1 cannot be
         ax.grid(visible=False, axis="y")
         told = "; ".join(f"{name} {value:.3f}" for name, value, *_ in rows if value is not None)
         return svg(figure, title, told)

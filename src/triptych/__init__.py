@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triptych.data.build import Built
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
+    from triptych.run.folder import RunFolder
     from triptych.use.opened import Answer, Run
 
 __all__ = [
@@ -33,8 +34,10 @@ __all__ = [
     "bakeoff",
     "build",
     "compare",
+    "continue_run",
     "from_rows",
     "open_run",
+    "resume",
     "train",
     "tune",
 ]
@@ -70,11 +73,55 @@ def train(
 
     source = None if rows is None else _as_source(rows)
     checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set, source.name if source else None)
-    from triptych.run.fit import fit
-    from triptych.use.opened import Run
+    from triptych.run import fit
     from triptych.use.report import write_report
 
-    return Run(fit(checked, out, quiet=quiet, rows=source, report=write_report))
+    return _opened(fit.fit(checked, out, quiet=quiet, rows=source, report=write_report))
+
+
+def resume(path: str | Path, *, rows: Source | Rows | None = None, quiet: bool = False) -> Run:
+    """Go on with a run whose training was stopped, to the weights it would have had, and open it.
+
+    Args:
+        path: the run folder.
+        rows: as given to `train`, where the run was started with them.
+        quiet: print nothing.
+
+    Raises:
+        InputError: there is nothing to resume, or the rows have changed.
+    """
+    from triptych.run import fit
+    from triptych.use.report import write_report
+
+    return _opened(fit.resume(path, quiet=quiet, rows=None if rows is None else _as_source(rows), report=write_report))
+
+
+def continue_run(
+    path: str | Path, *, epochs: int, out: str | Path | None = None, rows: Source | Rows | None = None, quiet: bool = False
+) -> Run:
+    """Train a finished run for some epochs more, from its last state, into a run of its own, and open that.
+
+    Args:
+        path: the finished run.
+        epochs: how many to add to its last stage.
+        out: the longer run's folder; by default runs/DATE-NAME.
+        rows: as given to `train`, where the run was started with them.
+        quiet: print nothing.
+
+    Raises:
+        InputError: the run is not finished, or its rows have changed.
+    """
+    from triptych.run import fit
+    from triptych.use.report import write_report
+
+    given = None if rows is None else _as_source(rows)
+    return _opened(fit.go_on(path, epochs, out, quiet=quiet, rows=given, report=write_report))
+
+
+def _opened(folder: RunFolder) -> Run:
+    from triptych.use.opened import Run
+
+    return Run(folder)
 
 
 def build(

@@ -108,6 +108,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     # Steps too small to move a weight, and no running averages: no epoch is better than the first.
     "Stage.patience": ("1", ["stages.0.epochs=4", "stages.0.lr=1.0e-30", *TEXT_ALONE]),
     "Training.select": ("number.mae", []),
+    "Training.buckets": ("2", ["training.buckets=0", *TEXT_ALONE]),
     "Training.clip": ("1.0e-3", []),
     "Training.device": ("cpu", []),
     "Training.seed": ("5", []),

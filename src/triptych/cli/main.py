@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
 from triptych.cli.search import bakeoff, tune
+
+if TYPE_CHECKING:
+    from triptych.run.folder import RunFolder
 
 INTERRUPTED = 130
 
@@ -38,20 +41,50 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of 
 
 @app.command()
 def train(
-    recipe: RecipeArg,
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")] = None,
     set_: SetOption = None,
     out: Annotated[str | None, typer.Option(help="run folder; by default runs/DATE-NAME")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with a run that was stopped, as if it had not been")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a recipe; ends with the untouched model against the trained one."""
     from triptych.run.recipe import read
 
-    checked = read(recipe, set_ or [])
-    from triptych.cli import tables
-    from triptych.run.fit import fit
-    from triptych.use.report import next_commands, write_report
+    if resume and out:
+        raise InputError("--resume goes on in the run's own folder, and --out names another", fix="keep one of them")
+    if recipe is None and (set_ or not resume):
+        raise InputError("no recipe is named", fix="triptych train RECIPE, or triptych train --resume RUN")
+    checked = read(recipe, set_ or []) if recipe else None
+    from triptych.run import fit
+    from triptych.use.report import write_report
 
-    run = fit(checked, out, quiet=as_json and not sys.stderr.isatty(), report=write_report)
+    quiet = as_json and not sys.stderr.isatty()
+    if resume:
+        _ended(fit.resume(resume, checked, quiet=quiet, report=write_report), as_json)
+    elif checked:
+        _ended(fit.fit(checked, out, quiet=quiet, report=write_report), as_json)
+
+
+@app.command("continue")
+def continue_(
+    run: RunArg,
+    epochs: Annotated[int, typer.Option(min=1, help="epochs to add to the last stage")],
+    out: Annotated[str | None, typer.Option(help="folder of the longer run; by default runs/DATE-NAME")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a finished run for some epochs more, from its last state, into a run of its own."""
+    from triptych.run.fit import go_on
+    from triptych.use.report import write_report
+
+    _ended(go_on(run, epochs, out, quiet=as_json and not sys.stderr.isatty(), report=write_report), as_json)
+
+
+def _ended(run: RunFolder, as_json: bool) -> None:
+    """Say what came of a training that is done."""
+    from triptych.cli import tables
+    from triptych.use.report import next_commands
+
+    checked = run.recipe()
     scores, verdicts = run.read("scores.json"), run.read("verdicts.json", default={})
     if as_json:
         print(json.dumps({"run": str(run.path), "report": str(run.report), "scores": scores, "verdicts": verdicts}))

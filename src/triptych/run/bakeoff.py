@@ -18,7 +18,7 @@ from triptych.base.settings import flat, spelled_out
 from triptych.contract.tasks import headline
 from triptych.objective.intervals import difference, interval
 from triptych.run.answers import Answered, aligned, answered, group_of, pooled
-from triptych.run.fit import fit
+from triptych.run.fit import fit, resume
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
@@ -80,21 +80,27 @@ def _train(
 
 
 def _one(recipe: Recipe, kind: str, rival: Recipe, seed: int, folder: Path, shared: Shared, voice: Voice) -> RunFolder:
-    """One training, or the finished run of an earlier call."""
+    """One training; that of an earlier call where it is finished, gone on with where it was stopped."""
     # Patience would give each another budget; the best epoch is still the one that is kept.
     made = changed(rival, {"training.seed": seed, "stages.*.patience": None, "name": f"{recipe.name}-{kind}-{seed}"})
     path = folder / f"{kind}-{seed}"
-    if path.exists():
-        if known := _finished(path, made):
-            voice.say(f"  {kind}, seed {seed}: is there already")
-            return known
-        shutil.rmtree(path)
-    run = fit(made, path, quiet=True, shared=shared)
+    begun = path.exists() and not _hardly(path)
+    if begun and (known := _finished(path, made)):
+        voice.say(f"  {kind}, seed {seed}: is there already")
+        return known
+    if not begun:
+        shutil.rmtree(path, ignore_errors=True)
+    run = resume(path, made, quiet=True, shared=shared) if begun else fit(made, path, quiet=True, shared=shared)
     score = _score(recipe)
     value = next((one["trained"] for one in run.read("scores.json") if one["name"] == ".".join(score)), None)
     seconds = run.read("run.json")["cost"]["seconds"]
     voice.say(f"  {kind}, seed {seed}: {'.'.join(score)} {'-' if value is None else f'{value:.3f}'}   {seconds:.1f} s")
     return run
+
+
+def _hardly(path: Path) -> bool:
+    """Killed while its folder was made: nothing is lost with it."""
+    return path.is_dir() and all(one.name.startswith((".", "recipe.yaml")) for one in path.iterdir())
 
 
 def _finished(path: Path, made: Recipe) -> RunFolder | None:

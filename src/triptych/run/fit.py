@@ -13,9 +13,10 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 
@@ -37,18 +38,40 @@ from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
-from triptych.run.baselines import baselines
+from triptych.run.baselines import Told, baselines
 from triptych.run.bench import Bench
-from triptych.run.callbacks import Bar, Best, Keep, Watch
-from triptych.run.folder import RunFolder, refuse_full
+from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
+from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
+from triptych.run.ordering import training_order
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
+from triptych.run.resume import (
+    Clock,
+    Course,
+    Start,
+    alone,
+    cut_log,
+    fingerprint,
+    hand_over,
+    keep_untouched,
+    longer,
+    read_course,
+    read_untouched,
+    refuse_other_recipe,
+    refuse_other_rows,
+    reopened,
+    restore_random,
+    write_course,
+)
 from triptych.run.shared import Shared
 from triptych.run.trackers import Trackers
+
+Report = Callable[[RunFolder], Path]
+"""Writes the report of a finished run and says where."""
 
 
 def fit(
@@ -58,12 +81,17 @@ def fit(
     quiet: bool = False,
     rows: Source | None = None,
     shared: Shared | None = None,
-    report: Callable[[RunFolder], Path] | None = None,
+    report: Report | None = None,
 ) -> RunFolder:
-    """Train a recipe from the table to the report's facts; returns the finished run folder.
+    """Train a recipe from the table to the report; returns the finished run folder.
 
-    `rows` take the place of what stands at the recipe's `data.source`. `shared` holds what other trainings opened and
-    prepared. `report` is called with the finished folder and says where it wrote.
+    Args:
+        recipe: what to train.
+        out: the run's folder; by default runs/DATE-NAME.
+        quiet: print nothing.
+        rows: take the place of what stands at the recipe's `data.source`.
+        shared: what other trainings have opened and prepared.
+        report: is called with the finished folder, so that trackers can be given what it wrote.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
@@ -77,30 +105,128 @@ def fit(
     _tell(recipe, table, voice)
     run = RunFolder.create(recipe, out)
     try:
+        with alone(run):
+            return _carried_out(recipe, table, run, voice, watch, trackers, shared, report)
+    except InputError:  # nothing was trained; the same words work again once the input is mended
+        shutil.rmtree(run.path)
+        raise
+
+
+def resume(
+    path: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    quiet: bool = False,
+    rows: Source | None = None,
+    shared: Shared | None = None,
+    report: Report | None = None,
+) -> RunFolder:
+    """Go on with a training that was stopped, to the weights it would have had; returns the finished run folder.
+
+    Args:
+        path: the run's folder.
+        recipe: what the user believes it to be; refused where the weights would come out otherwise.
+        quiet: print nothing.
+        rows: as for `fit`, where the run was started with them.
+        shared: as for `fit`.
+        report: as for `fit`.
+
+    Raises:
+        InputError: there is nothing to resume, or the recipe or the rows are not those of the run.
+        TriptychError: training failed again.
+    """
+    voice, watch, shared = Voice(quiet), Stopwatch(), shared or Shared()
+    run = reopened(path)
+    with alone(run):
+        own = run.recipe()
+        if recipe is not None:
+            refuse_other_recipe(own, recipe, run)
+        trackers = Trackers(own, voice.say)
+        table = shared.table(own, lambda: open_table(own, voice, rows))
+        refuse_other_rows(run, table)
+        _tell(own, table, voice)
+        run.about({"status": "running", "problem": ""})
+        return _carried_out(own, table, run, voice, watch, trackers, shared, report)
+
+
+def go_on(
+    path: str | Path,
+    epochs: int,
+    out: str | Path | None = None,
+    *,
+    quiet: bool = False,
+    rows: Source | None = None,
+    report: Report | None = None,
+) -> RunFolder:
+    """Train a finished run for some epochs more, from its last state, as if its last stage had been longer; a run of its own.
+
+    Args:
+        path: the finished run, which stays as it is.
+        epochs: how many to add to the last stage. Under `schedule: cosine` the rate follows the longer curve from there.
+        out: the new run's folder; by default runs/DATE-NAME.
+        quiet: print nothing.
+        rows: as for `fit`, where the run was started with them.
+        report: as for `fit`.
+
+    Raises:
+        InputError: the run is not finished, has no state, or its rows have changed.
+    """
+    voice, watch = Voice(quiet), Stopwatch()
+    old = open_folder(path)
+    recipe = longer(old, epochs)
+    if out:
+        refuse_full(out)
+    trackers = Trackers(recipe, voice.say)
+    table = open_table(recipe, voice, rows)
+    refuse_other_rows(old, table)
+    _tell(recipe, table, voice)
+    run = RunFolder.create(recipe, out)
+    try:
+        with alone(run):
+            hand_over(old, run, epochs)
+            return _carried_out(recipe, table, run, voice, watch, trackers, Shared(), report)
+    except InputError:
+        shutil.rmtree(run.path)
+        raise
+
+
+def _carried_out(
+    recipe: Recipe,
+    table: Table,
+    run: RunFolder,
+    voice: Voice,
+    watch: Stopwatch,
+    trackers: Trackers,
+    shared: Shared,
+    report: Report | None,
+) -> RunFolder:
+    """From the opened table to what is written down; what the folder holds of it already is not done again."""
+    try:
         run.write_rejects(table.rejects)
+        run.about({"data": table.fingerprint})
+        start = read_course(run)
         bench = build(recipe, table, voice, shared)
         trackers.start(run, bench.choices)
-        untouched = _measured(bench, voice, "measuring the untouched model")
-        with voice.waiting("measuring what can be had without training"):
-            simple = baselines(bench, untouched)
-        best = train_stages(bench, run, voice)
+        untouched, simple = _before(bench, run, voice)
+        if start is not None:
+            watch.add(start[0].seconds)
+        best = train_stages(bench, run, voice, watch, start)
         trained = _measured(bench, voice, "measuring the trained model")
         write_down(bench, run, untouched, simple, trained, best, watch)
-    except InputError:  # nothing was trained; the same words work again once the input is mended
+    except InputError:
         trackers.finish(run, "failed")
-        shutil.rmtree(run.path)
         raise
     except BaseException as problem:
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
         trackers.finish(run, status)
-        voice.say(f"{status}; what there is of the run lies in {run.path}")
+        voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         raise
     trackers.finish(run, "done", report(run) if report else None)
     return run
 
 
-def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, watch: Watch | None = None) -> Best:
+def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, listener: Listener | None = None) -> Best:
     """Training alone, as a search needs it: judged on the validation rows, while the test rows are not looked at.
 
     Raises:
@@ -108,7 +234,7 @@ def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, watch
         TriptychError: no epoch gave a score that is a number.
     """
     table = table_to_judge_by(recipe, voice, shared)
-    return train_stages(build(recipe, table, voice, shared), run, voice, watch)
+    return train_stages(build(recipe, table, voice, shared), run, voice, Stopwatch(), listener=listener)
 
 
 def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
@@ -118,6 +244,17 @@ def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
         fix = "--set data.split.validation=0.15, or mark some rows as validation"
         raise InputError("there are no validation rows, and nothing else may choose between trials", where=table.source, fix=fix)
     return table
+
+
+def _before(bench: Bench, run: RunFolder, voice: Voice) -> tuple[Measured, dict[str, Told]]:
+    """What is measured before the first step, or was when the run was started."""
+    if (kept := read_untouched(run)) is not None:
+        return kept
+    untouched = _measured(bench, voice, "measuring the untouched model")
+    with voice.waiting("measuring what can be had without training"):
+        simple = baselines(bench, untouched)
+    keep_untouched(run, untouched, simple)
+    return untouched, simple
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
@@ -145,7 +282,9 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
-    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)))
+    answers = [str(getattr(task, "target", None) or getattr(task, "positives", None)) for task in recipe.tasks.values()]
+    word = fingerprint(table, facts, [column for column in answers if column in table.columns])
+    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths(), fingerprint=word)
 
 
 def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
@@ -208,8 +347,9 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
@@ -245,23 +385,40 @@ def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
     return measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
 
 
-def train_stages(bench: Bench, run: RunFolder, voice: Voice, watch: Watch | None = None) -> Best:
-    """Every stage in turn, each from the best weights so far; leaves the best weights in the model."""
-    recipe, best, before = bench.recipe, Best(bench.recipe.selected()), 0
+def train_stages(
+    bench: Bench, run: RunFolder, voice: Voice, watch: Stopwatch, start: Start | None = None, listener: Listener | None = None
+) -> Best:
+    """Every stage in turn, each from the best weights so far; leaves the best weights in the model.
+
+    `start` is where an earlier training of this run was stopped. `listener` hears of every epoch.
+    """
+    recipe = bench.recipe
     loader = bench.loader("train", shuffled=True)
     validation = bench.loader("validation") if bench.table.at("validation") else None
+    course, state = start or (Course(), None)
+    best = Best(**course.best) if course.best else Best(recipe.selected())
+    if state is not None:
+        _put_back(bench, run, loader, course, state, voice)
+    clock = Clock(recipe.training.save_seconds)
     with voice.bar() as bar:
         steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
-        for number, stage in enumerate(recipe.stages):
+        for number, stage in enumerate(recipe.stages[course.stage :], start=course.stage):
             count = freeze_all_but(bench.model, stage)
+            bench.model.train()  # what is frozen now is in eval mode from the first step on
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
-            keep = Keep(run, bench.model, best, number, before, voice.say, watch)
-            lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader))
-            done = _run_lightning(bench, lit, loader, [steps_bar, keep])
-            bench.stops.append({"stage": number, "epochs": done, "of": stage.epochs, "early": keep.stopped, "parameters": count})
-            before += done
+            if not course.ended:
+                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), state)
+                keep = Keep(run, bench.model, best, course, voice.say, listener)
+                callbacks = [steps_bar, keep, Save(run, course, best, loader, clock, watch.read)]
+                _run_lightning(bench, lit, loader, stage.epochs - course.epochs, callbacks)
+            course.stops.append({"stage": number, "epochs": course.epochs, "of": stage.epochs, "early": course.early, "parameters": count})
+            course, state = course.following(), None
             if run.model.exists():
                 bench.model.load_weights(run.model)
+            if number + 1 < len(recipe.stages):  # its own epochs may soon overwrite the weights that it starts from
+                course.best = asdict(best)
+                write_course(run, course, lambda: {"model": bench.model.state_dict(), "loader": loader.state_dict()})
+    bench.stops = course.stops
     if not run.model.exists():
         raise TriptychError(
             f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
@@ -274,11 +431,20 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice, watch: Watch | None
     return best
 
 
-def _run_lightning(bench: Bench, lit: Lit, loader: Loader, callbacks: list[L.Callback]) -> int:
-    """One stage through Lightning; returns the epochs that were done."""
+def _put_back(bench: Bench, run: RunFolder, loader: Loader, course: Course, state: Mapping[str, Any], voice: Voice) -> None:
+    """Bring weights, order of rows, log and random numbers to where the state was written."""
+    bench.model.load_state_dict(state["model"])
+    loader.load_state_dict(state["loader"])
+    cut_log(run, course.before + course.epochs)
+    voice.say(f"going on in stage {course.stage} after {course.epochs} of {bench.recipe.stages[course.stage].epochs} epochs")
+    restore_random(state["random"])
+
+
+def _run_lightning(bench: Bench, lit: Lit, loader: Loader, epochs: int, callbacks: list[L.Callback]) -> None:
+    """One stage, or what is left of it, through Lightning."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     trainer = L.Trainer(
-        max_epochs=lit.stage.epochs,
+        max_epochs=epochs,
         accelerator="gpu" if bench.device == "cuda" else bench.device,
         devices=1,
         precision="bf16-mixed" if bench.precision == "bf16" else "32-true",
@@ -298,4 +464,3 @@ def _run_lightning(bench: Bench, lit: Lit, loader: Loader, callbacks: list[L.Cal
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
     bench.model.to(bench.device)
-    return int(trainer.current_epoch)

@@ -7,6 +7,7 @@
     details.json        confusion matrices; shown.json: pieces of the report that need the data
     predictions.parquet answers on the test rows; embeddings.parquet where a task gives them
     rejects.csv         rows that could not be used, each with its reason
+    state.safetensors   the last state of the training: --resume and `continue` go on from it; untouched.safetensors
     model/              one folder a part: part.json, weights.safetensors;  inputs/: how each input is prepared
     report.html
     track/              what trackers write, where the recipe names any
@@ -60,6 +61,16 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def state(self) -> Path:
+        """The last state of the training, from which it goes on."""
+        return self.path / "state.safetensors"
+
+    @property
+    def untouched(self) -> Path:
+        """What was measured before the first step."""
+        return self.path / "untouched.safetensors"
+
+    @property
     def report(self) -> Path:
         """The report's file."""
         return self.path / "report.html"
@@ -99,7 +110,7 @@ class RunFolder:
 
     def seal(self, changes: Mapping[str, Any]) -> None:
         """Mark the run as done, with the checksum of every file that answers or the report depend on."""
-        made_again = {self.report, self.path / "run.json"}
+        made_again = {self.report, self.path / "run.json", self.state, self.untouched, self.path / ".lock"}  # states hold their own
         watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
@@ -219,9 +230,8 @@ def open_folder(path: str | Path) -> RunFolder:
         version = about.get("versions", {}).get("triptych", "?")
         raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
     if about.get("status") != "done":
-        raise InputError(
-            f"the run is not finished: its status is {about.get('status', 'unknown')!r}", where=str(path), fix="train it again"
-        )
+        fix = f"triptych train --resume {path}"
+        raise InputError(f"the run is not finished: its status is {about.get('status', 'unknown')!r}", where=str(path), fix=fix)
     if missing:
         raise InputError(f"the run lacks {', '.join(missing)}", where=str(path), fix="copy the whole run folder again, or train again")
     return run

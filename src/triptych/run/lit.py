@@ -20,12 +20,24 @@ from triptych.run.recipe import TRAINABLE, Recipe, Stage
 class Lit(L.LightningModule):
     """One stage of a recipe over a model."""
 
-    def __init__(self, model: Model, recipe: Recipe, stage: Stage, validation: Iterable[Batch] | None, steps: int) -> None:
-        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs."""
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        stage: Stage,
+        validation: Iterable[Batch] | None,
+        steps: int,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs.
+
+        `state` is what `learnt` gave when the stage was left: it goes on from there.
+        """
         super().__init__()
+        self.state = state
         self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
         self.validation = validation
-        self.sums: dict[str, tuple[float, int]] = {}
+        self.sums: dict[str, tuple[float, int]] = {name: (total, rows) for name, (total, rows) in (state or {}).get("sums", {}).items()}
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
@@ -57,6 +69,16 @@ class Lit(L.LightningModule):
         whole = sum(self.recipe.tasks[name].weight * mean for name, mean in means.items())
         return {"loss": whole, **{f"{name}.loss": mean for name, mean in means.items()}}
 
+    def learnt(self) -> dict[str, Any]:
+        """All that the stage has learnt so far, the model's weights included, for the state of the run."""
+        (optimizer,), (schedule,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.scheduler.state_dict(),
+            "sums": self.sums,
+        }
+
     def validated(self) -> Measured | None:
         """The model as it is now on the validation rows; None where there are none."""
         if self.validation is None:
@@ -68,7 +90,19 @@ class Lit(L.LightningModule):
         """AdamW over the stage's parts, each at its rate; warm-up, then the schedule."""
         optimizer = torch.optim.AdamW(parameter_groups(self.model, self.stage), betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(self.stage, self.steps))
+        if self.state is not None and "optimizer" in self.state:  # there is none yet where a stage begins
+            optimizer.load_state_dict(_as_made(self.state["optimizer"], optimizer))
+            schedule.load_state_dict(dict(self.state["schedule"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _as_made(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimiser's state that was written down: lists are tuples again where the optimiser has such."""
+    groups = [
+        {name: tuple(value) if isinstance(now.get(name), tuple) else value for name, value in group.items()}
+        for group, now in zip(state["param_groups"], optimizer.state_dict()["param_groups"], strict=True)
+    ]
+    return {"state": state["state"], "param_groups": groups}
 
 
 def rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:

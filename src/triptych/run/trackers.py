@@ -139,6 +139,7 @@ class WandB:
     def start(self, run: RunFolder, recipe: Recipe, folder: Path, project: str) -> None:
         """Never asks on the terminal for a key."""
         folder.mkdir(parents=True, exist_ok=True)
+        known = run.read("run.json").get("tracked", {}).get("wandb")  # of a run that goes on
         named = os.environ.get("WANDB_PROJECT") if not (recipe.track and recipe.track.project) else None
         mode = os.environ.get("WANDB_MODE") or ("online" if self.wandb.api.api_key else "offline")
         self.run = self.wandb.init(
@@ -148,7 +149,9 @@ class WandB:
             mode=mode,
             config=spelled_out(recipe),
             settings=self.wandb.Settings(silent=True, console="off", init_timeout=30),
+            **({"id": known, "resume": "allow"} if known else {}),
         )
+        _remember(run, "wandb", self.run.id)
 
     def epoch(self, number: int, values: Scores) -> None:
         """The step is the epoch."""
@@ -191,7 +194,11 @@ class MLflow:
         named = os.environ.get("MLFLOW_EXPERIMENT_NAME") if not (recipe.track and recipe.track.project) else None
         known = self.client.get_experiment_by_name(named or project)
         experiment = known.experiment_id if known else self.client.create_experiment(named or project, artifact_location=place)
-        self.id = self.client.create_run(experiment, run_name=run.name).info.run_id
+        going_on = run.read("run.json").get("tracked", {}).get("mlflow")  # of a run that goes on
+        self.id = going_on or self.client.create_run(experiment, run_name=run.name).info.run_id
+        if going_on:
+            self.client.update_run(self.id, status="RUNNING")
+        _remember(run, "mlflow", self.id)
         for name, value in flat(spelled_out(recipe)).items():
             self.client.log_param(self.id, _allowed(name)[:250], str(value)[:6000])
 
@@ -209,6 +216,11 @@ class MLflow:
         if report:
             self.client.log_artifact(self.id, str(report))
         self.client.set_terminated(self.id, {"done": "FINISHED", "interrupted": "KILLED"}.get(status, "FAILED"))
+
+
+def _remember(run: RunFolder, tracker: str, number: str) -> None:
+    """So that a run that goes on is the same run to the tracker."""
+    run.about({"tracked": {**run.read("run.json").get("tracked", {}), tracker: number}})
 
 
 def _allowed(name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone, write_json, write_text
 from triptych.base.settings import flat, read_yaml, spelled_out, write_yaml
 from triptych.objective.scores import Score
-from triptych.run.fit import fit, fit_only, table_to_judge_by
+from triptych.run.fit import Report, fit, fit_only, resume, table_to_judge_by
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
@@ -28,8 +27,6 @@ from triptych.run.study import Study, Trial, of_storage
 
 HOPELESS = 5
 """So many trials that all fail, and none that does not, are a mistake in the recipe or the search, not bad luck."""
-
-Report = Callable[[RunFolder], Path]
 
 
 class Pruned(Exception):
@@ -147,6 +144,7 @@ def _trial(recipe: Recipe, study: Study, folder: Path, shared: Shared) -> Trial:
         return study.tell(trial, "failed", seconds=seconds(), reason=reason.splitlines()[0][:300] if reason else "")
     finally:
         shutil.rmtree(path / "model", ignore_errors=True)  # the winner is trained again as a whole run
+        (path / "state.safetensors").unlink(missing_ok=True)
 
 
 def _winner(recipe: Recipe, study: Study, folder: Path, shared: Shared, voice: Voice, report: Report | None) -> RunFolder | None:
@@ -158,17 +156,14 @@ def _winner(recipe: Recipe, study: Study, folder: Path, shared: Shared, voice: V
     tree = {**bare(made), **({"track": spelled_out(recipe.track)} if recipe.track else {})}
     head = f"# triptych train best.yaml\n# Trial {best.number}: validation {recipe.selected()} {best.score:.4g}\n"
     write_text(folder / "best.yaml", head + write_yaml(tree))
-    path = folder / "best"
-    if path.exists():
-        try:
-            known = open_folder(path)
-            if known.recipe() == made:
-                return known
-        except InputError:
-            pass  # cut off, or damaged
-        shutil.rmtree(path)
-    voice.say(f"training the winner, trial {best.number}, as a run of its own")
-    return fit(made, path, quiet=voice.console.quiet, shared=shared, report=report)
+    path, quiet = folder / "best", voice.console.quiet
+    voice.say(f"the winner is trial {best.number}; it is trained as a run of its own")
+    if (path / "run.json").exists() and RunFolder(path).recipe() == made:
+        if RunFolder(path).read("run.json").get("status") == "done":
+            return open_folder(path)
+        return resume(path, made, quiet=quiet, shared=shared, report=report)
+    shutil.rmtree(path, ignore_errors=True)  # of another winner, or hardly begun
+    return fit(made, path, quiet=quiet, shared=shared, report=report)
 
 
 def _told(recipe: Recipe, study: Study, folder: Path, run: RunFolder | None, interrupted: bool) -> dict[str, Any]:

@@ -67,15 +67,16 @@ def test_each_has_the_same_budget_and_is_an_ordinary_run(baked, tmp_path):
     assert alone.read("scores.json") == runs[0].read("scores.json")
 
 
-def test_what_is_finished_is_not_trained_again(baked, monkeypatch, tmp_path):
+def test_what_is_finished_is_not_trained_again_and_what_was_cut_off_goes_on(baked, monkeypatch):
     recipe, folder, told = baked
     (folder / "gated-1" / "run.json").write_text(
         json.dumps({**json.loads((folder / "gated-1" / "run.json").read_text()), "status": "running"})
     )
-    plain, trained = baking.fit, []
-    monkeypatch.setattr(baking, "fit", lambda made, path, **words: trained.append(path.name) or plain(made, path, **words))
+    plain, gone_on = baking.resume, []
+    monkeypatch.setattr(baking, "resume", lambda path, *words, **more: gone_on.append(path.name) or plain(path, *words, **more))
+    monkeypatch.setattr(baking, "fit", lambda *_, **__: pytest.fail("all are there, or begun"))
     again = bake(recipe, fusions(recipe, ["joint", "gated"]), 2, folder, QUIET)
-    assert trained == ["gated-1"]
+    assert gone_on == ["gated-1"]
     strip = [{k: v for k, v in one.items() if k != "seconds"} for one in told["rivals"]]
     assert [{k: v for k, v in one.items() if k != "seconds"} for one in again["rivals"]] == strip
 

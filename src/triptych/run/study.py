@@ -92,7 +92,7 @@ class Study:
         with self._file():
             self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
             if params:
-                self.study.enqueue_trial(params, skip_if_exists=True)
+                self.study.enqueue_trial(params)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         """The next trial and its words."""

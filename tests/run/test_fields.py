@@ -10,6 +10,7 @@ import csv
 import hashlib
 import itertools
 import json
+import tempfile
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -27,6 +28,7 @@ from triptych.modalities import rooms
 from triptych.model import settings as fusion_words
 from triptych.run.fit import fit
 from triptych.run.recipe import Recipe, Report, Stage, Training, read
+from triptych.run.settings import Track
 from triptych.use.report import write_report
 
 BASE = """
@@ -81,6 +83,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Stage: ("stages.0", []),
     Training: ("training", []),
     Report: ("report", []),
+    Track: ("track", ["track=tensorboard"]),
     Contrast: ("tasks.match", []),
     Classify: ("tasks.label", []),
     MultiLabel: ("tasks.tags", []),
@@ -103,6 +106,9 @@ PLACES[fusion_words.Single] = (
 TRY: dict[str, tuple[str, list[str]]] = {
     "Recipe.name": ("other", []),
     "Recipe.about": ("what it is for", []),
+    "Track.to": ("[mlflow]", []),
+    "Track.project": ("other", []),
+    "Track.folder": (tempfile.mkdtemp(), []),
     "DataSettings.source": ("table2.csv", []),
     "DataSettings.limit": ("20", []),
     "DataSettings.empty": ("[low]", ["tasks.label.target=speaker"]),

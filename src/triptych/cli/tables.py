@@ -95,6 +95,8 @@ def comparison(found: dict[str, Any]) -> None:
         lines(f"{number}  {name}   (measured on its {side} rows)")
     if len(set(found["judged_on"])) > 1:
         lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    for task in found["intervals"]:
+        _sure(task, found["runs"])
     for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("", overflow="fold")
@@ -106,6 +108,30 @@ def comparison(found: dict[str, Any]) -> None:
             console.print(table)
         else:
             lines(f"{title}: none")
+
+
+def _sure(task: dict[str, Any], runs: list[str]) -> None:
+    """A task's headline with its interval a run, and how sure its difference to the first run is."""
+    table = Table(title=f"{task['task']}.{task['metric']}", title_justify="left", title_style="bold")
+    for header in ("run", "score", "95 %", f"to run {task['first']}", "95 %", "verdict"):
+        table.add_column(header, justify="left" if header == "verdict" else "right", overflow="fold")
+    told = {one["run"]: one for one in task["differences"]}
+    for number in range(1, len(runs) + 1):
+        value, change = task["values"][number - 1], told.get(number)
+        cells = [_number(value["value"]), _range(value)] if value else ["-", ""]
+        if change is not None:
+            why = "" if change["paired"] else f" (not paired: {change['why']})"
+            p_value = change["p_value"]
+            tested = "" if p_value is None else f", McNemar p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
+            gap = "-" if change["value"] is None else f"{change['value']:+.3f}"
+            cells += [gap, _range(change, "+"), f"{change['verdict']}{tested}{why}"]
+        table.add_row(str(number), *(escape(cell) for cell in cells))
+    _console().print(table)
+
+
+def _range(found: dict[str, Any], sign: str = "") -> str:
+    low, high = found["low"], found["high"]
+    return "" if low is None or high is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
 
 
 def _marked(row: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
@@ -23,6 +23,7 @@ from triptych.data.settings import ColumnSettings, DataSettings
 from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
+from triptych.run.settings import Spread, Track, short_track
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(\.last\((?P<last>[1-9]\d*)\))?$")
@@ -112,6 +113,13 @@ class Recipe(Settings):
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
     report: Report = Field(default_factory=Report, description="settings of the report")
+    track: Annotated[
+        Track | None,
+        BeforeValidator(short_track, json_schema_input_type=Literal["tensorboard", "wandb", "mlflow"] | list[str] | Track | None),
+    ] = Field(None, description="trackers that keep the curves too: tensorboard, wandb, mlflow, or a list of them")
+    search: dict[Annotated[str, Field(min_length=1)], Spread | Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="what `triptych tune` may change, by path: {stages.0.lr: {log: [1e-4, 1e-2]}, training.batch_size: [32, 64]}"
+    )
 
     @model_validator(mode="before")
     @classmethod

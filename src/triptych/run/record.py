@@ -134,6 +134,9 @@ def _row_words(bench: Bench, task: Any, rows: list[int]) -> list[str]:
 
 def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": measured.ids}
+    if group := bench.recipe.data.split.group:  # rows of one group are drawn together when runs are compared
+        cells = [row.cells.get(group) for row in bench.table.rows.take(bench.table.at(bench.judged_side()), [group])]
+        columns[".group"] = [None if cell is None else str(cell) for cell in cells]
     for name, task in bench.recipe.tasks.items():
         if task.kind == "contrast":
             continue
@@ -152,6 +155,7 @@ def _embeddings(bench: Bench, measured: Measured) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": measured.ids}
     for name, by_column in measured.embeddings.items():
         columns[f"{name}.label"] = _row_words(bench, bench.recipe.tasks[name], rows)
+        columns[f"{name}.group"] = measured.truth[name].tolist()  # rows with equal numbers are right answers to each other
         for column, vectors in by_column.items():
             there = measured.present[column].tolist()
             columns[f"{name}.{column}"] = [vector if has else None for vector, has in zip(vectors.tolist(), there, strict=True)]

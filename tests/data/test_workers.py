@@ -130,6 +130,12 @@ def test_a_bug_of_a_room_is_not_taken_for_a_bad_row(tmp_path, planted):
     assert "planted_room.py" in "".join(caught.value.__notes__)
 
 
+def test_a_room_that_a_worker_cannot_import_is_named(tmp_path, planted, monkeypatch):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path)])
+    with pytest.raises(ModuleNotFoundError, match="planted_room"):
+        made(source("good"), tmp_path / "t.lance", planted)
+
+
 def test_no_process_stays_behind(tmp_path, planted, monkeypatch):
     started = []
 

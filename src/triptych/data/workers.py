@@ -250,15 +250,10 @@ def serve(line: int, shared: int) -> None:
     with open(os.devnull, "wb") as nowhere:  # what codecs print there names no file; errors go to the builder
         os.dup2(nowhere.fileno(), 2)
     board = Board(shared)
-    with Connection(line) as builder:
+    with Connection(line) as builder, suppress(EOFError, OSError):  # nobody is there any more
         sys.path[:] = builder.recv()
-        while (asked := _next(builder)) is not None:
-            board.clear()
-            answer = _done(*asked, board)
-            try:
-                builder.send(answer)
-            except OSError:
-                return
+        while True:
+            builder.send(_answered(builder, board))
 
 
 def _end_with(parent: int) -> None:
@@ -268,19 +263,25 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _next(builder: Any) -> tuple[Chunk, int | None] | None:
+def _answered(builder: Any, board: Board) -> Done | Exception | None:
+    """What comes of the next task: None of a probe that found nothing."""
     try:
-        return builder.recv()
-    except (EOFError, OSError):
-        return None
-
-
-def _done(chunk: Chunk, probed: int | None, board: Board) -> Done | Exception | None:
+        chunk, probed = builder.recv()
+    except EOFError:
+        raise
+    except Exception as error:  # a room that cannot be imported here
+        return _noted(error)
+    board.clear()
     try:
         if probed is None:
             return write_chunk(chunk, board.reading)
         judge_from(chunk, probed, board.reading)
         return None
     except Exception as error:
-        error.add_note(f"in a worker:\n{traceback.format_exc()}")
-        return error
+        return _noted(error)
+
+
+def _noted(error: Exception) -> Exception:
+    """With where it was raised, which is lost on the way to another process."""
+    error.add_note(f"in a worker:\n{traceback.format_exc()}")
+    return error

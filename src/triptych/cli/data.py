@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.tools import SOURCE, add_tools
+from triptych.cli.tools import SOURCE, WithTools
 
-app = typer.Typer(help="Build a table from any source, look at it, divide it, add to it.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=WithTools, help="Build a table from any source, look at it, divide it, add to it.", no_args_is_help=True, rich_markup_mode=None
+)
 
 TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
@@ -106,6 +108,3 @@ def show(
         return
     tables.table_columns(told)
     tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")
-
-
-add_tools(app)

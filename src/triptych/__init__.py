@@ -72,6 +72,12 @@ def train(
 
     source = None if rows is None else _as_source(rows)
     checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set, source.name if source else None)
+    from triptych.base.ranks import ranks
+
+    if checked.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import train_shared
+
+        return _reported(train_shared(checked, out, source))
     from triptych.run import fit
 
     return _reported(fit.fit(checked, out, quiet=quiet, rows=source))
@@ -117,7 +123,8 @@ def _reported(folder: RunFolder) -> Run:
     from triptych.use.opened import Run
     from triptych.use.report import write_report
 
-    write_report(folder)
+    if not folder.rank:
+        write_report(folder)
     return Run(folder)
 
 

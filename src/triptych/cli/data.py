@@ -11,9 +11,11 @@ import typer
 
 from triptych.cli import align
 from triptych.cli.align import AppendOption, ColumnOption, CopyOption, JsonOption, RejectedOption, TableArg, WorkersOption, written
-from triptych.cli.tools import SOURCE, add_tools
+from triptych.cli.tools import SOURCE, WithTools
 
-app = typer.Typer(help="Build a table from any source, look at it, divide it, add to it.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=WithTools, help="Build a table from any source, look at it, divide it, add to it.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()
@@ -92,6 +94,3 @@ def show(
         return
     tables.table_columns(told)
     tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")
-
-
-add_tools(app)

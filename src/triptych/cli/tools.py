@@ -6,24 +6,50 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from typer.core import TyperGroup
 
-from triptych.base.settings import Settings, parse
-from triptych.contract.tools import Learner, Renderer
-from triptych.modalities import rooms
+if TYPE_CHECKING:
+    from triptych.base.settings import Settings
+    from triptych.contract.tools import Learner, Renderer
 
 SOURCE = "folder, file, pattern of files, hf:owner/name, data set as published, or table"
 MOST_SHOWN = 20
 
 
-def add_tools(app: typer.Typer) -> None:
+class WithTools(TyperGroup):
+    """A group of verbs that has those of the rooms too, made when they are first asked for: `triptych --help` need not wait."""
+
+    _verbs: dict[str, Any]
+    _whole = False
+
+    @property  # type: ignore[override]
+    def commands(self) -> dict[str, Any]:
+        """The verbs by name."""
+        if not self._whole:
+            self._whole = True
+            self._verbs.update(_verbs_of_rooms())
+        return self._verbs
+
+    @commands.setter
+    def commands(self, verbs: dict[str, Any]) -> None:
+        self._verbs = dict(verbs)
+
+
+def _verbs_of_rooms() -> dict[str, Any]:
     """A verb for each tool of each room."""
+    app = typer.Typer(rich_markup_mode=None)
+    app.callback()(lambda: None)  # one verb alone would not be a group
+    from triptych.modalities import rooms
+
     for name, room in rooms().items():
         for tool in getattr(room, "tools", ()):
             verb = _learning(name, tool) if tool.kind == "learner" else _rendering(tool)
             app.command(tool.name, help=tool.about)(verb)
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
 
 
 def _learning(room: str, tool: Learner) -> Callable[..., None]:
@@ -32,6 +58,7 @@ def _learning(room: str, tool: Learner) -> Callable[..., None]:
         from triptych.data.learnt import ColumnValues
         from triptych.data.sources.asked import asked
         from triptych.data.sources.words import opened
+        from triptych.modalities import rooms
         from triptych.run.progress import Voice
 
         values = ColumnValues(opened(asked([source], [], rooms()), rooms(), {}), column, rooms()[room], Voice(quiet=as_json))
@@ -58,6 +85,7 @@ def _rendering(tool: Renderer) -> Callable[..., None]:
     def verb(table: str, column: str, into: str, files: str | None, replace: bool, workers: int, as_json: bool, **said: Any) -> None:
         options = _options(tool.Options, said)
         from triptych.data.rendered import Task, render_column, summary
+        from triptych.modalities import rooms
         from triptych.run.progress import Voice
 
         beside = Path(files) if files else None
@@ -86,6 +114,8 @@ def _rendering(tool: Renderer) -> Callable[..., None]:
 
 
 def _options(kind: type[Settings], said: dict[str, Any]) -> Any:
+    from triptych.base.settings import parse
+
     return parse(kind, {name: value for name, value in said.items() if value is not None}, "the command line")
 
 

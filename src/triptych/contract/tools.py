@@ -1,4 +1,4 @@
-"""What a room can do with a column of a user's rows besides being an input: each tool is a verb under `triptych data`. Imports nothing heavy.
+"""What a room can do with a column besides being an input: each tool is a verb under `triptych data`. Imports nothing heavy.
 
 A room that has any lists them as `tools`. The command line makes the verb: its options are the fields of `Options`.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from triptych.base.settings import Settings
 from triptych.contract.cells import Blob, Cell, Scalar
-from triptych.contract.values import Value
+
+if TYPE_CHECKING:
+    from triptych.contract.values import Value
 
 
 class Learner(Protocol):

@@ -159,7 +159,7 @@ def _pieces(
                 piece = _Piece(task, told, columns, mapped)
                 try:
                     made, shape = fragment.merge_columns(piece.udf(), columns=piece.fields(), batch_size=AT_ONCE)
-                except OSError:
+                except Exception:  # what went wrong in `_batch` comes back as an error of Lance
                     if piece.problem is not None:
                         raise piece.problem from None
                     raise

@@ -383,7 +383,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
         choices.note("processes", ranks.size, reason)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
-    lengths = measure_lengths(table, inputs)
+    lengths = measure_lengths(table, inputs) if ranks.first else []
     for one in lengths:
         voice.say(f"  {one.line()}")
         if (cut := one.finding()) and cut.severity != "note":

@@ -11,6 +11,7 @@ import threading
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,23 @@ def said(text: str, voice: str, speed: int, pitch: int) -> bytes:
 
 def languages() -> list[str]:
     """What may stand before the `+` of a voice: every language of eSpeak NG, by its code."""
-    found = set()
-    for path in (Path(_loader().get_data_path()) / "lang").rglob("*"):
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            found |= {words[1].lower() for line in lines if (words := line.split()) and words[0] == "language" and len(words) > 1}
-    return sorted(found)
+    return sorted(_files())
+
+
+@lru_cache(maxsize=1)
+def _files() -> dict[str, str]:
+    """{code of a language: the file that speaks it}: the one called so, else the one that says it speaks it best."""
+    found: dict[str, tuple[int, str]] = {}
+    for path in sorted((Path(_loader().get_data_path()) / "lang").rglob("*")):
+        if not path.is_file():
+            continue
+        found[path.name.lower()] = (0, path.name)
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            words = line.split()
+            if words[:1] == ["language"] and len(words) > 1:
+                rank = int(words[2]) if len(words) > 2 and words[2].isdigit() else 5
+                found[words[1].lower()] = min(found.get(words[1].lower(), (99, "")), (rank, path.name))
+    return {code: name for code, (_, name) in found.items()}
 
 
 def variants() -> list[str]:
@@ -96,7 +108,9 @@ def _said(library: Any, text: str, voice: str, speed: int, pitch: int) -> bytes:
 
     callback = _Callback(hear)  # kept alive until the end of this function
     library.espeak_SetSynthCallback(callback)
-    if library.espeak_SetVoiceByName(voice.encode()):
+    language, plus, variant = voice.partition("+")
+    named = _files().get(language.lower(), language) + plus + variant  # eSpeak goes by its files: en-gb lies in `en`
+    if library.espeak_SetVoiceByName(named.encode()):
         raise InputError(f"eSpeak NG has no voice {voice!r}", fix="a language and a variant, for example en-us+f3 or en-gb-scotland+m5")
     library.espeak_SetParameter(_SPEED, speed, 0)
     library.espeak_SetParameter(_PITCH, pitch, 0)

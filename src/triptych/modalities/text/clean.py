@@ -47,7 +47,8 @@ def plain(text: str) -> str:
 
 def normalizer(words: Cleaning, lowercase: bool) -> Any:
     """The part of a tokenizer that does the rest; `lowercase` says what is meant where the settings leave it open. None: nothing to do."""
-    form: list[Any] = {"nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()], "none": []}[words.unicode]
+    forms: dict[str, list[Any]] = {"nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()], "none": []}
+    form = forms[words.unicode]
     steps = [*form]
     if words.strip_accents:
         steps += [normalizers.NFD(), normalizers.StripAccents(), *(form or [normalizers.NFC()])]

@@ -35,8 +35,9 @@ NOTHING_LEFT = Fault("nothing left", "nothing is left of them once they are clea
 
 
 def examine(text: str, settings: Any) -> Examined:
-    """All of it is of the text as the recipe cleans it. `content` is that of its words in small letters: spaces, signs and capitals
-    make no difference.
+    """All of it is of the text as the recipe cleans it.
+
+    `content` is that of the words in small letters: spaces, signs and capitals make no difference.
 
     The sketch adds up one fixed row of 256 signs for each piece of four characters (a random projection, Charikar 2002), so
     that its correlation is near the share of pieces that two texts have in common. It survives a word changed in a sentence

@@ -5,136 +5,23 @@ from __future__ import annotations
 import html
 import re
 
-UNSEEN = frozenset({"script", "style", "template", "noscript"})
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+UNSEEN = _names("script style template noscript")
 """Elements whose content nobody reads."""
-BREAKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "br",
-        "button",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "dir",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "head",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
-        "iframe",
-        "img",
-        "legend",
-        "li",
-        "main",
-        "menu",
-        "nav",
-        "ol",
-        "optgroup",
-        "option",
-        "p",
-        "pre",
-        "section",
-        "select",
-        "summary",
-        "table",
-        "tbody",
-        "td",
-        "textarea",
-        "tfoot",
-        "th",
-        "thead",
-        "title",
-        "tr",
-        "ul",
-        "video",
-    ]
+BREAKS = _names(
+    "address article aside blockquote body br button caption center dd details dialog dir div dl dt fieldset figcaption figure footer form"
+    " h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe img legend li main menu nav ol optgroup option p pre section select summary"
+    " table tbody td textarea tfoot th thead title tr ul video"
 )
 """Elements with a gap before and after them on a page."""
-WITHIN = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "area",
-        "audio",
-        "b",
-        "base",
-        "basefont",
-        "bdi",
-        "bdo",
-        "big",
-        "canvas",
-        "cite",
-        "code",
-        "col",
-        "colgroup",
-        "data",
-        "datalist",
-        "del",
-        "dfn",
-        "em",
-        "embed",
-        "font",
-        "frame",
-        "frameset",
-        "i",
-        "input",
-        "ins",
-        "kbd",
-        "label",
-        "link",
-        "map",
-        "mark",
-        "meta",
-        "meter",
-        "nobr",
-        "object",
-        "output",
-        "param",
-        "picture",
-        "progress",
-        "q",
-        "rp",
-        "rt",
-        "ruby",
-        "s",
-        "samp",
-        "slot",
-        "small",
-        "source",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "svg",
-        "time",
-        "track",
-        "tt",
-        "u",
-        "var",
-        "wbr",
-    ]
+WITHIN = _names(
+    "a abbr acronym area audio b base basefont bdi bdo big canvas cite code col colgroup data datalist del dfn em embed font frame frameset"
+    " i input ins kbd label link map mark meta meter nobr object output param picture progress q rp rt ruby s samp slot small source span"
+    " strike strong sub sup svg time track tt u var wbr"
 )
 """Elements within a line: `<b>W</b>ord` is one word."""
 

@@ -119,7 +119,7 @@ class TextPreparation:
 
 
 def suggest(values: Sequence[str]) -> dict[str, Any]:
-    """Room for 99 in 100 of the texts (a word is about 1.5 tokens), a vocabulary in keeping with the words, and cleaning where it is needed."""
+    """Room for 99 in 100 of the texts (a word is about 1.5 tokens), a vocabulary that fits the words, cleaning where it is needed."""
     if not values:
         return {}
     words = [re.findall(r"\w+|[^\w\s]", value.lower()) for value in values]

@@ -33,7 +33,10 @@ class Cleaning(Settings):
     replace_links: bool = Field(default=False, description="an address of a page becomes the word url, one of a person the word email")
     unicode: Literal["nfc", "nfkc", "none"] = Field(
         default="nfc",
-        description="form of letters: nfc: é is one letter however it was typed; nfkc: full-width letters, ligatures and raised digits as plain ones too",
+        description=(
+            "form of letters: nfc: é is one letter however it was typed; "
+            "nfkc: full-width letters, ligatures and raised digits as plain ones too"
+        ),
     )
     strip_accents: bool = Field(
         default=False, description="read é as e, ü as u: every mark on a letter goes, so not for scripts that write vowels so"

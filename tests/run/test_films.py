@@ -29,7 +29,7 @@ name: films
 data: {source: SOURCE, split: {column: side}}
 inputs:
   clip:
-    {modality: video, column: film, prepare: {rate: 4, size: 16}, encoder: {kind: transformer, widths: [4, 8], width: 8, heads: 2, depth: 1}}
+    {modality: video, column: film, prepare: {rate: 4, size: 16}, encoder: {kind: transformer, widths: [4], width: 8, heads: 2, depth: 1}}
   sound: {modality: audio, column: film, prepare: {rate: 8000, bins: 16}, encoder: {kind: cnn, widths: [4, 8], width: 8}}
   words: {modality: text, column: words, prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}
 tasks:

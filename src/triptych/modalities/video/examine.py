@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from triptych.contract.examined import Examined, Fault
+from triptych.modalities.video.prepare import moments
 from triptych.modalities.video.read import Clip
 
 MOMENTS, SIDE = 4, 8  # of the sketch: four frames of 8 by 8 grey pixels are its 256 bytes
@@ -34,10 +35,12 @@ def examine(clip: Clip, settings: Any) -> Examined:
     greys = [frame.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX) for frame in frames if frame is not None]
     flat = all(high - low < FLAT for frame in frames if frame is not None for low, high in _ranges(frame))
     whole = len(greys) == MOMENTS and not flat
+    seen = b"".join(grey.tobytes() for grey in greys)
     return Examined(
-        content=int.from_bytes(sha1(f"{clip.known.mark} {clip.count}".encode(), usedforsecurity=False).digest()[:8], "little"),
-        sketch=b"".join(grey.tobytes() for grey in greys) if whole else b"",
+        content=int.from_bytes(sha1(f"{clip.known.mark} {clip.count} ".encode() + seen, usedforsecurity=False).digest()[:8], "little"),
+        sketch=seen if whole else b"",
         measures={"seconds": clip.seconds},
+        length=len(moments(clip.seconds, settings)),
         traits={"shape": "upright" if clip.height > clip.width else "wide"},
         faults=tuple(_faults(clip, settings, frames, greys, flat)),
     )

@@ -73,6 +73,12 @@ def train(
 
     source = None if rows is None else _as_source(rows)
     checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set, source.name if source else None)
+    from triptych.base.ranks import ranks
+
+    if checked.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import train_shared
+
+        return _opened(train_shared(checked, out, source))
     from triptych.run import fit
     from triptych.use.report import write_report
 

@@ -111,6 +111,8 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Training.buckets": ("2", ["training.buckets=0", *TEXT_ALONE]),
     "Training.clip": ("1.0e-3", []),
     "Training.device": ("cpu", []),
+    "Training.chunk": ("4", []),
+    "Training.check_batch": ("true", []),
     "Training.seed": ("5", []),
     "audio.Prepare.features": ("mfcc", ["inputs.audio.prepare.bins=24"]),
     "audio.Prepare.coefficients": ("8", ["inputs.audio.prepare.features=mfcc", "inputs.audio.prepare.bins=24"]),

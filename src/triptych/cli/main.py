@@ -18,6 +18,7 @@ from triptych.cli.search import bakeoff, tune
 
 if TYPE_CHECKING:
     from triptych.run.folder import RunFolder
+    from triptych.run.recipe import Recipe
 
 INTERRUPTED = 130
 
@@ -45,6 +46,8 @@ def train(
     set_: SetOption = None,
     out: Annotated[str | None, typer.Option(help="run folder; by default runs/DATE-NAME")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with a run that was stopped, as if it had not been")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="devices of this machine that share each step: training.devices")] = None,
+    strategy: Annotated[str | None, typer.Option(help="what they share: ddp the rows, fsdp the weights too: training.strategy")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a recipe; ends with the untouched model against the trained one."""
@@ -52,9 +55,14 @@ def train(
 
     if resume and out:
         raise InputError("--resume goes on in the run's own folder, and --out names another", fix="keep one of them")
-    if recipe is None and (set_ or not resume):
+    if recipe is None and not resume:
         raise InputError("no recipe is named", fix="triptych train RECIPE, or triptych train --resume RUN")
-    checked = read(recipe, set_ or []) if recipe else None
+    words = {"training.devices": devices, "training.strategy": strategy}
+    changes = [*(set_ or []), *(f"{path}={value}" for path, value in words.items() if value is not None)]
+    if changes and recipe is None:
+        raise InputError("--set, --devices and --strategy change a recipe, and none is named", fix="triptych train RECIPE --resume RUN")
+    checked = read(recipe, changes) if recipe else None
+    _shared_out(checked or _recipe_of(resume))
     from triptych.run import fit
     from triptych.use.report import write_report
 
@@ -65,6 +73,24 @@ def train(
         _ended(fit.fit(checked, out, quiet=quiet, report=write_report), as_json)
 
 
+def _recipe_of(run: str | None) -> Recipe:
+    from triptych.run.folder import RunFolder
+
+    if not (Path(run or "") / "run.json").is_file():
+        raise InputError(f"{run!r} is not a run folder: it has no run.json", fix="triptych train RECIPE starts one")
+    return RunFolder(Path(run or "")).recipe()
+
+
+def _shared_out(recipe: Recipe) -> None:
+    """Where the recipe asks for several devices, start this command for each of them, and leave with what came of it."""
+    from triptych.base.ranks import ranks
+
+    if recipe.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import launch
+
+        sys.exit(launch(sys.argv[1:], recipe.training.devices))
+
+
 @app.command("continue")
 def continue_(
     run: RunArg,
@@ -73,6 +99,7 @@ def continue_(
     as_json: JsonOption = False,
 ) -> None:
     """Train a finished run for some epochs more, from its last state, into a run of its own."""
+    _shared_out(_recipe_of(run))
     from triptych.run.fit import go_on
     from triptych.use.report import write_report
 
@@ -81,6 +108,8 @@ def continue_(
 
 def _ended(run: RunFolder, as_json: bool) -> None:
     """Say what came of a training that is done."""
+    if run.rank:  # of several processes the first one speaks
+        return
     from triptych.cli import tables
     from triptych.use.report import next_commands
 

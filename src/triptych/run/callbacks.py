@@ -16,6 +16,7 @@ from triptych.model.assemble import Model
 from triptych.objective.scores import Score, better
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
+from triptych.run.measure import Measured
 from triptych.run.resume import Clock, Course, write_course
 
 Listener = Callable[[int, list[Score]], None]
@@ -90,11 +91,11 @@ class Keep(L.Callback):
         self.course.epochs += 1
         epoch = self.course.before + self.course.epochs
         measured = module.validated()
-        scores = measured.scores if measured else []
+        scores = module.ranks.told(measured.scores if measured else [])  # what they decide must be decided alike
         improved = self.best.beaten_by(scores, epoch)
-        if improved:
+        if improved and module.ranks.first:
             keep_weights(self.run, self.model)
-        self._log(module, trainer, epoch, scores, improved)
+        self._log(module, trainer, epoch, measured, improved)
         if self.listener is not None:
             self.listener(epoch, scores)
         patience = module.stage.patience
@@ -102,14 +103,14 @@ class Keep(L.Callback):
             self.course.early = trainer.should_stop = True
         self.course.ended = self.course.early or self.course.epochs >= module.stage.epochs
 
-    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, scores: list[Score], improved: bool) -> None:
+    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, measured: Measured | None, improved: bool) -> None:
         means = {f"train {name}": value for name, value in module.take_means().items()}
-        found = {f"validation {score.name}": score.value for score in scores}
+        found = {f"validation {score.name}": score.value for score in measured.scores} if measured else {}
+        watched = module.watch.epoch(epoch, measured)
         rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
-        self.run.log(
-            {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
-        )
+        row = {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
+        self.run.log({**row, **watched})
         shown = found.get(f"validation {self.best.name}")
         tail = f"   validation {self.best.name} {shown:.3f}{'  (best so far)' if improved else ''}" if shown is not None else ""
         self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{tail}")
@@ -127,19 +128,19 @@ class Save(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int) -> None:
         """In the middle of an epoch; after its last step the epoch is judged first."""
         assert isinstance(module, Lit)
-        if self.clock.due() and self.loader.state_dict()["position"]:
+        if self.loader.state_dict()["position"] and module.ranks.told(self.clock.due()):
             self._write(module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """After the epoch was judged."""
         assert isinstance(module, Lit)
-        if self.course.ended or self.clock.due():
+        if module.ranks.told(self.course.ended or self.clock.due()):
             self._write(module)
 
     def _write(self, module: Lit) -> None:
         with self.clock.written():
             self.course.best, self.course.seconds = asdict(self.best), self.cost()
-            write_course(self.run, self.course, lambda: {**module.learnt(), "loader": self.loader.state_dict()})
+            write_course(self.run, self.course, {**module.learnt(), "loader": self.loader.state_dict()}, module.ranks)
 
 
 def keep_weights(run: RunFolder, model: Model) -> None:

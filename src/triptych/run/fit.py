@@ -12,15 +12,20 @@ import random
 import shutil
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from triptych.base.errors import InputError, TriptychError
+from triptych.base.ranks import ALONE, Ranks
+from triptych.base.ranks import ranks as ranks_there
+from triptych.base.ranks import together as connected
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import screen
@@ -49,6 +54,7 @@ from triptych.run.ordering import training_order
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.record import write_down
+from triptych.run.rehearsal import check_one_batch
 from triptych.run.resume import (
     Clock,
     Course,
@@ -64,14 +70,13 @@ from triptych.run.resume import (
     refuse_other_recipe,
     refuse_other_rows,
     reopened,
-    restore_random,
+    restore_of,
     write_course,
 )
-from triptych.run.shared import Shared
+from triptych.run.shared import Beside, Report, Shared
+from triptych.run.strategy import trainer_words
 from triptych.run.trackers import Trackers
-
-Report = Callable[[RunFolder], Path]
-"""Writes the report of a finished run and says where."""
+from triptych.run.watch import Watch
 
 
 def fit(
@@ -97,18 +102,38 @@ def fit(
         InputError: the recipe does not fit the data; nothing was trained.
         TriptychError: training failed; the folder says at which step.
     """
-    voice, watch, shared = Voice(quiet), Stopwatch(), shared or Shared()
-    if out:
-        refuse_full(out)
-    trackers = Trackers(recipe, voice.say)  # a package that is missing is named before anything is read
-    table = shared.table(recipe, lambda: open_table(recipe, voice, rows))
-    _tell(recipe, table, voice)
-    run = RunFolder.create(recipe, out)
+    with together(recipe) as ranks:
+        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
+        if out and ranks.first:
+            refuse_full(out)
+        beside = Beside(Trackers(recipe, voice.say), shared or Shared(), report)
+        table = beside.shared.table(recipe, lambda: open_table(recipe, voice, rows))
+        _tell(recipe, table, voice)
+        return _in_new_folder(recipe, table, out, ranks, voice, watch, beside)
+
+
+def _in_new_folder(
+    recipe: Recipe,
+    table: Table,
+    out: str | Path | None,
+    ranks: Ranks,
+    voice: Voice,
+    watch: Stopwatch,
+    beside: Beside,
+    begin: Callable[[RunFolder], None] = lambda run: None,
+) -> RunFolder:
+    """Make the run's folder and train in it; `begin` puts into it what a longer run starts from."""
+    made = RunFolder.create(recipe, out).path if ranks.first else Path()
+    run = RunFolder(ranks.told(made), ranks.rank)
     try:
         with alone(run):
-            return _carried_out(recipe, table, run, voice, watch, trackers, shared, report)
+            if ranks.first:
+                begin(run)
+            ranks.wait()
+            return _carried_out(recipe, table, run, ranks, voice, watch, beside)
     except InputError:  # nothing was trained; the same words work again once the input is mended
-        shutil.rmtree(run.path)
+        if ranks.first:
+            shutil.rmtree(run.path)
         raise
 
 
@@ -135,18 +160,20 @@ def resume(
         InputError: there is nothing to resume, or the recipe or the rows are not those of the run.
         TriptychError: training failed again.
     """
-    voice, watch, shared = Voice(quiet), Stopwatch(), shared or Shared()
     run = reopened(path)
-    with alone(run):
-        own = run.recipe()
-        if recipe is not None:
-            refuse_other_recipe(own, recipe, run)
-        trackers = Trackers(own, voice.say)
-        table = shared.table(own, lambda: open_table(own, voice, rows))
-        refuse_other_rows(run, table)
-        _tell(own, table, voice)
-        run.about({"status": "running", "problem": ""})
-        return _carried_out(own, table, run, voice, watch, trackers, shared, report)
+    own = run.recipe()
+    if recipe is not None:
+        refuse_other_recipe(own, recipe, run)
+    with together(own) as ranks:
+        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
+        run.rank = ranks.rank
+        with alone(run):
+            beside = Beside(Trackers(own, voice.say), shared or Shared(), report)
+            table = beside.shared.table(own, lambda: open_table(own, voice, rows))
+            refuse_other_rows(run, table)
+            _tell(own, table, voice)
+            run.about({"status": "running", "problem": ""})
+            return _carried_out(own, table, run, ranks, voice, watch, beside)
 
 
 def go_on(
@@ -171,58 +198,63 @@ def go_on(
     Raises:
         InputError: the run is not finished, has no state, or its rows have changed.
     """
-    voice, watch = Voice(quiet), Stopwatch()
     old = open_folder(path)
     recipe = longer(old, epochs)
-    if out:
-        refuse_full(out)
-    trackers = Trackers(recipe, voice.say)
-    table = open_table(recipe, voice, rows)
-    refuse_other_rows(old, table)
-    _tell(recipe, table, voice)
-    run = RunFolder.create(recipe, out)
-    try:
-        with alone(run):
-            hand_over(old, run, epochs)
-            return _carried_out(recipe, table, run, voice, watch, trackers, Shared(), report)
-    except InputError:
-        shutil.rmtree(run.path)
-        raise
+    with together(recipe) as ranks:
+        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
+        if out and ranks.first:
+            refuse_full(out)
+        beside = Beside(Trackers(recipe, voice.say), report=report)
+        table = open_table(recipe, voice, rows)
+        refuse_other_rows(old, table)
+        _tell(recipe, table, voice)
+        return _in_new_folder(recipe, table, out, ranks, voice, watch, beside, lambda run: hand_over(old, run, epochs))
 
 
-def _carried_out(
-    recipe: Recipe,
-    table: Table,
-    run: RunFolder,
-    voice: Voice,
-    watch: Stopwatch,
-    trackers: Trackers,
-    shared: Shared,
-    report: Report | None,
-) -> RunFolder:
+@contextmanager
+def together(recipe: Recipe) -> Iterator[Ranks]:
+    """The processes that train the recipe, connected.
+
+    Raises:
+        InputError: the recipe asks for several devices, and nobody started a process for each.
+    """
+    asked, there = recipe.training.devices, ranks_there()
+    if asked not in (1, there.here):
+        fix = f"triptych train RECIPE --devices {asked}, or torchrun --nproc-per-node {asked} -m triptych train RECIPE"
+        what = f"the recipe asks for {asked} devices, and {there.here} process{'es' if there.here > 1 else ''} of it run here"
+        raise InputError(what, where="training.devices", fix=fix)
+    device = recipe.training.device
+    with connected("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu") as ranks:
+        yield ranks
+
+
+def _carried_out(recipe: Recipe, table: Table, run: RunFolder, ranks: Ranks, voice: Voice, watch: Stopwatch, beside: Beside) -> RunFolder:
     """From the opened table to what is written down; what the folder holds of it already is not done again."""
     try:
-        run.write_rejects(table.rejects)
+        if ranks.first:
+            run.write_rejects(table.rejects)
         run.about({"data": table.fingerprint})
         start = read_course(run)
-        bench = build(recipe, table, voice, shared)
-        trackers.start(run, bench.choices)
+        bench = build(recipe, table, voice, ranks, beside.shared)
+        beside.trackers.start(run, bench.choices)
         untouched, simple = _before(bench, run, voice)
         if start is not None:
             watch.add(start[0].seconds)
         best = train_stages(bench, run, voice, watch, start)
-        trained = _measured(bench, voice, "measuring the trained model")
-        write_down(bench, run, untouched, simple, trained, best, watch)
+        if ranks.first:
+            trained = _measured(bench, voice, "measuring the trained model")
+            write_down(bench, run, untouched, simple, trained, best, watch)
+        ranks.wait()
     except InputError:
-        trackers.finish(run, "failed")
+        beside.trackers.finish(run, "failed")
         raise
     except BaseException as problem:
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
-        trackers.finish(run, status)
+        beside.trackers.finish(run, status)
         voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         raise
-    trackers.finish(run, "done", report(run) if report else None)
+    beside.done(run)
     return run
 
 
@@ -234,7 +266,7 @@ def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, liste
         TriptychError: no epoch gave a score that is a number.
     """
     table = table_to_judge_by(recipe, voice, shared)
-    return train_stages(build(recipe, table, voice, shared), run, voice, Stopwatch(), listener=listener)
+    return train_stages(build(recipe, table, voice, shared=shared), run, voice, Stopwatch(), listener=listener)
 
 
 def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
@@ -248,13 +280,13 @@ def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
 
 def _before(bench: Bench, run: RunFolder, voice: Voice) -> tuple[Measured, dict[str, Told]]:
     """What is measured before the first step, or was when the run was started."""
-    if (kept := read_untouched(run)) is not None:
-        return kept
-    untouched = _measured(bench, voice, "measuring the untouched model")
-    with voice.waiting("measuring what can be had without training"):
-        simple = baselines(bench, untouched)
-    keep_untouched(run, untouched, simple)
-    return untouched, simple
+    if bench.ranks.first and not run.untouched.exists():
+        untouched = _measured(bench, voice, "measuring the untouched model")
+        with voice.waiting("measuring what can be had without training"):
+            simple = baselines(bench, untouched)
+        keep_untouched(run, untouched, simple)
+    bench.ranks.wait()
+    return read_untouched(run)
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
@@ -325,12 +357,15 @@ def limited(table: Table, limit: int | None) -> Table:
     return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
-def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None) -> Bench:
+def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE, shared: Shared | None = None) -> Bench:
     """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
     L.seed_everything(recipe.training.seed, verbose=False)
     choices = Choices()
     device = choose_device(recipe.training.device, choices)
-    choose_threads(recipe.training.threads, choices)
+    choose_threads(recipe.training.threads, choices, ranks.here)
+    if ranks.size > 1:
+        reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
+        choices.note("processes", ranks.size, reason)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     encoders = {
@@ -342,6 +377,10 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     parameters = sum(p.numel() for p in model.parameters())
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)
+    if recipe.training.chunk:
+        choices.note(
+            "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
+        )
     reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
     choices.note(
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
@@ -349,7 +388,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     voice.say(f"model of {parameters:,} parameters")
     order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order, ranks)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
@@ -386,7 +425,7 @@ def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
 
 
 def train_stages(
-    bench: Bench, run: RunFolder, voice: Voice, watch: Stopwatch, start: Start | None = None, listener: Listener | None = None
+    bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, start: Start | None = None, listener: Listener | None = None
 ) -> Best:
     """Every stage in turn, each from the best weights so far; leaves the best weights in the model.
 
@@ -396,9 +435,11 @@ def train_stages(
     loader = bench.loader("train", shuffled=True)
     validation = bench.loader("validation") if bench.table.at("validation") else None
     course, state = start or (Course(), None)
-    best = Best(**course.best) if course.best else Best(recipe.selected())
+    best, watching = Best(**course.best) if course.best else Best(recipe.selected()), Watch(bench, run, voice.say)
+    if bench.ranks.rank:  # what is drawn by chance (dropout, hidden inputs) is drawn for each process's own rows
+        L.seed_everything(recipe.training.seed + bench.ranks.rank, verbose=False)
     if state is not None:
-        _put_back(bench, run, loader, course, state, voice)
+        _put_back(bench, run, loader, watching, course, state, voice)
     clock = Clock(recipe.training.save_seconds)
     with voice.bar() as bar:
         steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
@@ -406,18 +447,23 @@ def train_stages(
             count = freeze_all_but(bench.model, stage)
             bench.model.train()  # what is frozen now is in eval mode from the first step on
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
+            if state is None or "optimizer" not in state:  # it begins; otherwise it goes on
+                watching.begin(number, stage, course.before, len(loader))
+            if start is None and number == 0:
+                check_one_batch(bench, loader, watching, voice)
             if not course.ended:
-                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), state)
+                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks)
                 keep = Keep(run, bench.model, best, course, voice.say, listener)
-                callbacks = [steps_bar, keep, Save(run, course, best, loader, clock, watch.read)]
+                callbacks = [steps_bar, keep, Save(run, course, best, loader, clock, spent.read)]
                 _run_lightning(bench, lit, loader, stage.epochs - course.epochs, callbacks)
             course.stops.append({"stage": number, "epochs": course.epochs, "of": stage.epochs, "early": course.early, "parameters": count})
             course, state = course.following(), None
+            bench.ranks.wait()
             if run.model.exists():
                 bench.model.load_weights(run.model)
             if number + 1 < len(recipe.stages):  # its own epochs may soon overwrite the weights that it starts from
                 course.best = asdict(best)
-                write_course(run, course, lambda: {"model": bench.model.state_dict(), "loader": loader.state_dict()})
+                write_course(run, course, _between(bench, loader, watching), bench.ranks)
     bench.stops = course.stops
     if not run.model.exists():
         raise TriptychError(
@@ -431,13 +477,21 @@ def train_stages(
     return best
 
 
-def _put_back(bench: Bench, run: RunFolder, loader: Loader, course: Course, state: Mapping[str, Any], voice: Voice) -> None:
+def _between(bench: Bench, loader: Loader, watching: Watch) -> dict[str, Any]:
+    """What a stage starts from."""
+    return {"model": bench.model.state_dict(), "loader": loader.state_dict(), "watch": watching.state_dict()}
+
+
+def _put_back(
+    bench: Bench, run: RunFolder, loader: Loader, watching: Watch, course: Course, state: Mapping[str, Any], voice: Voice
+) -> None:
     """Bring weights, order of rows, log and random numbers to where the state was written."""
     bench.model.load_state_dict(state["model"])
     loader.load_state_dict(state["loader"])
+    watching.load_state_dict(state["watch"])
     cut_log(run, course.before + course.epochs)
     voice.say(f"going on in stage {course.stage} after {course.epochs} of {bench.recipe.stages[course.stage].epochs} epochs")
-    restore_random(state["random"])
+    restore_of(state, run, bench.ranks)
 
 
 def _run_lightning(bench: Bench, lit: Lit, loader: Loader, epochs: int, callbacks: list[L.Callback]) -> None:
@@ -445,8 +499,7 @@ def _run_lightning(bench: Bench, lit: Lit, loader: Loader, epochs: int, callback
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     trainer = L.Trainer(
         max_epochs=epochs,
-        accelerator="gpu" if bench.device == "cuda" else bench.device,
-        devices=1,
+        **trainer_words(bench.ranks, bench.device, bench.recipe.training.strategy),
         precision="bf16-mixed" if bench.precision == "bf16" else "32-true",
         gradient_clip_val=bench.recipe.training.clip,
         callbacks=callbacks,

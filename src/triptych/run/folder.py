@@ -2,7 +2,7 @@
 
     recipe.yaml         the recipe as it was expanded, every default visible
     run.json            format, versions, status, choices with reasons, cost, what stopped it, checksums
-    log.jsonl           one line an epoch: rates, losses, scores
+    log.jsonl           one line an epoch: rates, losses, scores; ledger.jsonl: what the epoch was spent on
     scores.json         untouched against trained, on the test rows
     details.json        confusion matrices; shown.json: pieces of the report that need the data
     predictions.parquet answers on the test rows; embeddings.parquet where a task gives them
@@ -37,6 +37,7 @@ from triptych.base.settings import parse, spelled_out
 from triptych.run.recipe import Recipe
 
 FORMAT = 1
+LOG = "log.jsonl"
 ABOUT = ("made", "versions", "choices", "rows", "parameters", "stages", "best", "cost", "judged_on", "files")
 NEEDED = ("recipe.yaml", "run.json", "scores.json")
 WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "soundfile", "av")
@@ -45,9 +46,9 @@ WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "s
 class RunFolder:
     """Paths and files of one run."""
 
-    def __init__(self, path: Path) -> None:
-        """Does not touch the disk."""
-        self.path = path
+    def __init__(self, path: Path, rank: int = 0) -> None:
+        """Does not touch the disk. Of several processes that train one run, by `rank`, the first alone writes."""
+        self.path, self.rank = path, rank
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
 
     @property
@@ -105,6 +106,8 @@ class RunFolder:
 
     def about(self, changes: Mapping[str, Any]) -> None:
         """Add to run.json."""
+        if self.rank:
+            return
         path = self.path / "run.json"
         write_json(path, {**(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}), **changes})
 
@@ -114,16 +117,18 @@ class RunFolder:
         watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
-    def log(self, row: Mapping[str, Any]) -> None:
+    def log(self, row: Mapping[str, Any], name: str = LOG) -> None:
         """Add one line to the log and tell the listeners; a line that a full disk cuts off is ignored when the log is read."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+        if self.rank:
+            return
+        with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        for listener in self.listeners:
+        for listener in self.listeners if name == LOG else ():
             listener(row)
 
-    def read_log(self) -> list[dict[str, Any]]:
+    def read_log(self, name: str = "log.jsonl") -> list[dict[str, Any]]:
         """The log's whole lines."""
-        path = self.path / "log.jsonl"
+        path = self.path / name
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:

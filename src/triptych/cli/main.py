@@ -50,12 +50,14 @@ def train(
 
     run = fit(checked, out, quiet=as_json and not sys.stderr.isatty())
     report = write_report(run)
-    scores, verdicts = run.read("scores.json"), run.read("verdicts.json", default={})
+    scores, verdicts, relied = run.read("scores.json"), run.read("verdicts.json", default={}), run.read("reliance.json", default={})
     if as_json:
-        print(json.dumps({"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts}))
+        told = {"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts, "reliance": relied}
+        print(json.dumps(told))
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
+    tables.reliance_warnings(relied)
     tables.lines(f"run     {run.path}", f"report  {report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
 
@@ -135,11 +137,12 @@ def report(run: RunArg, as_json: JsonOption = False) -> None:
     folder = open_folder(run)
     path = write_report(folder)
     if as_json:
-        told = {"scores": folder.read("scores.json"), "verdicts": folder.read("verdicts.json", default={})}
+        told = {"scores": folder.read("scores.json")} | {n: folder.read(f"{n}.json", default={}) for n in ("verdicts", "reliance")}
         print(json.dumps({"run": str(folder.path), "report": str(path), **told}))
         return
     tables.scores(folder.recipe(), folder.read("scores.json"), folder.read("run.json"))
     tables.verdicts(folder.read("verdicts.json", default={}))
+    tables.reliance_warnings(folder.read("reliance.json", default={}))
     tables.lines(f"report  {path}")
 
 

@@ -55,6 +55,14 @@ def verdicts(found: dict[str, Any]) -> None:
         lines(first, *(f"  {line}" for line in others))
 
 
+def reliance_warnings(told: dict[str, Any]) -> None:
+    """A line for each input that a task does not use."""
+    from triptych.run.reliance import warnings
+
+    for line in warnings(told):
+        lines(f"warning: {line}")
+
+
 def table_columns(told: dict[str, Any]) -> None:
     """The columns of a table and what is in them."""
     table = Table()

@@ -35,6 +35,10 @@ class Bench:
         chosen = self.table.at(split) if rows is None else rows
         return Loader(self.table, self.inputs, self.targets, chosen, self.batch_size, seed)
 
+    def labels(self) -> dict[str, list[str]]:
+        """The classes of each task that has some, in the order of its answers."""
+        return {name: target.facts["labels"] for name, target in self.targets.items() if "labels" in target.facts}
+
     def judged_side(self) -> Split:
         """Where scores are taken: the test rows, or the next best where nothing was kept for a test."""
         sides: tuple[Split, ...] = ("test", "validation")

@@ -44,8 +44,10 @@ from triptych.run.inspect import asked_of, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
+from triptych.run.prompts import rooms_of, with_prompts
 from triptych.run.recipe import Recipe
-from triptych.run.record import write_down
+from triptych.run.record import finite, write_down
+from triptych.run.reliance import reliance
 
 
 def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
@@ -71,6 +73,8 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, r
             simple = baselines(bench, untouched)
         best = train_stages(bench, run, voice)
         trained = _measured(bench, voice, "measuring the trained model")
+        with voice.waiting("asking what each input adds"):
+            run.write("reliance.json", finite(reliance(bench)))
         write_down(bench, run, untouched, simple, trained, best, watch)
     except InputError:  # nothing was trained; the same words work again once the input is mended
         shutil.rmtree(run.path)
@@ -203,7 +207,8 @@ def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
     voice.say(what)
     loader = bench.loader(bench.judged_side())
     batches = voice.track(loader, len(loader), "measuring")
-    return measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)
 
 
 def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from typing import Any
 
@@ -36,6 +36,8 @@ class Measured:
     embeddings: dict[str, dict[str, Tensor]]
     """{contrast task: {column: N x D}}; rows without the column are zero."""
     present: dict[str, Tensor]
+    prompted: dict[str, Tensor] = field(default_factory=dict)
+    """{task with a prompt: probabilities N x C}, by how near each row lies to the sentences; see `prompts.py`."""
 
     def value(self, name: str) -> float:
         """The score of that name; not a number where it was not measured."""
@@ -84,7 +86,15 @@ class _Seen:
         self.lists[key].append(value.cpu())
 
     def add(self, model: Model, batch: Batch, tasks: Mapping[str, Any]) -> None:
-        encoded = model.encode(batch)
+        """Encoders compute in the number format around; what comes after them in float32, so that scores of epochs and the last agree.
+
+        In bf16 many near embeddings tie, and ties count as wrong.
+        """
+        encoded = {column: made.float() for column, made in model.encode(batch).items()}
+        with torch.autocast(next(iter(batch.present.values())).device.type, enabled=False):
+            self._add(model, encoded, batch, tasks)
+
+    def _add(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, tasks: Mapping[str, Any]) -> None:
         outputs = model.ask(model.fusion(encoded, batch.present))
         self.ids.extend(batch.ids)
         for column, present_B in batch.present.items():

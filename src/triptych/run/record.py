@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch.nn.functional import one_hot
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
 from triptych.objective.classes import confusion, per_class, reliability
+from triptych.objective.gap import gap
 from triptych.run import examples
 from triptych.run.baselines import Told
 from triptych.run.bench import Bench
@@ -74,20 +77,20 @@ def _verdicts(bench: Bench, untouched: Measured, trained: Measured, simple: dict
     group, rows = bench.recipe.data.split.group, bench.table.at(bench.judged_side())
     group_N = groups_of([row.cells.get(group) for row in bench.table.rows.take(rows, [group])]) if group else None
     found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in bench.recipe.tasks.items()}
-    return {name: _finite(told) for name, told in found.items() if told}
+    return {name: finite(told) for name, told in found.items() if told}
 
 
-def _finite(told: Any) -> Any:
+def finite(told: Any) -> Any:
     """The same with null for what is not a number, which JSON has no word for."""
     if isinstance(told, dict):
-        return {name: _finite(value) for name, value in told.items()}
+        return {name: finite(value) for name, value in told.items()}
     return _number(told) if isinstance(told, float) else told
 
 
 def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, Any]:
     """By task: the confusion matrices, each class alone, how far confidence can be believed."""
     pairs = (("untouched", untouched), ("trained", trained))
-    details: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}}
+    details: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}, "gap": gaps(bench.recipe, dict(pairs))}
     for name, task in bench.recipe.tasks.items():
         rows = trained.has_truth[name]
         if task.kind not in ("classify", "multilabel") or not bool(rows.any()):
@@ -99,6 +102,22 @@ def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, 
             details["confusion"][name] = {"labels": labels, **matrices}
             details["reliability"][name] = reliability(trained.answers[name][rows], truth)
     return details
+
+
+def gaps(recipe: Any, measured: Mapping[str, Measured]) -> dict[str, list[dict[str, Any]]]:
+    """Of each contrast task and pair of its inputs: the modality gap whenever it was measured, over the rows that have both."""
+    found = {}
+    for name, task in recipe.tasks.items():
+        if task.kind == "contrast":
+            pairs = combinations(task.between, 2)
+            found[name] = [{"pair": [a, b], **{when: _gap(name, a, b, m) for when, m in measured.items()}} for a, b in pairs]
+    return found
+
+
+def _gap(name: str, a: str, b: str, measured: Measured) -> dict[str, Any]:
+    both = measured.present[a] & measured.present[b]
+    told: dict[str, Any] = finite(gap(measured.embeddings[name][a][both], measured.embeddings[name][b][both])._asdict())
+    return told
 
 
 def _each_class(task: Any, labels: list[str], answer_NC: Tensor, truth: Tensor) -> list[dict[str, Any]]:

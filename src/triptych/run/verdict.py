@@ -26,6 +26,7 @@ def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baseli
         `metric`, `untouched`, `trained`, `change`: each `{value, low, high}` (95 %, paired bootstrap; rows of one group
         are drawn together). `p_value` of McNemar's test where an answer is right or wrong. `verdict`: the change's interval
         lies above zero, holds it, or lies below. `baselines`, and `beaten`: those that the lower end of `trained` is above.
+        `prompts`: of a task with a prompt, `untouched`, `trained`, `change` and `verdict` of the answers by prompts.
     """
     before, after = statistics(name, task, untouched), statistics(name, task, trained)
     if before is None or after is None:
@@ -44,7 +45,17 @@ def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baseli
     }
     if task.kind == "classify":
         told["p_value"] = mcnemar(*(_right(name, measured) for measured in (untouched, trained)))
+    if name in untouched.prompted and name in trained.prompted:
+        told["prompts"] = _by_prompts(name, untouched, trained, group_N)
     return told
+
+
+def _by_prompts(name: str, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, Any]:
+    """The same comparison of the answers that the joint space gives to the prompts."""
+    before, after = (_among(mean_of(_right(name, m, m.prompted)), m.has_truth[name]) for m in (untouched, trained))
+    change = difference(before, after, group_N)
+    told = {"untouched": interval(before, group_N), "trained": interval(after, group_N), "change": change}
+    return {**{when: asdict(found) for when, found in told.items()}, "verdict": _judged(change)}
 
 
 def _judged(change: Interval) -> str:
@@ -71,8 +82,8 @@ def _among(whole: Statistics, rows_N: Tensor) -> Statistics:
     return Statistics(whole.rows * rows_N[:, None], whole.score)
 
 
-def _right(name: str, measured: Measured) -> Tensor:
-    answer, truth = measured.answers[name], measured.truth[name]
+def _right(name: str, measured: Measured, answers: Mapping[str, Tensor] | None = None) -> Tensor:
+    answer, truth = (measured.answers if answers is None else answers)[name], measured.truth[name]
     return (answer.argmax(1) == truth) & measured.has_truth[name]
 
 
@@ -98,15 +109,23 @@ def groups_of(cells: list[Any]) -> Tensor:
     return torch.tensor([number.setdefault(f"row {i}" if cell is None else f"cell {cell}", len(number)) for i, cell in enumerate(cells)])
 
 
+WORDS = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}
+
+
 def in_words(name: str, told: dict[str, Any]) -> list[str]:
     """A verdict as two or three sentences."""
     change, p = told["change"], told.get("p_value")
-    by = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}[told["verdict"]]
+    by = WORDS[told["verdict"]]
     tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
     lines = [
         f"{name}.{told['metric']} {_with_interval(told['trained'])}, untouched {_with_interval(told['untouched'])}: {by}"
         + f" ({_with_interval(change, sign='+')}{tested})"
     ]
+    if prompts := told.get("prompts"):
+        lines.append(
+            f"by prompts {_with_interval(prompts['trained'])}, untouched {_with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
+            + f" ({_with_interval(prompts['change'], sign='+')})"
+        )
     values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
     if values:
         lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))

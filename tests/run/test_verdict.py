@@ -11,8 +11,9 @@ from sklearn import metrics
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
 from triptych.objective.retrieval import chance_scores, retrieval_scores
 from triptych.run.baselines import Features, _of_head
+from triptych.run.bench import groups_of
 from triptych.run.measure import Measured
-from triptych.run.verdict import groups_of, in_words, statistics, verdict
+from triptych.run.verdict import in_words, statistics, verdict
 
 
 def seen(task, answers, truth, has=None, embeddings=None):

@@ -128,6 +128,36 @@ def embed(
 
 
 @app.command()
+def evaluate(
+    what: Annotated[str, typer.Argument(metavar="RECIPE_OR_RUN", help="folder of a finished run, or a recipe with --untouched")],
+    untouched: Annotated[bool, typer.Option("--untouched", help="the model before its first step, and what can be had without it")] = False,
+    data: Annotated[str | None, typer.Option(help="another source with the same columns; by default the test rows")] = None,
+    set_: SetOption = None,
+    out: Annotated[str | None, typer.Option(help="folder to write; by default below the run, or runs/DATE-NAME-untouched")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained run again, or a recipe's untouched model, with intervals; nothing is trained."""
+    if not untouched and not Path(what).is_dir():
+        from triptych.run.recipe import read
+
+        read(what, set_ or [])  # a slip is answered before anything heavy is loaded
+    from triptych.cli import tables
+    from triptych.run.progress import Voice
+    from triptych.use.evaluate import evaluate as evaluated
+
+    voice = Voice(quiet=as_json and not sys.stderr.isatty())
+    found = evaluated(what, untouched=untouched, data=data, changes=set_ or [], out=out, voice=voice)
+    if as_json:
+        print(json.dumps({"folder": str(found.folder), "page": str(found.page), **found.told}))
+        return
+    tables.evaluation(found.told)
+    if stored := found.told["stored"]:
+        same = "the same figures as in the run" if stored["same"] else f"{len(stored['differ'])} figures are not those in the run"
+        tables.lines(same)
+    tables.lines(f"page    {found.page}")
+
+
+@app.command()
 def report(run: RunArg, as_json: JsonOption = False) -> None:
     """Write the run's report again and say where it is."""
     from triptych.cli import tables

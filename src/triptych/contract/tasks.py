@@ -37,7 +37,9 @@ class Classify(_Head):
     @model_validator(mode="after")
     def _names_the_class(self) -> Classify:
         if self.prompt is not None and LABEL not in self.prompt:
-            raise ValueError(f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music.")
+            raise ValueError(
+                f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music."
+            )
         return self
 
 

@@ -68,11 +68,11 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, r
     try:
         run.write_rejects(table.rejects)
         bench = build(recipe, table, voice)
-        untouched = _measured(bench, voice, "measuring the untouched model")
+        untouched = measured_on(bench, voice, "measuring the untouched model")
         with voice.waiting("measuring what can be had without training"):
             simple = baselines(bench, untouched)
         best = train_stages(bench, run, voice)
-        trained = _measured(bench, voice, "measuring the trained model")
+        trained = measured_on(bench, voice, "measuring the trained model")
         with voice.waiting("asking what each input adds"):
             run.write("reliance.json", finite(reliance(bench)))
         write_down(bench, run, untouched, simple, trained, best, watch)
@@ -202,7 +202,7 @@ def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
     return min(asked, there)
 
 
-def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
+def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     """On the test rows; on the validation rows where nothing was kept for a test."""
     voice.say(what)
     loader = bench.loader(bench.judged_side())

@@ -39,7 +39,7 @@ def with_prompts(
     """
     scores, prompted = list(measured.scores), {}
     for name, task in recipe.tasks.items():
-        if space := recipe.prompted(name):
+        if task.kind == "classify" and task.prompt is not None and (space := recipe.prompted(name)):
             contrast, column = space
             prompts_CD = embedded(model, contrast, column, *rooms[column], [task.prompt.replace(LABEL, label) for label in labels[name]])
             scale = float(cast(Contrast, model.parts()[contrast]).log_scale.detach().exp())

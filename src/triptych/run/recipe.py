@@ -58,7 +58,8 @@ class Training(Settings):
     batch_size: int = Field(64, ge=1, description="rows a step")
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
     select: str | None = Field(
-        None, description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's headline"
+        None,
+        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's headline",
     )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
     drop_inputs: float = Field(

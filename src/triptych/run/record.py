@@ -21,7 +21,7 @@ from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
 from triptych.run.inspect import told
 from triptych.run.measure import Measured
-from triptych.run.verdict import groups_of, verdict
+from triptych.run.verdict import verdict
 
 
 def write_down(
@@ -32,7 +32,7 @@ def write_down(
         held.preparation.save(run.input(name))
     run.write("scores.json", _side_by_side(untouched, trained))
     run.write("verdicts.json", _verdicts(bench, untouched, trained, simple))
-    run.write("details.json", _details(bench, untouched, trained))
+    run.write("details.json", details(bench, {"untouched": untouched, "trained": trained}))
     run.write("shown.json", _pieces(bench, trained))
     run.write_rows("predictions.parquet", _predictions(bench, trained))
     if trained.embeddings:
@@ -74,8 +74,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _verdicts(bench: Bench, untouched: Measured, trained: Measured, simple: dict[str, Told]) -> dict[str, Any]:
-    group, rows = bench.recipe.data.split.group, bench.table.at(bench.judged_side())
-    group_N = groups_of([row.cells.get(group) for row in bench.table.rows.take(rows, [group])]) if group else None
+    group_N = bench.groups(bench.table.at(bench.judged_side()))
     found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in bench.recipe.tasks.items()}
     return {name: finite(told) for name, told in found.items() if told}
 
@@ -87,21 +86,24 @@ def finite(told: Any) -> Any:
     return _number(told) if isinstance(told, float) else told
 
 
-def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, Any]:
-    """By task: the confusion matrices, each class alone, how far confidence can be believed."""
-    pairs = (("untouched", untouched), ("trained", trained))
-    details: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}, "gap": gaps(bench.recipe, dict(pairs))}
+def details(bench: Bench, pairs: Mapping[str, Measured]) -> dict[str, Any]:
+    """By task: the confusion matrices whenever it was measured; of the last time each class alone and how far confidence can be believed.
+
+    Also the gap of each pair of inputs in a joint space.
+    """
+    last = list(pairs.values())[-1]
+    found: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}, "gap": gaps(bench.recipe, pairs)}
     for name, task in bench.recipe.tasks.items():
-        rows = trained.has_truth[name]
+        rows = last.has_truth[name]
         if task.kind not in ("classify", "multilabel") or not bool(rows.any()):
             continue
-        truth, labels = trained.truth[name][rows], bench.targets[name].facts["labels"]
-        details["classes"][name] = _each_class(task, labels, trained.answers[name][rows], truth)
+        truth, labels = last.truth[name][rows], bench.targets[name].facts["labels"]
+        found["classes"][name] = _each_class(task, labels, last.answers[name][rows], truth)
         if task.kind == "classify":
-            matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs}
-            details["confusion"][name] = {"labels": labels, **matrices}
-            details["reliability"][name] = reliability(trained.answers[name][rows], truth)
-    return details
+            matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs.items()}
+            found["confusion"][name] = {"labels": labels, **matrices}
+            found["reliability"][name] = reliability(last.answers[name][rows], truth)
+    return found
 
 
 def gaps(recipe: Any, measured: Mapping[str, Measured]) -> dict[str, list[dict[str, Any]]]:

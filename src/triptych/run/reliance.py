@@ -19,7 +19,7 @@ from triptych.objective.intervals import Interval, Statistics, difference, inter
 from triptych.run.bench import Bench
 from triptych.run.encoded import EncodedRows, encode
 from triptych.run.measure import Measured
-from triptych.run.verdict import groups_of, statistics
+from triptych.run.verdict import statistics, with_interval
 
 SHUFFLES = 5
 NEAR = 0.005  # a loss below this is none
@@ -52,9 +52,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
     if told["why_not"]:
         return told
     rows = encode(bench, tasks)
-    group, column = None, recipe.data.split.group
-    if column:
-        group = groups_of([row.cells.get(column) for row in bench.table.rows.take(rows.rows, [column])])
+    group_N = bench.groups(rows.rows)
     was_training = bench.model.training
     bench.model.eval()
     whole = rows.answers(bench.model, tasks, rows.present, {})
@@ -63,7 +61,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
     for given in rows.pooled:
         changed = _changed(bench, rows, tasks, given)
         for name, task in tasks.items():
-            told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group)
+            told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group_N)
     bench.model.train(was_training)
     return {**told, "rows": len(rows.rows)}
 
@@ -166,14 +164,16 @@ def warnings(told: Mapping[str, Any]) -> list[str]:
     for name, inputs in flagged(told).items():
         task = told["tasks"][name]
         if len(inputs) == len(task["inputs"]):
-            lines.append(f"{name}: no input is used: exchanging any of {', '.join(inputs)} costs no {task['metric']}; nothing was learnt yet")
+            lines.append(
+                f"{name}: no input is used: exchanging any of {', '.join(inputs)} costs no {task['metric']}; nothing was learnt yet"
+            )
             continue
         lines += [_warning(name, task["metric"], given, task["inputs"][given]) for given in inputs]
     return lines
 
 
 def _warning(name: str, metric: str, given: str, one: Mapping[str, Any]) -> str:
-    shuffled, dropped = _loss(one["shuffle"]), _loss(one["drop"])
+    shuffled, dropped = with_interval(one["shuffle"]), with_interval(one["drop"])
     cure = "training.drop_inputs=0.3"
     if one["verdict"] == PRESENCE:
         return (
@@ -184,8 +184,3 @@ def _warning(name: str, metric: str, given: str, one: Mapping[str, Any]) -> str:
         f"{name} ignores {given}: {metric} falls by {shuffled} with another row's in its place, by {dropped} without it; hide inputs in "
         f"training (--set {cure}), give it a first stage of its own, or remove it"
     )
-
-
-def _loss(found: Mapping[str, float | None]) -> str:
-    value, low, high = (found[part] for part in ("value", "low", "high"))
-    return "-" if value is None else f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")

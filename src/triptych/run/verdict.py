@@ -103,12 +103,6 @@ def _recall(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[
     return Statistics(torch.cat(columns, 1), lambda sums: (sums[..., 0::2] / sums[..., 1::2]).nanmean(-1))
 
 
-def groups_of(cells: list[Any]) -> Tensor:
-    """A number a row, equal where the cells are; a row without one is a group of its own."""
-    number: dict[str, int] = {}
-    return torch.tensor([number.setdefault(f"row {i}" if cell is None else f"cell {cell}", len(number)) for i, cell in enumerate(cells)])
-
-
 WORDS = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}
 
 
@@ -118,23 +112,29 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
     by = WORDS[told["verdict"]]
     tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
     lines = [
-        f"{name}.{told['metric']} {_with_interval(told['trained'])}, untouched {_with_interval(told['untouched'])}: {by}"
-        + f" ({_with_interval(change, sign='+')}{tested})"
+        f"{name}.{told['metric']} {with_interval(told['trained'])}, untouched {with_interval(told['untouched'])}: {by}"
+        + f" ({with_interval(change, sign='+')}{tested})"
     ]
     if prompts := told.get("prompts"):
         lines.append(
-            f"by prompts {_with_interval(prompts['trained'])}, untouched {_with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
-            + f" ({_with_interval(prompts['change'], sign='+')})"
+            f"by prompts {with_interval(prompts['trained'])}, untouched {with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
+            + f" ({with_interval(prompts['change'], sign='+')})"
         )
     values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
     if values:
         lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
-    if above := [baseline for baseline, value in values.items() if value is not None and baseline not in told["beaten"]]:
+    if above := unbeaten(told):
         lines.append(f"the trained model is not surely above {' and '.join(above)}: it may not be worth its cost")
     return lines
 
 
-def _with_interval(found: dict[str, float | None], sign: str = "") -> str:
+def unbeaten(told: Mapping[str, Any]) -> list[str]:
+    """What can be had without training that the trained model is not surely better than."""
+    values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
+    return [baseline for baseline, value in values.items() if value is not None and baseline not in told["beaten"]]
+
+
+def with_interval(found: dict[str, float | None], sign: str = "") -> str:
     value, low, high = (found[part] for part in ("value", "low", "high"))
     if value is None:
         return "-"

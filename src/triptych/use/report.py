@@ -10,6 +10,7 @@ from triptych.base.files import write_text
 from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
+from triptych.use.trust import gap_facts, reliance_facts, sureness
 
 
 def write_report(run: RunFolder) -> Path:
@@ -28,8 +29,11 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "summary": _summary(about),
         "headline": headlines(recipe, scores, run.read("verdicts.json", default={})),
         "charts": _charts(recipe, about, log),
+        "curves": _all_curves(recipe, about, log),
         "stopped": stopped(about),
         "scores": _groups(recipe, scores),
+        "reliance": reliance_facts(run.read("reliance.json", default={})),
+        "gap": gap_facts(details),
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
         "seen": shown.get("seen", []),
@@ -45,7 +49,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each task's first score, untouched against trained, with how sure it is and what can be had without training."""
     from triptych.contract.tasks import headline
-    from triptych.run.verdict import in_words
+    from triptych.run.verdict import in_words, unbeaten
 
     by_name = {score["name"]: score for score in scores}
     found = [(name, headline(task), by_name.get(f"{name}.{headline(task)}")) for name, task in recipe.tasks.items()]
@@ -57,6 +61,8 @@ def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, 
             "trained": s["trained"],
             "best": f"{s['direction']} is better",
             "said": in_words(name, verdicts[name]) if name in verdicts else [],
+            "chart": sureness(name, verdicts[name]) if name in verdicts else "",
+            "unbeaten": unbeaten(verdicts[name]) if name in verdicts else [],
             "same": verdicts.get(name, {}).get("verdict") == "not told apart",
         }
         for name, metric, s in found
@@ -99,6 +105,18 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
     best_at = about["best"]["epoch"]
     there = [name for name in names if any(f"validation {name}" in row or f"train {name}" in row for row in log)]
     return [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
+
+
+def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
+    """Every score of each task over the epochs, small."""
+    from triptych.contract.tasks import METRICS
+    from triptych.use import dots
+
+    best = about["best"]["epoch"]
+    names = {name: [f"validation {name}.{metric}" for metric in METRICS[task.kind]] for name, task in recipe.tasks.items()}
+    short = [{key.removeprefix("validation "): value for key, value in row.items()} for row in log]
+    drawn = [dots.multiples(short, [n.removeprefix("validation ") for n in of], f"{name}, validation", best) for name, of in names.items()]
+    return [svg for svg in drawn if svg]
 
 
 def _groups(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -117,6 +117,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Contrast.between": ("[image, audio]", []),
     "Contrast.positives": ("label", []),
     "Classify.target": ("speaker", []),
+    "Classify.prompt": ("a {label} one", []),
     "MultiLabel.target": ("label", []),
     "MultiLabel.separator": ("'e'", []),
     "MultiLabel.threshold": ("0.3", []),

@@ -60,6 +60,9 @@ def evaluation(told: dict[str, Any]) -> None:
     lines(f"{told['what']}, on {told['rows']:,} {told['judged_on']} rows of {told['source']}")
     for reject in told["rejected"][:5]:
         lines(f"  rejected {reject['id']}: {reject['reason']}")
+    for one in told["findings"]:
+        if one["severity"] != "note" or one["code"] == "source":
+            lines(f"  {one['severity']}: {one['text']}" + (f" ({one['rows']} rows)" if one["rows"] else ""))
     heads = {(s["task"], s["metric"]) for s in told["scores"] if "low" in s}
     rows = [s for s in told["scores"] if (s["task"], s["metric"]) in heads]
     table = Table()
@@ -98,6 +101,8 @@ def _reliance(told: dict[str, Any]) -> None:
     if not told:
         return
     for name, task in told["tasks"].items():
+        if not any(task["inputs"].values()):
+            continue
         table = Table(title=f"{name}.{task['metric']} lost without an input", title_justify="left")
         for header, justify in (("input", "left"), ("rows", "right"), ("exchanged", "left"), ("left out", "left"), ("so it is", "left")):
             table.add_column(header, justify=justify)  # type: ignore[arg-type]

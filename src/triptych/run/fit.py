@@ -40,7 +40,7 @@ from triptych.run.baselines import baselines
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep
 from triptych.run.folder import RunFolder, refuse_full
-from triptych.run.inspect import asked_of, told
+from triptych.run.inspect import asked_of, check_select, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.progress import Voice
@@ -161,6 +161,7 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     choose_threads(recipe.training.threads, choices)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    check_select(recipe, table, targets)
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
     }

@@ -134,7 +134,8 @@ def unbeaten(told: Mapping[str, Any]) -> list[str]:
     return [baseline for baseline, value in values.items() if value is not None and baseline not in told["beaten"]]
 
 
-def with_interval(found: dict[str, float | None], sign: str = "") -> str:
+def with_interval(found: Mapping[str, float | None], sign: str = "") -> str:
+    """`0.912 (0.887 to 0.934)`; without the brackets where the interval is not known."""
     value, low, high = (found[part] for part in ("value", "low", "high"))
     if value is None:
         return "-"

@@ -134,7 +134,9 @@ def _told(bench: Bench, measured: Measured, simple: dict[str, Told], relied: dic
         "baselines": {name: {baseline: finite(values) for baseline, values in found.items()} for name, found in simple.items()},
         "details": details(bench, {"measured": measured}),
         "reliance": relied,
-        "findings": [finding.as_dict() for finding in findings_of(recipe, bench.table, bench.targets)],
+        "findings": [
+            one.as_dict() for one in findings_of(recipe, bench.table, bench.targets) if bench.table.at("train") or one.code != "empty side"
+        ],
         "stored": None,
     }
 

@@ -45,7 +45,7 @@ def reliance_facts(told: Mapping[str, Any]) -> dict[str, Any]:
         f"Over {rows} rows, each time those that have the input and another. Exchanged: the mean of {told['shuffles']} drawn exchanges "
         "among all rows. Bars: 95 % intervals of the paired difference. Alone: the score from this input and no other."
     )
-    tasks = [_audited(name, task) for name, task in told["tasks"].items()]
+    tasks = [_audited(name, task) for name, task in told["tasks"].items() if any(task["inputs"].values())]
     return {"why_not": told["why_not"], "measured": measured, "tasks": tasks, "warnings": warnings(told)}
 
 

@@ -21,7 +21,7 @@ from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
 from triptych.run.inspect import told
 from triptych.run.measure import Measured
-from triptych.run.verdict import verdict
+from triptych.run.verdict import parts, verdict
 
 
 def write_down(
@@ -75,8 +75,10 @@ def _number(value: float | None) -> float | None:
 
 def _verdicts(bench: Bench, untouched: Measured, trained: Measured, simple: dict[str, Told]) -> dict[str, Any]:
     group_N = bench.groups(bench.table.at(bench.judged_side()))
-    found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in bench.recipe.tasks.items()}
-    return {name: finite(told) for name, told in found.items() if told}
+    tasks = bench.recipe.tasks.items()
+    found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in tasks}
+    apart = {name: parts(name, task, untouched, trained, group_N) for name, task in tasks if found[name]}
+    return {name: finite({**told, "parts": apart[name]}) for name, told in found.items() if told}
 
 
 def finite(told: Any) -> Any:

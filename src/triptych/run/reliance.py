@@ -181,6 +181,7 @@ def _warning(name: str, metric: str, given: str, one: Mapping[str, Any]) -> str:
             f"another row's; hide inputs in training (--set {cure}), or remove it"
         )
     return (
-        f"{name} ignores {given}: {metric} falls by {shuffled} with another row's in its place, by {dropped} without it; hide inputs in "
+        f"{name} ignores {given}: {metric} falls by {shuffled} with another row's in its place, by {dropped} without it, and is "
+        f"{with_interval(one['alone'])} from it alone, which a constant answer reaches; hide inputs in "
         f"training (--set {cure}), give it a first stage of its own, or remove it"
     )

@@ -17,6 +17,7 @@ from triptych.run.baselines import Told
 from triptych.run.measure import Measured
 
 BETTER, SAME, WORSE = "better", "not told apart", "worse"
+MOST_PARTED = 20_000
 
 
 def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baselines: Told, group_N: Tensor | None) -> dict[str, Any] | None:
@@ -58,6 +59,34 @@ def _by_prompts(name: str, untouched: Measured, trained: Measured, group_N: Tens
     return {**{when: asdict(found) for when, found in told.items()}, "verdict": _judged(change)}
 
 
+def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, dict[str, Any]]:
+    """Of the headline score from each mixture, in each direction and by prompts: the `change` and its `verdict`.
+
+    Nothing where there are more rows than `MOST_PARTED`: there, all that can be seen in three decimals is more than chance.
+    """
+    if len(trained.ids) > MOST_PARTED:
+        return {}
+    before, after = (_parted(name, task, measured, group_N) for measured in (untouched, trained))
+    changes = {of: difference(before[of][0], after[of][0], after[of][1]) for of in after if of in before}
+    return {of: {"change": asdict(change), "verdict": _judged(change)} for of, change in changes.items()}
+
+
+def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) -> dict[str, tuple[Statistics, Tensor | None]]:
+    """{what a score is of: its statistics, the groups of its rows}."""
+    if task.kind == "contrast":
+        found = _hits(measured.embeddings[name], measured.truth[name], measured.present)
+        return {of: (Statistics(hits, lambda sums: sums[..., 0] / sums[..., 1]), group_N) for of, hits in found.items()}
+    seen: dict[str, tuple[Statistics, Tensor | None]] = {}
+    for of, mixed in measured.mixed.get(name, {}).items():
+        every = torch.ones(len(mixed.places), dtype=torch.bool)
+        made = statistics(name, task, Measured([], [], {name: mixed.answers}, {name: mixed.truth}, {name: every}, {}, {}))
+        if made is not None:
+            seen[of] = made, None if group_N is None else group_N[mixed.places]
+    if name in measured.prompted:
+        seen["by prompts"] = _among(mean_of(_right(name, measured, measured.prompted)), measured.has_truth[name]), group_N
+    return seen
+
+
 def _judged(change: Interval) -> str:
     return BETTER if change.low > 0 else WORSE if change.high < 0 else SAME
 
@@ -89,7 +118,15 @@ def _right(name: str, measured: Measured, answers: Mapping[str, Tensor] | None =
 
 def _recall(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> Statistics | None:
     """Recall@1 in every direction: hits and questions a row, whose shares are averaged."""
-    columns = []
+    columns = list(_hits(embeddings, group_N, present).values())
+    if not columns:
+        return None
+    return Statistics(torch.cat(columns, 1), lambda sums: (sums[..., 0::2] / sums[..., 1::2]).nanmean(-1))
+
+
+def _hits(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """{direction: N x 2}: whether the first answer to a row's question is right, and whether there is a question."""
+    found = {}
     for a, b in permutations(embeddings, 2):
         here, there = present[a], present[b]
         if not bool(here.any()) or not bool(there.any()):
@@ -97,10 +134,8 @@ def _recall(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[
         ranks_QK, right_Q = right_ranks(embeddings[a][here], embeddings[b][there], group_N[here], group_N[there])
         hits = torch.zeros(len(group_N), 2, dtype=torch.float64)
         hits[here] = torch.stack([(ranks_QK[:, 0] == 0) & (right_Q > 0), right_Q > 0], 1).double()
-        columns.append(hits)
-    if not columns:
-        return None
-    return Statistics(torch.cat(columns, 1), lambda sums: (sums[..., 0::2] / sums[..., 1::2]).nanmean(-1))
+        found[f"{a} -> {b}"] = hits
+    return found
 
 
 WORDS = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}

@@ -11,7 +11,7 @@ from triptych.use.charts import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, _figur
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FRAME = 0.35  # least width of the axis: differences in the third decimal must not look large
+FRAME = 0.35  # least width of an axis of differences: those in the third decimal must not look large
 
 
 class Dot(NamedTuple):
@@ -43,9 +43,7 @@ def intervals(dots: Sequence[Dot], title: str, zero: bool = False) -> str:
         _plain_axes(ax)
         ends = [end for dot in dots for end in (dot.low, dot.value, dot.high) if end is not None and math.isfinite(end)]
         low, high = min(ends), max(ends)
-        low, high = (min(low, -0.02), max(high, low + FRAME)) if zero else (max(0.0, low) if low >= 0 else low, max(high, low + FRAME))
-        if not zero and low < FRAME:
-            low = min(low, 0.0)
+        low, high = (min(low, -0.02), max(high, low + FRAME)) if zero else (min(low, 0.0), max(high, 1.0))
         if zero:
             ax.axvline(0, color=MUTED, linewidth=1)
         _dots(ax, dots, low, high)

@@ -31,7 +31,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "charts": _charts(recipe, about, log),
         "curves": _all_curves(recipe, about, log),
         "stopped": stopped(about),
-        "scores": _groups(recipe, scores),
+        "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
         "reliance": reliance_facts(run.read("reliance.json", default={})),
         "gap": gap_facts(details),
         "classes": _classes(details),
@@ -119,18 +119,27 @@ def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]
     return [svg for svg in drawn if svg]
 
 
-def _groups(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Scores by task and metric; the headline of each task is `main`, the others are folded away below."""
     from triptych.contract.tasks import headline
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for score in scores:
-        groups.setdefault((score["task"], score["metric"]), []).append({**score, "name": score["of"] or "overall"})
+        groups.setdefault((score["task"], score["metric"]), []).append(
+            {**score, "name": score["of"] or "overall", "same": _same(score, verdicts)}
+        )
     main = {(name, headline(task)) for name, task in recipe.tasks.items()}
     return [
         _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()
     ]
+
+
+def _same(score: dict[str, Any], verdicts: dict[str, Any]) -> bool:
+    """Whether a headline score's change could be chance; other scores have no interval."""
+    told = verdicts.get(score["task"], {})
+    part = told if not score["of"] else told.get("parts", {}).get(score["of"], {})
+    return score["metric"] == told.get("metric") and part.get("verdict") == "not told apart"
 
 
 def _group(title: str, rows: list[dict[str, Any]], main: bool) -> dict[str, Any]:

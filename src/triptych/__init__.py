@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triptych.data.build import Built
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
+    from triptych.run.folder import RunFolder
     from triptych.use.evaluate import Evaluation
     from triptych.use.opened import Answer, Run
 
@@ -33,9 +34,11 @@ __all__ = [
     "TriptychError",
     "__version__",
     "build",
+    "continue_run",
     "evaluate",
     "from_rows",
     "open_run",
+    "resume",
     "train",
 ]
 __version__ = metadata.version("triptych")
@@ -70,12 +73,59 @@ def train(
 
     source = None if rows is None else _as_source(rows)
     checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set, source.name if source else None)
-    from triptych.run.fit import fit
+    from triptych.base.ranks import ranks
+
+    if checked.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import train_shared
+
+        return _reported(train_shared(checked, out, source))
+    from triptych.run import fit
+
+    return _reported(fit.fit(checked, out, quiet=quiet, rows=source))
+
+
+def resume(path: str | Path, *, rows: Source | Rows | None = None, quiet: bool = False) -> Run:
+    """Go on with a run whose training was stopped, to the weights it would have had, and open it.
+
+    Args:
+        path: the run folder.
+        rows: as given to `train`, where the run was started with them.
+        quiet: print nothing.
+
+    Raises:
+        InputError: there is nothing to resume, or the rows have changed.
+    """
+    from triptych.run import fit
+
+    return _reported(fit.resume(path, quiet=quiet, rows=None if rows is None else _as_source(rows)))
+
+
+def continue_run(
+    path: str | Path, *, epochs: int, out: str | Path | None = None, rows: Source | Rows | None = None, quiet: bool = False
+) -> Run:
+    """Train a finished run for some epochs more, from its last state, into a run of its own, and open that.
+
+    Args:
+        path: the finished run.
+        epochs: how many to add to its last stage.
+        out: the longer run's folder; by default runs/DATE-NAME.
+        rows: as given to `train`, where the run was started with them.
+        quiet: print nothing.
+
+    Raises:
+        InputError: the run is not finished, or its rows have changed.
+    """
+    from triptych.run import fit
+
+    return _reported(fit.go_on(path, epochs, out, quiet=quiet, rows=None if rows is None else _as_source(rows)))
+
+
+def _reported(folder: RunFolder) -> Run:
     from triptych.use.opened import Run
     from triptych.use.report import write_report
 
-    folder = fit(checked, out, quiet=quiet, rows=source)
-    write_report(folder)
+    if not folder.rank:
+        write_report(folder)
     return Run(folder)
 
 

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import json
+import threading
+import time
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triptych.base.errors import InputError, TriptychError
 from triptych.contract.tasks import Classify
-from triptych.data.loader import InputColumn, Loader
+from triptych.data.inputs import InputColumn
+from triptych.data.loader import Loader
 from triptych.data.locate import locate
+from triptych.data.order import Order
 from triptych.data.sources.tabled import read_source
 from triptych.data.targets import learn_target
 from triptych.modalities import rooms
@@ -47,15 +55,25 @@ def text(tiny_table):
     return column(tiny_table, name="text")
 
 
-def loader(inputs, batch_size=7, seed=None, rows=None):
+@pytest.fixture(scope="module")
+def audio(tiny_table):
+    return column(tiny_table, name="audio")
+
+
+def loader(inputs, batch_size=7, seed=None, rows=None, threads=None, **words):
     table = next(iter(inputs.values())).table
     table.splits[:] = ["train"] * len(table.rows)
-    return Loader(table, inputs, {"label": learn_target("label", Classify(target="label"), table, {})}, rows or range(40), batch_size, seed)
+    order = Order(np.array(rows if rows is not None else range(40)), batch_size, seed, **words)
+    return Loader(table, inputs, {"label": learn_target("label", Classify(target="label"), table, {})}, order, threads)
 
 
 def same(a, b) -> bool:
     inputs = all(torch.equal(x, b.inputs[c].tensors[n]) for c in a.inputs for n, x in a.inputs[c].tensors.items())
     return inputs and a.ids == b.ids and all(torch.equal(a.present[c], b.present[c]) for c in a.present)
+
+
+def at_work() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 @settings(max_examples=30, deadline=None)
@@ -92,7 +110,21 @@ def test_an_input_that_nobody_has_is_absent_but_present_says_so(image):
     assert "image" not in batch.inputs and batch.present["image"].tolist() == [False]
 
 
-def test_a_row_is_prepared_once_where_memory_allows_and_each_time_where_not(tiny_table):
+@pytest.mark.parametrize("name", ["image", "text", "audio"])
+def test_batches_do_not_depend_on_threads_nor_on_what_was_kept(tiny_table, name):
+    """One thread and all kept; four threads; nothing kept: three epochs, number for number."""
+    made = [
+        loader({name: column(tiny_table, keep, name)}, 5, 1, threads=threads)
+        for keep, threads in ((2**30, 1), (2**30, 4), (0, 4), (20_000, 2))
+    ]
+    for each in made[1:]:
+        each._row_seconds = 1.0  # as if rows took long: all threads work at once
+    for _ in range(3):
+        for first, *others in zip(*made, strict=True):
+            assert all(same(first, other) for other in others)
+
+
+def test_a_row_is_prepared_once_where_the_disk_allows_and_each_time_where_not(tiny_table):
     kept, anew = column(tiny_table), column(tiny_table, keep_bytes=0)
     a, b = loader({"image": kept}), loader({"image": anew})
     for _ in range(2):
@@ -101,26 +133,85 @@ def test_a_row_is_prepared_once_where_memory_allows_and_each_time_where_not(tiny
     assert kept.preparation.prepared == has and anew.preparation.prepared == 2 * has
 
 
-def test_no_more_is_kept_than_allowed(tiny_table):
-    one = sum(tensor.nbytes for tensor in column(tiny_table).items([1])[0].values())
-    held = column(tiny_table, keep_bytes=3 * one)
-    list(loader({"image": held}))
-    assert len(held._kept) == 3
-
-
-def test_a_loader_left_in_the_middle_can_be_used_again(image):
-    made = loader({"image": image})
-    next(iter(made))
-    assert sum(len(batch) for batch in made) == 40
-
-
-def test_a_file_that_vanishes_during_training_is_named(tiny_table):
+def test_a_row_that_comes_twice_in_a_batch_is_prepared_once(tiny_table):
     held = column(tiny_table, keep_bytes=0)
-    held.table.rows[1].cells["image"] = tiny_table.parent / "gone.png"
-    with pytest.raises(Exception, match=r"gone\.png"):
-        list(loader({"image": held}))
+    batch = loader({"image": held}).batch([1, 2, 1])
+    assert held.preparation.prepared == 2 and batch.ids == ("row-2", "row-3", "row-2")
+    assert torch.equal(batch.inputs["image"].tensors["pixels"][0], batch.inputs["image"].tensors["pixels"][2])
+
+
+def test_a_loader_left_in_the_middle_can_be_used_again_and_leaves_no_thread(image):
+    made = loader({"image": image})
+    batches = iter(made)
+    next(batches)
+    assert at_work()
+    batches.close()
+    assert not at_work()
+    assert sum(len(batch) for batch in made) == 40 and not at_work()
+
+
+def test_the_threads_end_with_the_last_batch_even_where_nobody_asks_for_one_more(image):
+    made = loader({"image": image})
+    batches = iter(made)
+    for _ in range(len(made)):
+        next(batches)
+    assert not at_work()
+
+
+def test_no_more_is_made_ahead_than_allowed(tiny_table):
+    held = column(tiny_table, keep_bytes=0)
+    made = loader({"image": held}, 1, rows=[1, 2, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17], threads=2)
+    batches = iter(made)
+    next(batches)
+    time.sleep(0.2)
+    assert held.preparation.prepared <= 1 + 2 + 2
+    batches.close()
+
+
+def test_a_file_that_vanishes_during_training_is_named_when_its_batch_is_due(tiny_table):
+    held = column(tiny_table, keep_bytes=0)
+    held.table.rows[20].cells["image"] = tiny_table.parent / "gone.png"
+    seen = []
+    with pytest.raises(TriptychError, match=r"row-21: image cannot be read any more[^$]*gone\.png") as caught:
+        for batch in loader({"image": held}, threads=3):
+            seen += batch.ids
+    assert not isinstance(caught.value, InputError)  # the work failed; what there is of the run is kept
+    assert seen == [f"row-{n + 1}" for n in range(14)] and not at_work()
 
 
 def test_targets_come_with_their_rows(image):
     batch = loader({"image": image}).batch([2, 1])
     assert batch.targets["label"].tolist() == [1, 0] and batch.has_target["label"].tolist() == [True, True]
+
+
+@pytest.mark.parametrize("handed", [0, 1, 3, 5, 6])
+@pytest.mark.parametrize("before", [0, 2])
+def test_it_goes_on_where_it_was_and_makes_nothing_twice(tiny_table, image, handed, before):
+    """`handed` of 6 batches were handed out in the epoch after `before` whole ones; more were made ahead by then."""
+    one = loader({"image": image}, seed=9)
+    for _ in range(before):
+        list(one)
+    batches = iter(one)
+    for _ in range(handed):
+        next(batches)
+    state = json.loads(json.dumps(one.state_dict()))
+    rest = [*batches, *one]
+
+    held = column(tiny_table, keep_bytes=0)
+    two = loader({"image": held}, seed=9)
+    two.load_state_dict(state)
+    assert two.state_dict() == state
+    again = [*two, *two] if handed < 6 else list(two)
+    assert len(again) == len(rest) and all(same(a, b) for a, b in zip(again, rest, strict=True))
+    assert held.preparation.prepared == sum(int(batch.present["image"].sum()) for batch in again)
+
+
+def test_a_place_in_other_rows_is_refused(image):
+    state = loader({"image": image}, seed=1).state_dict()
+    for other in (
+        loader({"image": image}, seed=2),
+        loader({"image": image}, seed=1, batch_size=8),
+        loader({"image": image}, seed=1, rows=[1]),
+    ):
+        with pytest.raises(InputError, match="place in the epoch"):
+            other.load_state_dict(state)

@@ -102,8 +102,11 @@ TRY: dict[str, tuple[str, list[str]]] = {
     # Steps too small to move a weight, and no running averages: no epoch is better than the first.
     "Stage.patience": ("1", ["stages.0.epochs=4", "stages.0.lr=1.0e-30", *TEXT_ALONE]),
     "Training.select": ("number.mae", []),
+    "Training.buckets": ("2", ["training.buckets=0", *TEXT_ALONE]),
     "Training.clip": ("1.0e-3", []),
     "Training.device": ("cpu", []),
+    "Training.chunk": ("4", []),
+    "Training.check_batch": ("true", []),
     "Training.seed": ("5", []),
     "audio.Prepare.features": ("mfcc", ["inputs.audio.prepare.bins=24"]),
     "audio.Prepare.coefficients": ("8", ["inputs.audio.prepare.features=mfcc", "inputs.audio.prepare.bins=24"]),

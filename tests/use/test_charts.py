@@ -164,6 +164,8 @@ FIELDS = (
     "summary",
     "headline",
     "charts",
+    "noticed",
+    "balance",
     "scores",
     "reliance",
     "gap",
@@ -207,6 +209,29 @@ def report() -> dict:
         ],
         "charts": every_chart(),
         "curves": [dots.multiples(LOG, ["validation f1", "train loss"], EVIL, 5)],
+        "noticed": {
+            "quiet": EVIL,
+            "left_out": EVIL,
+            "said": [{"severity": "error", "text": EVIL, "fix": EVIL, "epoch": 1, "step": 7}],
+        },
+        "balance": {
+            "epoch": 2,
+            "rows": 1000,
+            "measured": 3,
+            "steps": 9,
+            "tasks": [{"name": EVIL, "rows": 9, "weight": 1.0, "loss": 0.5, "loss_share": 0.5, "gradient_share": None}],
+            "encoders": [{"name": EVIL, "gradient_share": 0.4}],
+            "groups": [
+                {
+                    "title": EVIL,
+                    "odd": True,
+                    "left": 2,
+                    "rows": [
+                        {"name": EVIL, "rows": 9, "row_share": 0.1, "loss": 0.5, "loss_share": 0.6, "gradient_share": 0.7, "mark": "more"}
+                    ],
+                }
+            ],
+        },
         "reliance": {
             "why_not": EVIL,
             "warnings": [EVIL],
@@ -295,7 +320,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 14
+    assert page.tags.count("section") == 16
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

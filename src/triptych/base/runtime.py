@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 from triptych.base.errors import InputError
+from triptych.base.files import cache_root
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -52,12 +55,13 @@ def choose_device(asked: str, choices: Choices) -> str:
     return device
 
 
-def choose_threads(asked: int | None, choices: Choices) -> int:
-    """How many threads one operation may use; sets it for the process."""
+def choose_threads(asked: int | None, choices: Choices, sharing: int = 1) -> int:
+    """How many threads one operation may use; sets it for the process. `sharing` processes have the cores together."""
     cores = usable_cores()
-    threads = asked or cores
+    threads = asked or max(1, cores // sharing)
     torch.set_num_threads(threads)
-    choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used")
+    shared = f" by {sharing} processes" if sharing > 1 else ""
+    choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used{shared}")
     return threads
 
 
@@ -97,18 +101,6 @@ def usable_cores() -> int:
     return cores
 
 
-def free_memory() -> int:
-    """Bytes of memory that can still be taken, of the machine and of its container; half a GB where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        free = 512 * 2**20
-    limit, used = _container("memory.max").strip(), _container("memory.current").strip()
-    return min(free, max(0, int(limit) - int(used))) if limit.isdecimal() and used.isdecimal() else free
-
-
 def _container(name: str) -> str:
     """What the container's control group (version 2) says; nothing outside of one."""
     try:
@@ -118,14 +110,24 @@ def _container(name: str) -> str:
 
 
 def choose_keep(choices: Choices) -> int:
-    """Bytes of prepared rows that may stay in memory."""
-    budget = min(free_memory() // 4, 4 * 2**30)
+    """Bytes of prepared rows that may lie on the disk."""
+    folder = cache_root()
+    budget = min(free_disk(folder) // 4, 64 * 2**30)
     choices.note(
         "prepared rows kept",
         f"up to {budget / 2**30:.1f} GB",
-        "a quarter of the free memory, 4 GB at most: what is kept is not prepared again",
+        f"a quarter of the free disk at {folder}, 64 GB at most, until the run ends: what is kept is not prepared again",
     )
     return budget
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that may still be written where `folder` is or would be; none where the system does not say."""
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), Path("/"))
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return 0
 
 
 class Stopwatch:
@@ -136,6 +138,11 @@ class Stopwatch:
     def __init__(self) -> None:
         """Starts at once."""
         self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def add(self, cost: Mapping[str, float]) -> None:
+        """Count what an earlier part of the work has taken, as `read` gave it."""
+        self._wall -= cost.get("seconds", 0.0)
+        self._cpu -= cost.get("cpu_seconds", 0.0)
 
     def read(self) -> dict[str, float]:
         """`seconds`, `cpu_seconds`, and `watt_hours` estimated from the processor time alone (a GPU is not counted)."""

@@ -7,13 +7,17 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.cli.data import SOURCE
 from triptych.cli.data import app as data_verbs
+
+if TYPE_CHECKING:
+    from triptych.run.folder import RunFolder
+    from triptych.run.recipe import Recipe
 
 INTERRUPTED = 130
 
@@ -35,21 +39,76 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of 
 
 @app.command()
 def train(
-    recipe: RecipeArg,
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")] = None,
     set_: SetOption = None,
     out: Annotated[str | None, typer.Option(help="run folder; by default runs/DATE-NAME")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with a run that was stopped, as if it had not been")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="devices of this machine that share each step: training.devices")] = None,
+    strategy: Annotated[str | None, typer.Option(help="what they share: ddp the rows, fsdp the weights too: training.strategy")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a recipe; ends with the untouched model against the trained one."""
     from triptych.run.recipe import read
 
-    checked = read(recipe, set_ or [])
+    if resume and out:
+        raise InputError("--resume goes on in the run's own folder, and --out names another", fix="keep one of them")
+    if recipe is None and not resume:
+        raise InputError("no recipe is named", fix="triptych train RECIPE, or triptych train --resume RUN")
+    words = {"training.devices": devices, "training.strategy": strategy}
+    changes = [*(set_ or []), *(f"{path}={value}" for path, value in words.items() if value is not None)]
+    if changes and recipe is None:
+        raise InputError("--set, --devices and --strategy change a recipe, and none is named", fix="triptych train RECIPE --resume RUN")
+    checked = read(recipe, changes) if recipe else None
+    _shared_out(checked or _recipe_of(resume))
+    from triptych.run import fit
+
+    quiet = as_json and not sys.stderr.isatty()
+    if resume:
+        _ended(fit.resume(resume, checked, quiet=quiet), as_json)
+    elif checked:
+        _ended(fit.fit(checked, out, quiet=quiet), as_json)
+
+
+def _recipe_of(run: str | None) -> Recipe:
+    from triptych.run.folder import RunFolder
+
+    if not (Path(run or "") / "run.json").is_file():
+        raise InputError(f"{run!r} is not a run folder: it has no run.json", fix="triptych train RECIPE starts one")
+    return RunFolder(Path(run or "")).recipe()
+
+
+def _shared_out(recipe: Recipe) -> None:
+    """Where the recipe asks for several devices, start this command for each of them, and leave with what came of it."""
+    from triptych.base.ranks import ranks
+
+    if recipe.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import launch
+
+        sys.exit(launch(sys.argv[1:], recipe.training.devices))
+
+
+@app.command("continue")
+def continue_(
+    run: RunArg,
+    epochs: Annotated[int, typer.Option(min=1, help="epochs to add to the last stage")],
+    out: Annotated[str | None, typer.Option(help="folder of the longer run; by default runs/DATE-NAME")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a finished run for some epochs more, from its last state, into a run of its own."""
+    _shared_out(_recipe_of(run))
+    from triptych.run.fit import go_on
+
+    _ended(go_on(run, epochs, out, quiet=as_json and not sys.stderr.isatty()), as_json)
+
+
+def _ended(run: RunFolder, as_json: bool) -> None:
+    """Write the report of a training that is done, and say what came of it."""
+    if run.rank:  # of several processes the first one speaks
+        return
     from triptych.cli import tables
-    from triptych.run.fit import fit
     from triptych.use.report import next_commands, write_report
 
-    run = fit(checked, out, quiet=as_json and not sys.stderr.isatty())
-    report = write_report(run)
+    checked, report = run.recipe(), write_report(run)
     scores, verdicts, relied = run.read("scores.json"), run.read("verdicts.json", default={}), run.read("reliance.json", default={})
     if as_json:
         told = {"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts, "reliance": relied}

@@ -52,6 +52,8 @@ class Examined:
     traits: Mapping[str, str] = field(default_factory=dict)
     """What most values of a column share: the script of a text, the rate of a recording."""
     faults: tuple[Fault, ...] = ()
+    length: float = 0.0
+    """In proportion to how long its prepared item is; 0 where all items have one size and nothing is ever padded."""
 
 
 @dataclass(frozen=True)

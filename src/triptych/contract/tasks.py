@@ -14,7 +14,7 @@ LABEL = "{label}"
 
 
 class _Task(Settings):
-    weight: float = Field(1.0, gt=0, description="share of this task's loss in the sum")
+    weight: float = Field(1.0, ge=0, description="weight of this task's loss in the sum; 0: nothing is learnt from it, it is only measured")
 
 
 class _Head(_Task):

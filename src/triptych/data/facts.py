@@ -30,6 +30,8 @@ class ColumnFacts:
     """Which of `rows` (by their place in it) have a sketch; `sketches` follows this list."""
     sketches: bytearray = field(default_factory=bytearray)
     unsketched: int = 0
+    lengths: array[float] = field(default_factory=lambda: array("f"))
+    """How long each value is when it is prepared; zeros where all are of one size."""
     measures: dict[str, array[float]] = field(default_factory=dict)
     traits: dict[str, dict[str, array[int]]] = field(default_factory=dict)
     faults: dict[Fault, array[int]] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class ColumnFacts:
             self.unsketched += 1
         self.rows.append(row)
         self.content.append(seen.content)
+        self.lengths.append(seen.length)
         for name, value in seen.measures.items():
             self.measures.setdefault(name, array("d")).append(value)
         for name, trait in seen.traits.items():
@@ -70,6 +73,16 @@ class Facts:
         for column, examined in seen.items():
             self.columns[column].add(self.kept, examined)
         self.kept += 1
+
+    def lengths(self) -> dict[str, np.ndarray]:
+        """{column whose values differ in length: a length for each kept row, float32; 0 where a row has no value}."""
+        found = {}
+        for name, facts in self.columns.items():
+            lengths = np.array(facts.lengths, np.float32)
+            if len(lengths) and lengths.min() < lengths.max():
+                found[name] = np.zeros(self.kept, np.float32)
+                found[name][np.array(facts.rows, np.intp)] = lengths
+        return found
 
     def __iter__(self) -> Iterator[tuple[str, ColumnFacts]]:
         """Columns of which something was seen."""

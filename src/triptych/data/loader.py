@@ -1,119 +1,134 @@
-"""From rows to batches: read and prepare ahead of the step, once a row where memory allows."""
+"""From rows to batches: read and prepared in threads ahead of the step, in an order that can be taken up anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Semaphore
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from triptych.contract.modality import Modality, Preparation
-from triptych.contract.values import Batch, Item, Packed, Value
+from triptych.base.errors import InputError
+from triptych.base.runtime import usable_cores
+from triptych.contract.values import Batch
+from triptych.data.ahead import ahead
+from triptych.data.inputs import InputColumn
+from triptych.data.order import Order
 from triptych.data.table import Table
 from triptych.data.targets import Target, pick
 
+__all__ = ["InputColumn", "Loader"]
 
-@dataclass
-class InputColumn:
-    """One input of the recipe over a table: its cells, its room, and its items as far as they are kept."""
-
-    room: Modality
-    preparation: Preparation
-    column: str
-    table: Table
-    keep_bytes: int
-    _kept: dict[int, Item] = field(default_factory=dict)
-    _bytes: int = 0
-    _there: list[bool] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Look once which rows have it."""
-        self._there = self.table.has(self.column)
-
-    def has(self, index: int) -> bool:
-        """Whether the row has this input."""
-        return self._there[index]
-
-    def value(self, index: int) -> Value:
-        """The row's value, read anew."""
-        return self.values([index])[0]
-
-    def values(self, indices: Sequence[int]) -> list[Value]:
-        """Values of rows that have the input, read anew."""
-        return [self.room.read(row.cells[self.column]) for row in self.table.rows.take(indices, [self.column])]
-
-    def fit(self, indices: Iterable[int]) -> None:
-        """Let the preparation learn from these rows."""
-        self.preparation.fit(self.value(index) for index in indices if self.has(index))
-
-    def items(self, indices: Sequence[int]) -> list[Item]:
-        """The prepared items of rows that have the input; kept in memory until `keep_bytes` are full."""
-        missing = [index for index in indices if index not in self._kept]
-        fresh = dict(zip(missing, self.preparation.prepare(self.values(missing)), strict=True)) if missing else {}
-        for index, item in fresh.items():
-            size = sum(tensor.nbytes for tensor in item.values())
-            if self._bytes + size <= self.keep_bytes:
-                self._kept[index] = item
-                self._bytes += size
-        return [fresh[index] if index in fresh else self._kept[index] for index in indices]
-
-    def pack(self, indices: Sequence[int]) -> tuple[Packed | None, Tensor]:
-        """The rows' items side by side (None where no row has the input), and which rows have it."""
-        there = [self.has(index) for index in indices]
-        items = self.items([index for index, has in zip(indices, there, strict=True) if has])
-        return (self.preparation.collate(items) if items else None), torch.tensor(there, dtype=torch.bool)
+MOST_THREADS = 4
+AHEAD = 2
+"""Batches made or in the making beyond one a thread."""
+SLOW = 5e-4
+"""Seconds a row from which it pays to make several batches at once: below, threads wait for Python's lock most of the time."""
 
 
 class Loader:
-    """Batches of some rows of a table, in order or shuffled by seed and epoch; the next batch is made during the step."""
+    """Batches of some rows of a table.
+
+    Where it is in its epochs can be asked for, and set: `state_dict` counts the batches that were handed out, not those
+    that are made ahead.
+    """
 
     def __init__(
         self,
         table: Table,
         inputs: Mapping[str, InputColumn],
         targets: dict[str, Target],
-        rows: Sequence[int],
-        batch_size: int,
-        shuffle_seed: int | None = None,
+        order: Order,
+        threads: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        """`shuffle_seed` None keeps the rows' order."""
+        """`threads` make batches; by default as many as there are cores, up to `MOST_THREADS`.
+
+        `share` (this process, all of them): only every so manyth row of a batch is made here. Where none is left for it, the
+        first row is, without its id, so that the model has something to do.
+        """
         self.ids = table.rows.ids()
-        self.table, self.inputs, self.targets, self.rows = table, inputs, targets, list(rows)
-        self.batch_size, self.shuffle_seed, self.epoch = batch_size, shuffle_seed, 0
+        self.table, self.inputs, self.targets, self.order = table, inputs, targets, order
+        self.threads = threads or min(usable_cores(), MOST_THREADS)
+        self.epoch, self.position = 0, 0
+        self.share = share
+        self._begun = False
+        self._row_seconds = 0.0
+
+    @property
+    def rows(self) -> list[int]:
+        """The table's rows that batches are made of."""
+        return [int(row) for row in self.order.rows_R]
 
     def __len__(self) -> int:
-        """Number of batches."""
-        return -(-len(self.rows) // self.batch_size)
-
-    def order(self) -> list[int]:
-        """The rows of the current epoch in their order."""
-        if self.shuffle_seed is None:
-            return self.rows
-        generator = torch.Generator().manual_seed(self.shuffle_seed * 1_000_003 + self.epoch)
-        return [self.rows[place] for place in torch.randperm(len(self.rows), generator=generator).tolist()]
+        """Number of batches an epoch."""
+        return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        """One epoch; the next call gives the next one."""
-        order = self.order()
-        self.epoch += 1
-        chunks = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        with ThreadPoolExecutor(1) as ahead:
-            following = ahead.submit(self.batch, chunks[0]) if chunks else None
-            for chunk in chunks[1:]:
-                assert following is not None
-                batch, following = following.result(), ahead.submit(self.batch, chunk)
-                yield batch
-            if following is not None:
-                yield following.result()
+        """One epoch, or what is left of it after `load_state_dict`; the next call gives the next one."""
+        if self._begun:
+            self.epoch, self.position = self.epoch + 1, 0
+        self._begun = True
+        left = self.order.batches(self.epoch)[self.position :]
+        for batch in self._ahead(left):
+            self.position += 1
+            yield batch
+
+    def _ahead(self, left: list[np.ndarray]) -> Iterator[Batch]:
+        """One thread works at a time, until rows are seen to take long."""
+        at_work = Semaphore(self.threads if self._row_seconds > SLOW else 1)
+
+        def made(rows: np.ndarray) -> tuple[Batch, float]:
+            with at_work:
+                began = time.perf_counter()
+                return self.batch(rows.tolist()), (time.perf_counter() - began) / len(rows)
+
+        seconds: list[float] = []
+        for number, (batch, taken) in enumerate(ahead(made, left, self.threads, self.threads + AHEAD)):
+            if number == 0 and self._row_seconds <= SLOW < taken and self.threads > 1:
+                at_work.release(self.threads - 1)
+            seconds.append(taken)
+            if number == len(left) - 1:  # nobody may ask again
+                self._row_seconds = float(np.median(seconds))
+            yield batch
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The batch of these rows."""
+        """The batch of these rows.
+
+        Raises:
+            TriptychError: a file is gone or was changed since the rows were checked.
+        """
+        rank, size = self.share
+        own = indices[rank::size]
+        ids = tuple(self.ids[index] for index in own)
+        shares = tuple(tuple(self.ids[index] for index in indices[other::size]) for other in range(size)) if size > 1 else ()
+        indices = own or indices[:1]
         packed, present = {}, {}
         for name, column in self.inputs.items():
             made, present[name] = column.pack(indices)
             if made is not None:
                 packed[name] = made
         values, has = pick(self.targets, indices)
-        return Batch(packed, present, values, has, tuple(self.ids[index] for index in indices))
+        return Batch(packed, present, values, has, ids, shares)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch comes from, as JSON takes it: the epoch, and how many of its batches were handed out."""
+        done = self.position >= len(self)
+        epoch, position = (self.epoch + 1, 0) if done and self._begun else (self.epoch, self.position)
+        return {"epoch": epoch, "position": position, **self._about()}
+
+    def _about(self) -> dict[str, Any]:
+        return {"seed": self.order.seed, "rows": len(self.order.rows_R), "batch_size": self.order.batch_size, "batches": len(self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration begin where `state` was taken; nothing is read or made again to get there.
+
+        Raises:
+            InputError: it was taken of other rows or in another order.
+        """
+        for name, value in self._about().items():
+            if state.get(name) != value:
+                what = f"the place in the epoch was kept for {name} {state.get(name)}, and this is {name} {value}"
+                raise InputError(what, fix="go on with the same rows and recipe, or start anew")
+        self.epoch, self.position, self._begun = int(state["epoch"]), int(state["position"]), False

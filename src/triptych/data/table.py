@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell
@@ -29,6 +30,10 @@ class Table:
     """What was noticed while the source was read."""
     diagnosis: list[Finding] = field(default_factory=list)
     """What the data doctor found in the rows and their split."""
+    fingerprint: str = ""
+    """A word for the rows, their sides and all that is learnt from them; another word, other rows."""
+    lengths: dict[str, Any] = field(default_factory=dict)
+    """{column: how long each row's value is when it is prepared}, as numpy arrays; columns of one size for all are left out."""
 
     def __post_init__(self) -> None:
         """Wrap a plain list."""
@@ -65,7 +70,8 @@ class Table:
     def subset(self, indices: Sequence[int]) -> Table:
         """Some of the rows, with their sides."""
         splits = [self.splits[index] for index in indices] if self.splits else []
-        return replace(self, rows=self.rows.subset(indices), splits=splits)
+        lengths = {name: values_N[list(indices)] for name, values_N in self.lengths.items()}
+        return replace(self, rows=self.rows.subset(indices), splits=splits, lengths=lengths)
 
     def without(self, rejects: list[Reject]) -> Table:
         """The same without the rejected rows, which are kept beside."""

@@ -30,7 +30,7 @@ Present = Mapping[str, Tensor]
 class FusionPart(Part):
     """Base: projects each input's vector to width D, then mixes."""
 
-    reads_tokens: ClassVar[bool] = False
+    reads_sequences: ClassVar[bool] = False
     """Whether the mixing looks at the inputs' sequences, and not only at their vectors."""
 
     def __init__(self, settings: words._Fusion, *, columns: dict[str, int]) -> None:
@@ -135,7 +135,7 @@ class CrossAttention(FusionPart):
     """Tokens of each input look at the tokens of the others; then the mean over the present inputs."""
 
     Settings = words.CrossAttention
-    reads_tokens = True
+    reads_sequences = True
 
     def __init__(self, settings: words.CrossAttention, *, columns: dict[str, int]) -> None:
         """See `FusionPart`."""

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from triptych.base.errors import InputError
 from triptych.base.runtime import Choices, choose_device, choose_keep, choose_threads
 from triptych.contract.modality import Modality, Preparation, Split
 from triptych.data.check import screen
 from triptych.data.loader import InputColumn
+from triptych.data.order import Order
 from triptych.data.table import Table
 from triptych.data.targets import known_target
 from triptych.modalities import rooms
@@ -35,7 +38,8 @@ def on_rows(recipe: Recipe, table: Table, model: Model, inputs: Mapping[str, tup
     targets = {name: known_target(name, task, table, columns, facts[name]) for name, task in recipe.tasks.items()}
     there = len(table.at("train"))
     batch_size = min(recipe.training.batch_size, there) if there else recipe.training.batch_size
-    return Bench(recipe, choices, table, held, targets, model.to(device), device, "float32", batch_size)
+    order = Order(np.array(table.at("train"), np.int64), batch_size)  # nothing is trained, so nothing is shuffled
+    return Bench(recipe, choices, table, held, targets, model.to(device), device, "float32", batch_size, order)
 
 
 def other_rows(recipe: Recipe, source: str, voice: Voice) -> tuple[Recipe, Table]:

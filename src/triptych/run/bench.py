@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from triptych.base.ranks import ALONE, Ranks
 from triptych.base.runtime import Choices
 from triptych.contract.modality import Split
 from triptych.data.loader import InputColumn, Loader
+from triptych.data.order import Order
 from triptych.data.table import Table
 from triptych.data.targets import Target
 from triptych.model.assemble import Model
@@ -30,13 +33,16 @@ class Bench:
     device: str
     precision: str
     batch_size: int
+    order: Order
+    """Of the training rows, shuffled."""
+    ranks: Ranks = ALONE
     stops: list[dict[str, Any]] = field(default_factory=list)
 
     def loader(self, split: Split, *, shuffled: bool = False, rows: list[int] | None = None) -> Loader:
-        """Batches of one side of the split, or of some `rows` of it."""
-        seed = self.recipe.training.seed if shuffled else None
+        """Batches of one side of the split, or of some `rows` of it; `shuffled` are the training rows alone."""
         chosen = self.table.at(split) if rows is None else rows
-        return Loader(self.table, self.inputs, self.targets, chosen, self.batch_size, seed)
+        order = self.order if shuffled else Order(np.array(chosen, np.int64), self.batch_size)
+        return Loader(self.table, self.inputs, self.targets, order, share=(self.ranks.rank, self.ranks.size) if shuffled else (0, 1))
 
     def labels(self) -> dict[str, list[str]]:
         """The classes of each task that has some, in the order of its answers."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning as L
 from rich.progress import Progress
 
 from triptych.contract.tasks import headline
+from triptych.data.loader import Loader
 from triptych.model.assemble import Model
 from triptych.objective.scores import Score, better
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
+from triptych.run.measure import Measured
+from triptych.run.resume import Clock, Course, write_course
 
 LEAST_GAIN = 1e-3
 """How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
@@ -74,32 +78,35 @@ class Bar(L.Callback):
 class Keep(L.Callback):
     """Logs every epoch, keeps the weights of the best one, stops when none was better for `patience` epochs."""
 
-    def __init__(self, run: RunFolder, model: Model, best: Best, stage: int, before: int, say: Any) -> None:
-        """`before` epochs were done in earlier stages; `say` takes a line for the user."""
-        self.run, self.model, self.best, self.stage, self.before, self.say = run, model, best, stage, before, say
-        self.stopped = False
+    def __init__(self, run: RunFolder, model: Model, best: Best, course: Course, say: Any) -> None:
+        """`course` says how many epochs were done before; `say` takes a line for the user."""
+        self.run, self.model, self.best, self.course, self.say = run, model, best, course, say
         self.clock = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Judge the epoch."""
         assert isinstance(module, Lit)
-        epoch = self.before + trainer.current_epoch + 1
+        self.course.epochs += 1
+        epoch = self.course.before + self.course.epochs
         measured = module.validated()
-        scores = measured.scores if measured else []
+        scores = module.ranks.told(measured.scores if measured else [])  # what they decide must be decided alike
         improved = self.best.beaten_by(scores, epoch)
-        if improved:
+        if improved and module.ranks.first:
             keep_weights(self.run, self.model)
-        self._log(module, trainer, epoch, scores, improved)
+        self._log(module, trainer, epoch, measured, improved)
         patience = module.stage.patience
-        if patience is not None and measured and epoch - max(self.best.gained, self.before) >= patience:
-            self.stopped = trainer.should_stop = True
+        if patience is not None and measured and epoch - max(self.best.gained, self.course.before, self.course.since) >= patience:
+            self.course.early = trainer.should_stop = True
+        self.course.ended = self.course.early or self.course.epochs >= module.stage.epochs
 
-    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, scores: list[Score], improved: bool) -> None:
+    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, measured: Measured | None, improved: bool) -> None:
         means = {f"train {name}": value for name, value in module.take_means().items()}
-        found = {f"validation {score.name}": score.value for score in scores}
+        found = {f"validation {score.name}": score.value for score in measured.scores} if measured else {}
+        watched = module.watch.epoch(epoch, measured)
         rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
-        self.run.log({"epoch": epoch, "stage": self.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates})
+        row = {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
+        self.run.log({**row, **watched})
         self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{self._tail(module, found, improved)}")
 
     def _tail(self, module: Lit, found: dict[str, float], improved: bool) -> str:
@@ -108,6 +115,33 @@ class Keep(L.Callback):
         names = dict.fromkeys([self.best.name, *heads])
         told = [f"{name} {found[f'validation {name}']:.3f}" for name in names if f"validation {name}" in found]
         return f"   validation {', '.join(told)}{'  (best so far)' if improved else ''}" if told else ""
+
+
+class Save(L.Callback):
+    """Writes the state of the training when it is due: after a step, after an epoch, at the end of a stage."""
+
+    def __init__(
+        self, run: RunFolder, course: Course, best: Best, loader: Loader, clock: Clock, cost: Callable[[], dict[str, float]]
+    ) -> None:
+        """`cost` says what the training has taken so far, earlier parts included. It stands behind `Keep` in the list."""
+        self.run, self.course, self.best, self.loader, self.clock, self.cost = run, course, best, loader, clock, cost
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        """In the middle of an epoch; after its last step the epoch is judged first."""
+        assert isinstance(module, Lit)
+        if self.loader.state_dict()["position"] and module.ranks.told(self.clock.due()):
+            self._write(module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """After the epoch was judged."""
+        assert isinstance(module, Lit)
+        if module.ranks.told(self.course.ended or self.clock.due()):
+            self._write(module)
+
+    def _write(self, module: Lit) -> None:
+        with self.clock.written():
+            self.course.best, self.course.seconds = asdict(self.best), self.cost()
+            write_course(self.run, self.course, {**module.learnt(), "loader": self.loader.state_dict()}, module.ranks)
 
 
 def keep_weights(run: RunFolder, model: Model) -> None:

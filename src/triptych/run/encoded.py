@@ -32,7 +32,7 @@ class EncodedRows:
     rows: list[int]
     """Their numbers in the table."""
     pooled: dict[str, Tensor]
-    tokens: dict[str, list[Tensor]]
+    sequences: dict[str, list[Tensor]]
     """{column: N sequences (T, D), T the row's own}; empty where the fusion looks at vectors alone."""
     present: dict[str, Tensor]
     truth: dict[str, Tensor]
@@ -47,9 +47,9 @@ class EncodedRows:
 
     def _of(self, column: str, given: Tensor) -> Encoded:
         pooled_BD, there_B = self.pooled[column][given], self.present[column][given]
-        if column not in self.tokens:
+        if column not in self.sequences:
             return Encoded(pooled_BD[:, None], there_B[:, None], pooled_BD)
-        rows = [self.tokens[column][n] for n in given.tolist()]
+        rows = [self.sequences[column][n] for n in given.tolist()]
         mask_BT = torch.arange(max(map(len, rows))) < torch.tensor([len(row) for row in rows])[:, None]
         return Encoded(pad_sequence(rows, batch_first=True), mask_BT & there_B[:, None], pooled_BD)
 
@@ -80,7 +80,7 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
     room = MOST_BYTES
     for batch in bench.loader(bench.judged_side(), rows=order):
         encoded = {column: made.float() for column, made in model.encode(batch.to(torch.device(bench.device))).items()}
-        kept.append((batch, {column: _on_cpu(made, model.fusion.reads_tokens) for column, made in encoded.items()}))
+        kept.append((batch, {column: _on_cpu(made, model.fusion.reads_sequences) for column, made in encoded.items()}))
         room -= sum(made.tokens_BTD.nbytes for made in kept[-1][1].values())
         if room < 0:
             break
@@ -88,20 +88,20 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
     return _joined(model, tasks, order, kept)
 
 
-def _on_cpu(made: Encoded, tokens: bool) -> Encoded:
+def _on_cpu(made: Encoded, sequences: bool) -> Encoded:
     pooled_BD = made.pooled_BD.cpu()
-    return Encoded(made.tokens_BTD.cpu() if tokens else pooled_BD[:, :0], made.mask_BT.cpu(), pooled_BD)
+    return Encoded(made.tokens_BTD.cpu() if sequences else pooled_BD[:, :0], made.mask_BT.cpu(), pooled_BD)
 
 
 def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list[tuple[Batch, dict[str, Encoded]]]) -> EncodedRows:
     columns = list(dict(model.encoders.items()))
     pooled = {column: torch.cat([_pooled(model, batch, encoded, column) for batch, encoded in kept]) for column in columns}
-    tokens = {column: [row for batch, encoded in kept for row in _rows(model, batch, encoded, column)] for column in columns}
+    sequences = {column: [row for batch, encoded in kept for row in _rows(model, batch, encoded, column)] for column in columns}
     present = {column: torch.cat([batch.present[column] for batch, _ in kept]) for column in columns}
     truth = {name: torch.cat([batch.targets[name] for batch, _ in kept]) for name in tasks}
     has = {name: torch.cat([batch.has_target[name] for batch, _ in kept]) for name in tasks}
     return EncodedRows(
-        order[: sum(len(batch) for batch, _ in kept)], pooled, tokens if model.fusion.reads_tokens else {}, present, truth, has
+        order[: sum(len(batch) for batch, _ in kept)], pooled, sequences if model.fusion.reads_sequences else {}, present, truth, has
     )
 
 
@@ -111,7 +111,7 @@ def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: 
 
 def _rows(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> list[Tensor]:
     """Each row's sequence without its padding; one empty step of a row that has none."""
-    if not model.fusion.reads_tokens:
+    if not model.fusion.reads_sequences:
         return []
     nothing = torch.zeros(1, cast(Encoder, model.encoders[column]).width)
     if column not in encoded:

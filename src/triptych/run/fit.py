@@ -12,13 +12,19 @@ import random
 import shutil
 import signal
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import torch
 
 from triptych.base.errors import InputError, TriptychError
+from triptych.base.ranks import ALONE, Ranks
+from triptych.base.ranks import ranks as ranks_there
+from triptych.base.ranks import together as connected
 from triptych.base.runtime import Choices, Stopwatch, choose_device, choose_keep, choose_precision, choose_threads
 from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import screen
@@ -36,18 +42,40 @@ from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
-from triptych.run.baselines import baselines
+from triptych.run.baselines import Told, baselines
 from triptych.run.bench import Bench
-from triptych.run.callbacks import Bar, Best, Keep
-from triptych.run.folder import RunFolder, refuse_full
+from triptych.run.callbacks import Bar, Best, Keep, Save
+from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, check_select, told
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
+from triptych.run.ordering import training_order
 from triptych.run.progress import Voice
 from triptych.run.prompts import rooms_of, with_prompts
 from triptych.run.recipe import Recipe
 from triptych.run.record import finite, write_down
+from triptych.run.rehearsal import check_one_batch
 from triptych.run.reliance import reliance
+from triptych.run.resume import (
+    Clock,
+    Course,
+    Start,
+    alone,
+    cut_log,
+    fingerprint,
+    hand_over,
+    keep_untouched,
+    longer,
+    read_course,
+    read_untouched,
+    refuse_other_recipe,
+    refuse_other_rows,
+    reopened,
+    restore_of,
+    write_course,
+)
+from triptych.run.strategy import trainer_words
+from triptych.run.watch import Watch
 
 
 def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
@@ -59,32 +87,146 @@ def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, r
         InputError: the recipe does not fit the data; nothing was trained.
         TriptychError: training failed; the folder says at which step.
     """
-    voice, watch = Voice(quiet), Stopwatch()
-    if out:
-        refuse_full(out)
-    table = open_table(recipe, voice, rows)
-    _tell(recipe, table, voice)
-    run = RunFolder.create(recipe, out)
+    with together(recipe) as ranks:
+        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
+        if out and ranks.first:
+            refuse_full(out)
+        table = open_table(recipe, voice, rows)
+        _tell(recipe, table, voice)
+        return _in_new_folder(recipe, table, out, ranks, voice, watch)
+
+
+def _in_new_folder(
+    recipe: Recipe,
+    table: Table,
+    out: str | Path | None,
+    ranks: Ranks,
+    voice: Voice,
+    watch: Stopwatch,
+    begin: Callable[[RunFolder], None] = lambda run: None,
+) -> RunFolder:
+    """Make the run's folder and train in it; `begin` puts into it what a longer run starts from."""
+    made = RunFolder.create(recipe, out).path if ranks.first else Path()
+    run = RunFolder(ranks.told(made), ranks.rank)
     try:
-        run.write_rejects(table.rejects)
-        bench = build(recipe, table, voice)
-        untouched = measured_on(bench, voice, "measuring the untouched model")
-        with voice.waiting("measuring what can be had without training"):
-            simple = baselines(bench, untouched)
-        best = train_stages(bench, run, voice)
-        trained = measured_on(bench, voice, "measuring the trained model")
-        with voice.waiting("asking what each input adds"):
-            run.write("reliance.json", finite(reliance(bench)))
-        write_down(bench, run, untouched, simple, trained, best, watch)
+        with alone(run):
+            if ranks.first:
+                begin(run)
+            ranks.wait()
+            return _carried_out(recipe, table, run, ranks, voice, watch)
     except InputError:  # nothing was trained; the same words work again once the input is mended
-        shutil.rmtree(run.path)
+        if ranks.first:
+            shutil.rmtree(run.path)
+        raise
+
+
+def resume(path: str | Path, recipe: Recipe | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
+    """Go on with a training that was stopped, to the weights it would have had; returns the finished run folder.
+
+    Args:
+        path: the run's folder.
+        recipe: what the user believes it to be; refused where the weights would come out otherwise.
+        quiet: print nothing.
+        rows: as for `fit`, where the run was started with them.
+
+    Raises:
+        InputError: there is nothing to resume, or the recipe or the rows are not those of the run.
+        TriptychError: training failed again.
+    """
+    run = reopened(path)
+    own = run.recipe()
+    if recipe is not None:
+        refuse_other_recipe(own, recipe, run)
+    with together(own) as ranks:
+        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
+        run.rank = ranks.rank
+        with alone(run):
+            table = open_table(own, voice, rows)
+            refuse_other_rows(run, table)
+            _tell(own, table, voice)
+            run.about({"status": "running", "problem": ""})
+            return _carried_out(own, table, run, ranks, voice, watch)
+
+
+def go_on(path: str | Path, epochs: int, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
+    """Train a finished run for some epochs more, from its last state, as if its last stage had been longer; a run of its own.
+
+    Args:
+        path: the finished run, which stays as it is.
+        epochs: how many to add to the last stage. Under `schedule: cosine` the rate follows the longer curve from there.
+        out: the new run's folder; by default runs/DATE-NAME.
+        quiet: print nothing.
+        rows: as for `fit`, where the run was started with them.
+
+    Raises:
+        InputError: the run is not finished, has no state, or its rows have changed.
+    """
+    old = open_folder(path)
+    recipe = longer(old, epochs)
+    with together(recipe) as ranks:
+        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
+        if out and ranks.first:
+            refuse_full(out)
+        table = open_table(recipe, voice, rows)
+        refuse_other_rows(old, table)
+        _tell(recipe, table, voice)
+        return _in_new_folder(recipe, table, out, ranks, voice, watch, lambda run: hand_over(old, run, epochs))
+
+
+@contextmanager
+def together(recipe: Recipe) -> Iterator[Ranks]:
+    """The processes that train the recipe, connected.
+
+    Raises:
+        InputError: the recipe asks for several devices, and nobody started a process for each.
+    """
+    asked, there = recipe.training.devices, ranks_there()
+    if asked not in (1, there.here):
+        fix = f"triptych train RECIPE --devices {asked}, or torchrun --nproc-per-node {asked} -m triptych train RECIPE"
+        what = f"the recipe asks for {asked} devices, and {there.here} process{'es' if there.here > 1 else ''} of it run here"
+        raise InputError(what, where="training.devices", fix=fix)
+    device = recipe.training.device
+    with connected("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu") as ranks:
+        yield ranks
+
+
+def _carried_out(recipe: Recipe, table: Table, run: RunFolder, ranks: Ranks, voice: Voice, watch: Stopwatch) -> RunFolder:
+    """From the opened table to what is written down; what the folder holds of it already is not done again."""
+    try:
+        if ranks.first:
+            run.write_rejects(table.rejects)
+        run.about({"data": table.fingerprint})
+        start = read_course(run)
+        bench = build(recipe, table, voice, ranks)
+        untouched, simple = _before(bench, run, voice)
+        if start is not None:
+            watch.add(start[0].seconds)
+        best = train_stages(bench, run, voice, watch, start)
+        if ranks.first:
+            trained = measured_on(bench, voice, "measuring the trained model")
+            with voice.waiting("asking what each input adds"):
+                run.write("reliance.json", finite(reliance(bench)))
+            write_down(bench, run, untouched, simple, trained, best, watch)
+        ranks.wait()
+    except InputError:
         raise
     except BaseException as problem:
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
-        voice.say(f"{status}; what there is of the run lies in {run.path}")
+        voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         raise
     return run
+
+
+def _before(bench: Bench, run: RunFolder, voice: Voice) -> tuple[Measured, dict[str, Told]]:
+    """What is measured before the first step, or was when the run was started."""
+    if bench.ranks.first and not run.untouched.exists():
+        untouched = measured_on(bench, voice, "measuring the untouched model")
+        with voice.waiting("measuring what can be had without training"):
+            simple = baselines(bench, untouched)
+        keep_untouched(run, untouched, simple)
+    bench.ranks.wait()
+    return read_untouched(run)
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
@@ -112,7 +254,9 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
-    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)))
+    answers = [str(getattr(task, "target", None) or getattr(task, "positives", None)) for task in recipe.tasks.values()]
+    word = fingerprint(table, facts, [column for column in answers if column in table.columns])
+    return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths(), fingerprint=word)
 
 
 def _tell(recipe: Recipe, table: Table, voice: Voice) -> None:
@@ -153,12 +297,15 @@ def limited(table: Table, limit: int | None) -> Table:
     return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
-def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
+def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> Bench:
     """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
     L.seed_everything(recipe.training.seed, verbose=False)
     choices = Choices()
     device = choose_device(recipe.training.device, choices)
-    choose_threads(recipe.training.threads, choices)
+    choose_threads(recipe.training.threads, choices, ranks.here)
+    if ranks.size > 1:
+        reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
+        choices.note("processes", ranks.size, reason)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     check_select(recipe, table, targets)
@@ -171,13 +318,18 @@ def build(recipe: Recipe, table: Table, voice: Voice) -> Bench:
     parameters = sum(p.numel() for p in model.parameters())
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)
+    if recipe.training.chunk:
+        choices.note(
+            "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
+        )
     reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
     choices.note(
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order, ranks)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:
@@ -212,23 +364,44 @@ def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)
 
 
-def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
-    """Every stage in turn, each from the best weights so far; leaves the best weights in the model."""
-    recipe, best, before = bench.recipe, Best(bench.recipe.selected()), 0
+def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, start: Start | None = None) -> Best:
+    """Every stage in turn, each from the best weights so far; leaves the best weights in the model.
+
+    `start` is where an earlier training of this run was stopped.
+    """
+    recipe = bench.recipe
     loader = bench.loader("train", shuffled=True)
     validation = bench.loader("validation") if bench.table.at("validation") else None
+    course, state = start or (Course(), None)
+    best, watching = Best(**course.best) if course.best else Best(recipe.selected()), Watch(bench, run, voice.say)
+    if bench.ranks.rank:  # what is drawn by chance (dropout, hidden inputs) is drawn for each process's own rows
+        L.seed_everything(recipe.training.seed + bench.ranks.rank, verbose=False)
+    if state is not None:
+        _put_back(bench, run, loader, watching, course, state, voice)
+    clock = Clock(recipe.training.save_seconds)
     with voice.bar() as bar:
         steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
-        for number, stage in enumerate(recipe.stages):
+        for number, stage in enumerate(recipe.stages[course.stage :], start=course.stage):
             count = freeze_all_but(bench.model, stage)
+            bench.model.train()  # what is frozen now is in eval mode from the first step on
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
-            keep = Keep(run, bench.model, best, number, before, voice.say)
-            lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader))
-            done = _run_lightning(bench, lit, loader, [steps_bar, keep])
-            bench.stops.append({"stage": number, "epochs": done, "of": stage.epochs, "early": keep.stopped, "parameters": count})
-            before += done
+            if state is None or "optimizer" not in state:  # it begins; otherwise it goes on
+                watching.begin(number, stage, course.before, len(loader))
+            if start is None and number == 0:
+                check_one_batch(bench, loader, watching, voice)
+            if not course.ended:
+                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks)
+                callbacks = [steps_bar, Keep(run, bench.model, best, course, voice.say), Save(run, course, best, loader, clock, spent.read)]
+                _run_lightning(bench, lit, loader, stage.epochs - course.epochs, callbacks)
+            course.stops.append({"stage": number, "epochs": course.epochs, "of": stage.epochs, "early": course.early, "parameters": count})
+            course, state = course.following(), None
+            bench.ranks.wait()
             if run.model.exists():
                 bench.model.load_weights(run.model)
+            if number + 1 < len(recipe.stages):  # its own epochs may soon overwrite the weights that it starts from
+                course.best = asdict(best)
+                write_course(run, course, _between(bench, loader, watching), bench.ranks)
+    bench.stops = course.stops
     if not run.model.exists():
         raise TriptychError(
             f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
@@ -241,13 +414,29 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice) -> Best:
     return best
 
 
-def _run_lightning(bench: Bench, lit: Lit, loader: Loader, callbacks: list[L.Callback]) -> int:
-    """One stage through Lightning; returns the epochs that were done."""
+def _between(bench: Bench, loader: Loader, watching: Watch) -> dict[str, Any]:
+    """What a stage starts from."""
+    return {"model": bench.model.state_dict(), "loader": loader.state_dict(), "watch": watching.state_dict()}
+
+
+def _put_back(
+    bench: Bench, run: RunFolder, loader: Loader, watching: Watch, course: Course, state: Mapping[str, Any], voice: Voice
+) -> None:
+    """Bring weights, order of rows, log and random numbers to where the state was written."""
+    bench.model.load_state_dict(state["model"])
+    loader.load_state_dict(state["loader"])
+    watching.load_state_dict(state["watch"])
+    cut_log(run, course.before + course.epochs)
+    voice.say(f"going on in stage {course.stage} after {course.epochs} of {bench.recipe.stages[course.stage].epochs} epochs")
+    restore_of(state, run, bench.ranks)
+
+
+def _run_lightning(bench: Bench, lit: Lit, loader: Loader, epochs: int, callbacks: list[L.Callback]) -> None:
+    """One stage, or what is left of it, through Lightning."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     trainer = L.Trainer(
-        max_epochs=lit.stage.epochs,
-        accelerator="gpu" if bench.device == "cuda" else bench.device,
-        devices=1,
+        max_epochs=epochs,
+        **trainer_words(bench.ranks, bench.device, bench.recipe.training.strategy),
         precision="bf16-mixed" if bench.precision == "bf16" else "32-true",
         gradient_clip_val=bench.recipe.training.clip,
         callbacks=callbacks,
@@ -265,4 +454,3 @@ def _run_lightning(bench: Bench, lit: Lit, loader: Loader, callbacks: list[L.Cal
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
     bench.model.to(bench.device)
-    return int(trainer.current_epoch)

@@ -2,12 +2,13 @@
 
     recipe.yaml         the recipe as it was expanded, every default visible
     run.json            format, versions, status, choices with reasons, cost, what stopped it, checksums
-    log.jsonl           one line an epoch: rates, losses, scores
+    log.jsonl           one line an epoch: rates, losses, scores; ledger.jsonl: what the epoch was spent on
     scores.json         untouched against trained, on the test rows
     verdicts.json       how sure the headline scores are; reliance.json: what each input adds
     details.json        confusion matrices, gaps; shown.json: pieces of the report that need the data
     predictions.parquet answers on the test rows; embeddings.parquet where a task gives them
     rejects.csv         rows that could not be used, each with its reason
+    state.safetensors   the last state of the training: --resume and `continue` go on from it; untouched.safetensors
     model/              one folder a part: part.json, weights.safetensors;  inputs/: how each input is prepared
     report.html
 
@@ -44,9 +45,9 @@ WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "s
 class RunFolder:
     """Paths and files of one run."""
 
-    def __init__(self, path: Path) -> None:
-        """Does not touch the disk."""
-        self.path = path
+    def __init__(self, path: Path, rank: int = 0) -> None:
+        """Does not touch the disk. Of several processes that train one run, by `rank`, the first alone writes."""
+        self.path, self.rank = path, rank
 
     @property
     def name(self) -> str:
@@ -57,6 +58,16 @@ class RunFolder:
     def model(self) -> Path:
         """Folder of the trained parts."""
         return self.path / "model"
+
+    @property
+    def state(self) -> Path:
+        """The last state of the training, from which it goes on."""
+        return self.path / "state.safetensors"
+
+    @property
+    def untouched(self) -> Path:
+        """What was measured before the first step."""
+        return self.path / "untouched.safetensors"
 
     @property
     def report(self) -> Path:
@@ -88,23 +99,27 @@ class RunFolder:
 
     def about(self, changes: Mapping[str, Any]) -> None:
         """Add to run.json."""
+        if self.rank:
+            return
         path = self.path / "run.json"
         write_json(path, {**(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}), **changes})
 
     def seal(self, changes: Mapping[str, Any]) -> None:
         """Mark the run as done, with the checksum of every file that answers or the report depend on."""
-        made_again = {self.report, self.path / "run.json"}
+        made_again = {self.report, self.path / "run.json", self.state, self.untouched, self.path / ".lock"}  # states hold their own
         watched = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in made_again)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
-    def log(self, row: Mapping[str, Any]) -> None:
+    def log(self, row: Mapping[str, Any], name: str = "log.jsonl") -> None:
         """Add one line to the log; a line that a full disk cuts off is ignored when the log is read."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+        if self.rank:
+            return
+        with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def read_log(self) -> list[dict[str, Any]]:
+    def read_log(self, name: str = "log.jsonl") -> list[dict[str, Any]]:
         """The log's whole lines."""
-        path = self.path / "log.jsonl"
+        path = self.path / name
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
@@ -211,9 +226,8 @@ def open_folder(path: str | Path) -> RunFolder:
         version = about.get("versions", {}).get("triptych", "?")
         raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
     if about.get("status") != "done":
-        raise InputError(
-            f"the run is not finished: its status is {about.get('status', 'unknown')!r}", where=str(path), fix="train it again"
-        )
+        fix = f"triptych train --resume {path}"
+        raise InputError(f"the run is not finished: its status is {about.get('status', 'unknown')!r}", where=str(path), fix=fix)
     if missing:
         raise InputError(f"the run lacks {', '.join(missing)}", where=str(path), fix="copy the whole run folder again, or train again")
     return run

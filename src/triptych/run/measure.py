@@ -24,7 +24,7 @@ MOST_MIXED = 4  # with more inputs than this, only each alone and all together a
 
 
 class Mixed(NamedTuple):
-    """Answers and truth of some rows, and their places among all that were measured."""
+    """Answers and truth of some rows, and their places among all that were measured; of classes the one that was said."""
 
     answers: Tensor
     truth: Tensor
@@ -148,7 +148,14 @@ class _Seen:
             embeddings[key[1]][key[2]] = self.whole(*key)
         scores = [score for name, task in tasks.items() for score in self._scores(name, task, named, embeddings)]
         told = [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
-        return Measured(self.ids, *told, mixed={name: self._mixtures(name) for name in named["answer"]})
+        mixed = {name: self._kept(tasks[name], self._mixtures(name)) for name in named["answer"]}
+        return Measured(self.ids, *told, mixed=mixed)
+
+    def _kept(self, task: Any, mixtures: dict[str, Mixed]) -> dict[str, Mixed]:
+        """Of classes only the one that was said: the shares of a thousand classes, seven times, would fill the memory."""
+        if task.kind != "classify":
+            return mixtures
+        return {of: mixed._replace(answers=mixed.answers.argmax(1)) for of, mixed in mixtures.items()}
 
     def _mixtures(self, name: str) -> dict[str, Mixed]:
         """What a task answers from each mixture that some row has."""

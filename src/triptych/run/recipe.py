@@ -55,7 +55,7 @@ class Stage(Settings):
 class Training(Settings):
     """How training goes, in all stages."""
 
-    batch_size: int = Field(64, ge=1, description="rows a step")
+    batch_size: int = Field(64, ge=1, description="rows a step, over all devices together")
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
     select: str | None = Field(
         None,
@@ -65,8 +65,34 @@ class Training(Settings):
     drop_inputs: float = Field(
         0.0, ge=0, lt=1, description="chance that an input of a training row is hidden, so that each learns to do without the others"
     )
+    weighting: Literal["fixed", "uncertainty", "gradient"] = Field(
+        "fixed",
+        description="how tasks are weighed, besides their own weight: not at all; by learnt uncertainty (Kendall et al. 2018); so that all "
+        "pull alike on what they share (GradNorm, Chen et al. 2018)",
+    )
+    chunk: int | None = Field(
+        None,
+        ge=1,
+        description="most rows of a batch that go through the model at once: less memory, the same gradients, one more pass forward "
+        "(GradCache, Gao et al. 2021)",
+    )
+    check_batch: bool | Literal["auto"] = Field(
+        "auto", description="whether a copy of the model first tries to learn one batch by heart; auto: before 1,000 steps or more"
+    )
+    buckets: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="batches among which rows of like length are brought together, so that less is padded; 0: none; "
+        "auto: 50 where that spares a fifth of what is computed and no task contrasts a row with the others of its batch",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
+    devices: int = Field(1, ge=1, le=1024, description="devices of this machine that share each step, a process each")
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="what several devices share: ddp, the rows; fsdp, the weights and the optimiser's memory too"
+    )
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="number format of the products")
+    save_seconds: float = Field(
+        30.0, ge=0, description="seconds of training that a stop may cost at most: so often the state is written that --resume goes on from"
+    )
     threads: int | None = Field(None, ge=1, description="processor threads an operation may use; by default all cores there are")
 
 
@@ -112,6 +138,8 @@ class Recipe(Settings):
         for number, stage in enumerate(self.stages):
             _check_stage(self, stage, f"stages.{number}")
         _check_select(self)
+        _check_weights(self)
+        _check_devices(self.training)
         if self.training.drop_inputs and len(self.inputs) == 1:
             raise InputError("training.drop_inputs hides inputs from each other and there is one input", fix="remove training.drop_inputs")
         return self
@@ -142,7 +170,7 @@ class Recipe(Settings):
     def selected(self) -> str:
         """The score that chooses the best epoch."""
         if self.training.select is None:
-            task = next(iter(self.tasks))
+            task = next((name for name, task in self.tasks.items() if task.weight > 0), next(iter(self.tasks)))
             return f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
         return _in_full(self, self.training.select)
 
@@ -241,6 +269,14 @@ def _in_full(recipe: Recipe, select: str) -> str:
     return f"{having[0]}.{select}"
 
 
+def _check_devices(training: Training) -> None:
+    """Weights that lie in parts cannot be asked for gradients in between."""
+    if training.strategy == "fsdp" and training.chunk is not None:
+        raise InputError("training.chunk does not go with strategy 'fsdp'", fix="--set training.chunk=null, or strategy: ddp")
+    if training.strategy == "fsdp" and training.weighting == "gradient":
+        raise InputError("training.weighting 'gradient' does not go with strategy 'fsdp'", fix="weighting: uncertainty, or strategy: ddp")
+
+
 def _check_select(recipe: Recipe) -> None:
     selected = recipe.selected()
     known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
@@ -256,6 +292,18 @@ def _check_select(recipe: Recipe) -> None:
         what = f"training.select: no task of this recipe has the score {metric!r}; {' and '.join(kinds)} tasks do"
         raise InputError(what, where="training.select", known=known)
     raise unknown_word("score in training.select", selected, known)
+
+
+def _check_weights(recipe: Recipe) -> None:
+    learnt = [name for name, task in recipe.tasks.items() if task.weight > 0]
+    if not learnt:
+        first = next(iter(recipe.tasks))
+        raise InputError("the weight of every task is 0, so nothing would be learnt", where="tasks", fix=f"--set tasks.{first}.weight=1")
+    if len(learnt) == 1 and recipe.training.weighting != "fixed":
+        raise InputError(
+            f"training.weighting {recipe.training.weighting!r} weighs tasks against each other, and only {learnt[0]!r} is learnt",
+            fix="remove training.weighting, or give a second task a weight above 0",
+        )
 
 
 def shipped() -> dict[str, Path]:

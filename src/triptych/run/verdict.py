@@ -78,10 +78,14 @@ def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) ->
         return {of: (Statistics(hits, lambda sums: sums[..., 0] / sums[..., 1]), group_N) for of, hits in found.items()}
     seen: dict[str, tuple[Statistics, Tensor | None]] = {}
     for of, mixed in measured.mixed.get(name, {}).items():
+        groups = None if group_N is None else group_N[mixed.places]
+        if task.kind == "classify":
+            seen[of] = mean_of(mixed.answers == mixed.truth), groups
+            continue
         every = torch.ones(len(mixed.places), dtype=torch.bool)
         made = statistics(name, task, Measured([], [], {name: mixed.answers}, {name: mixed.truth}, {name: every}, {}, {}))
         if made is not None:
-            seen[of] = made, None if group_N is None else group_N[mixed.places]
+            seen[of] = made, groups
     if name in measured.prompted:
         seen["by prompts"] = _among(mean_of(_right(name, measured, measured.prompted)), measured.has_truth[name]), group_N
     return seen

@@ -10,6 +10,7 @@ from triptych.base.files import write_text
 from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
+from triptych.use.spent import balance, noticed
 from triptych.use.trust import gap_facts, reliance_facts, sureness
 
 
@@ -31,6 +32,8 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "charts": _charts(recipe, about, log),
         "curves": _all_curves(recipe, about, log),
         "stopped": stopped(about),
+        "noticed": noticed(about),
+        "balance": balance(run, about["best"]["epoch"]),
         "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
         "reliance": reliance_facts(run.read("reliance.json", default={})),
         "gap": gap_facts(details),
@@ -104,7 +107,9 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
     stopped_at = sum(stage["epochs"] for stage in about["stages"]) if early else None
     best_at = about["best"]["epoch"]
     there = [name for name in names if any(f"validation {name}" in row or f"train {name}" in row for row in log)]
-    return [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
+    drawn = [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
+    weighed = [f"weight {name}" for name in recipe.tasks] if recipe.training.weighting != "fixed" else []
+    return [*drawn, *([charts.curves(log, weighed, "weights of the tasks", stopped_at, best_at)] if weighed else [])]
 
 
 def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:

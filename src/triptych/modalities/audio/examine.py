@@ -42,6 +42,7 @@ def examine(recording: Recording, settings: Any) -> Examined:
         measures={"seconds": recording.seconds},
         traits={"rate": f"{rate:,} Hz"},
         faults=tuple(_faults(recording, peak, settings)),
+        length=min(recording.seconds, settings.seconds),
     )
 
 

@@ -16,6 +16,7 @@ from triptych.contract.examined import SKETCH, Examined, Fault
 GRAM = 4  # characters of a piece
 LEAST = 24  # characters: two shorter texts that share most of their pieces may still say different things
 LETTERS = 64  # of a text are looked at for its script
+LETTERS_A_TOKEN = 4  # in most languages, with a vocabulary of some thousands
 MOST = 20_000  # characters are sketched
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -46,6 +47,7 @@ def examine(text: str, settings: Any) -> Examined:
         measures={"characters": len(text)},
         traits={"script": script} if script else {},
         faults=tuple(_faults(text, settings)),
+        length=1 + min(len(text), LETTERS_A_TOKEN * settings.max_tokens),
     )
 
 

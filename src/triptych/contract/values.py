@@ -54,6 +54,8 @@ class Batch:
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     has_target: Mapping[str, Tensor] = field(default_factory=dict)  # {task: bool_B}
     ids: tuple[str, ...] = ()
+    shares: tuple[tuple[str, ...], ...] = ()
+    """Where several processes share a step: the ids of each one's rows, this one's included."""
 
     def __len__(self) -> int:
         """Number of rows B."""
@@ -63,7 +65,7 @@ class Batch:
         """The same on another device."""
         inputs = {column: packed.to(device) for column, packed in self.inputs.items()}
         present, targets, has = ({k: v.to(device) for k, v in part.items()} for part in (self.present, self.targets, self.has_target))
-        return Batch(inputs, present, targets, has, self.ids)
+        return Batch(inputs, present, targets, has, self.ids, self.shares)
 
     def part(self, start: int, stop: int) -> Batch:
         """Rows from `start` up to `stop`; an input that none of them has is absent from `inputs`."""

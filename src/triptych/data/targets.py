@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, unknown_word
 from triptych.data.table import Cell, Table
 
 LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit too; NaN is not below it
@@ -62,7 +62,25 @@ def _classify(name: str, task: Any, table: Table) -> Target:
     values = torch.tensor([number.get(str(cell), -1) if cell is not None else -1 for cell in cells])
     strange = sorted({str(cell) for cell in cells if cell is not None and str(cell) not in number})
     findings = [f"task {name}: {', '.join(strange[:5])} not in the training rows; rows with them are not scored"] if strange else []
-    return Target(values, values >= 0, {"labels": labels}, findings)
+    count_C = torch.bincount(values[table.at("train")].clamp(min=-1) + 1, minlength=len(labels) + 1)[1:]
+    return Target(values, values >= 0, {"labels": labels, **_weights(name, task, labels, count_C[:, None], table)}, findings)
+
+
+def _weights(name: str, task: Any, labels: list[str], count_CK: Tensor, table: Table) -> dict[str, Any]:
+    """How much rows of each class count, of a task that says so: (C, K) for the training rows counted in `count_CK`.
+
+    `balanced` is rows / (classes x rows of the class), as in scikit-learn's `compute_class_weight` (King and Zeng 2001); of a
+    label, those that lack it and those that have it are the two classes. Weights named by the recipe are taken as they are.
+    """
+    if task.class_weights is None:
+        return {}
+    if task.class_weights == "balanced":
+        total, classes = (count_CK.sum(), len(labels)) if count_CK.shape[1] == 1 else (count_CK.sum(1, keepdim=True), 2)
+        return {"class_weights": (total / (classes * count_CK.clamp(min=1))).tolist()}
+    if strange := [label for label in task.class_weights if label not in labels]:
+        raise unknown_word(f"label in tasks.{name}.class_weights", strange[0], labels, where=table.source)
+    ones = [1.0] * (count_CK.shape[1] - 1)
+    return {"class_weights": [[*ones, float(task.class_weights.get(label, 1.0))] for label in labels]}
 
 
 def _natural(label: str) -> tuple[int, float, str]:
@@ -73,22 +91,25 @@ def _natural(label: str) -> tuple[int, float, str]:
 
 def _multilabel(name: str, task: Any, table: Table) -> Target:
     cells, train = _cells(name, task, table)
-    labels = sorted({label for cell in train for label in _split(cell, task.separator)}, key=_natural)
+    labels = sorted({label for cell in train for label in split_labels(cell, task.separator)}, key=_natural)
     if not labels:
         raise InputError(
             f"task {name}: no training row has a label",
             where=f"{table.source}, column {task.target}",
             fix=f"check separator: {task.separator!r}",
         )
-    rows = [set(_split(cell, task.separator)) for cell in cells]
+    rows = [set(split_labels(cell, task.separator)) for cell in cells]
     values = torch.tensor([[float(label in row) for label in labels] for row in rows])
     strange = sorted(set().union(*rows) - set(labels))
     findings = [f"task {name}: labels {', '.join(strange[:5])} are not in the training rows and cannot be answered"] if strange else []
     # An empty cell is an answer here: none of the labels.
-    return Target(values, torch.ones(len(cells), dtype=torch.bool), {"labels": labels}, findings)
+    given_C = values[table.at("train")].sum(0)
+    weights = _weights(name, task, labels, torch.stack([len(train) - given_C, given_C], 1), table)
+    return Target(values, torch.ones(len(cells), dtype=torch.bool), {"labels": labels, **weights}, findings)
 
 
-def _split(cell: Cell, separator: str) -> list[str]:
+def split_labels(cell: Cell, separator: str) -> list[str]:
+    """The labels of one cell: a list, or a text with a separator between them."""
     entries = cell if isinstance(cell, list) else [] if cell is None else str(cell).split(separator)
     return [label for entry in entries if (label := str(entry).strip())]
 

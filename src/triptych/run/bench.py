@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from triptych.base.ranks import ALONE, Ranks
 from triptych.base.runtime import Choices
 from triptych.contract.modality import Split
 from triptych.data.loader import InputColumn, Loader
@@ -14,6 +15,7 @@ from triptych.data.order import Order
 from triptych.data.table import Table
 from triptych.data.targets import Target
 from triptych.model.assemble import Model
+from triptych.run.lengths import Lengths
 from triptych.run.recipe import Recipe
 
 
@@ -30,15 +32,17 @@ class Bench:
     device: str
     precision: str
     batch_size: int
+    lengths: list[Lengths]
     order: Order
     """Of the training rows, shuffled."""
+    ranks: Ranks = ALONE
     stops: list[dict[str, Any]] = field(default_factory=list)
 
     def loader(self, split: Split, *, shuffled: bool = False, rows: list[int] | None = None) -> Loader:
         """Batches of one side of the split, or of some `rows` of it; `shuffled` are the training rows alone."""
         chosen = self.table.at(split) if rows is None else rows
         order = self.order if shuffled else Order(np.array(chosen, np.int64), self.batch_size)
-        return Loader(self.table, self.inputs, self.targets, order)
+        return Loader(self.table, self.inputs, self.targets, order, share=(self.ranks.rank, self.ranks.size) if shuffled else (0, 1))
 
     def judged_side(self) -> Split:
         """Where scores are taken: the test rows, or the next best where nothing was kept for a test."""

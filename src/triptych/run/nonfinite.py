@@ -97,10 +97,11 @@ class NotANumber:
         self.kept += 1
         folder = self.run.path / "nan"
         folder.mkdir(exist_ok=True)
-        with written_aside(folder / f"step-{now.step}.safetensors") as aside:
+        name = f"step-{now.step}" + (f"-rank-{self.run.rank}" if self.run.rank else "")
+        with written_aside(folder / f"{name}.safetensors") as aside:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(batch)}, aside)
         about = {"step": now.step, "epoch": now.epoch, "what": what, "first": place.where, "rows": list(place.rows), "ids": list(batch.ids)}
-        write_json(folder / f"step-{now.step}.json", about)
+        write_json(folder / f"{name}.json", about)
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered, as plain values."""

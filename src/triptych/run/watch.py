@@ -39,7 +39,8 @@ class Watch:
     def __init__(self, bench: Bench, run: RunFolder, say: Callable[[str], None]) -> None:
         """`say` takes a line for the user."""
         recipe = bench.recipe
-        self.recipe, self.run, self.say = recipe, run, say
+        self.recipe, self.run, self.say, self.ranks = recipe, run, say, bench.ranks
+        self.blind = recipe.training.strategy == "fsdp" and bench.ranks.size > 1  # gradients lie in parts
         self.weighting = build_weighting(recipe.training.weighting, {name: task.weight for name, task in recipe.tasks.items()})
         self.ledger = Ledger(list(recipe.inputs), list(self.weighting.own), _classes(bench), _source_of(bench))
         self.monitors, self.broken = {monitor.name: monitor for monitor in all_monitors()}, NotANumber(run)
@@ -66,10 +67,12 @@ class Watch:
             self.say(f"  {notice.severity}: {notice.text}\n    try: {notice.fix}")
             self._write()
 
-    def step(self, model: Model, batch: Batch, outputs: Mapping[str, Output], found: Found, losses: Mapping[str, Tensor]) -> bool:
+    def step(
+        self, model: Model, own: Batch, batch: Batch, outputs: Mapping[str, Output], found: Found, losses: Mapping[str, Tensor]
+    ) -> bool:
         """After the forward pass; False where a loss is no number, and the step must be left out.
 
-        `losses` and `found` are those of all tasks, unweighted.
+        `losses` and `found` are those of all tasks, unweighted, over `batch`: of it, `own` are the rows of this process.
         """
         in_stage = self.now.in_stage + 1
         self.now = replace(self.now, step=self.now.step + 1, in_stage=in_stage, warm=in_stage <= self.warm)
@@ -77,7 +80,7 @@ class Watch:
         learnt = {name: losses[name] for name in self.weighting.own if found[name] and losses[name].requires_grad}
         values = {name: float(loss.detach()) for name, loss in learnt.items()}
         if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
-            self.tell(self.broken.bad(self.now, model, batch, f"the loss of {wrong[0]}"))
+            self.tell(self.broken.bad(self.now, model, own, f"the loss of {wrong[0]}"))
             return False
         self._look(model, batch, outputs, found, learnt)
         self.ledger.add(batch, {name: found[name] for name in self.weighting.own}, self.weighting.weights())
@@ -87,9 +90,10 @@ class Watch:
     def _look(self, model: Model, batch: Batch, outputs: Mapping[str, Output], found: Found, learnt: Mapping[str, Tensor]) -> None:
         """Measure gradients, on the steps on which the weighting or the ledger asks for them."""
         for_ledger, for_weights = self._measured(), self.weighting.due(self.now.step - 1)
-        if not (for_ledger or for_weights):
+        if self.blind or not (for_ledger or for_weights):
             return
-        norms = gradients.by_task(learnt, gradients.shared(model))
+        # Each process has its own rows' share of them; the first one's serves for all, so that all weigh alike.
+        norms = self.ranks.told(gradients.by_task(learnt, gradients.shared(model)))
         if for_weights:
             self.weighting.observe(norms)
         if for_ledger:
@@ -118,7 +122,7 @@ class Watch:
             self.tell(self.broken.bad(self.now, model, batch, "the gradient"))
             return False
         self.broken.fine()
-        if self._measured():
+        if self._measured() and not self.blind:
             self.ledger.look_at_encoders(gradients.by_encoder(model))
         return True
 

@@ -189,9 +189,6 @@ EMPTY = {
 }
 
 
-GROUP = {"name": EVIL, "mark": "more", "rows": 3, "row_share": 0.1, "loss": 0.5, "loss_share": 0.5, "gradient_share": None}
-
-
 @functools.cache
 def report() -> dict:
     svg, picture = charts.confusion([[1, 0], [0, 1]], ["a", "b"], "t"), '<figure class="value image"><img alt="p" src="data:,"></figure>'
@@ -282,16 +279,6 @@ def report() -> dict:
         "choices": [{"about": "what it is for", "name": EVIL, "value": EVIL, "reason": EVIL}],
         "findings": [{"severity": EVIL, "text": EVIL}],
         "commands": [EVIL],
-        "noticed": {"said": [{"severity": "error", "text": EVIL, "fix": EVIL, "epoch": 1, "step": 3}], "left_out": EVIL, "quiet": ""},
-        "balance": {
-            "epoch": 2,
-            "rows": 1234,
-            "measured": 2,
-            "steps": 9,
-            "tasks": [{"name": EVIL, "rows": 3, "weight": 1.0, "loss": 0.5, "loss_share": 1.0, "gradient_share": None}],
-            "encoders": [{"name": EVIL, "gradient_share": 0.25}],
-            "groups": [{"title": EVIL, "rows": [GROUP, {**GROUP, "mark": "less"}], "left": 3, "odd": True}],
-        },
     }
 
 

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
     from triptych.run.folder import RunFolder
+    from triptych.use.evaluate import Evaluation
     from triptych.use.opened import Answer, Run
 
 __all__ = [
     "Answer",
     "BadValue",
+    "Evaluation",
     "InputError",
     "Run",
     "TriptychError",
@@ -36,6 +38,7 @@ __all__ = [
     "build",
     "compare",
     "continue_run",
+    "evaluate",
     "from_rows",
     "open_run",
     "resume",
@@ -130,6 +133,35 @@ def _opened(folder: RunFolder) -> Run:
     from triptych.use.opened import Run
 
     return Run(folder)
+
+
+def evaluate(
+    recipe_or_run: str | Path,
+    *,
+    untouched: bool = False,
+    data: str | Path | None = None,
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Measure a run's trained model again, or a recipe's untouched one, as `triptych evaluate` does; nothing is trained.
+
+    Args:
+        recipe_or_run: folder of a finished run; with `untouched` also a recipe's path or name.
+        untouched: measure the model before its first step, and what can be had without training.
+        data: another source with the same columns, all of whose rows are judged; by default the run's own test rows.
+        set: changes of the recipe, of an untouched model alone.
+        out: folder for evaluation.json and evaluation.html; by default one below the run, or runs/DATE-NAME-untouched.
+        quiet: print nothing.
+
+    Raises:
+        InputError: what is given is neither, is not trained, or its rows cannot be used.
+    """
+    from triptych.run.progress import Voice
+    from triptych.use.evaluate import evaluate as evaluated
+
+    source = None if data is None else str(data)
+    return evaluated(str(recipe_or_run), untouched=untouched, data=source, changes=set, out=out, voice=Voice(quiet))
 
 
 def build(
@@ -336,6 +368,10 @@ def __getattr__(name: str) -> Any:
         from triptych.use import opened
 
         return getattr(opened, name)
+    if name == "Evaluation":
+        from triptych.use.evaluate import Evaluation
+
+        return Evaluation
     if name == "from_rows":
         from triptych.data.sources.iterable import from_rows
 

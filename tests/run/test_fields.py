@@ -170,6 +170,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Classify.class_weights": ("{low: 3}", []),
     "MultiLabel.class_weights": ("balanced", []),
     "Classify.target": ("speaker", []),
+    "Classify.prompt": ("a {label} one", []),
     "MultiLabel.target": ("label", []),
     "MultiLabel.separator": ("'e'", []),
     "MultiLabel.threshold": ("0.3", []),

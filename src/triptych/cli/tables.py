@@ -56,6 +56,75 @@ def verdicts(found: dict[str, Any]) -> None:
         lines(first, *(f"  {line}" for line in others))
 
 
+def evaluation(told: dict[str, Any]) -> None:
+    """What was measured: headline scores with intervals, what can be had without training, classes, inputs, gaps."""
+    lines(f"{told['what']}, on {told['rows']:,} {told['judged_on']} rows of {told['source']}")
+    for reject in told["rejected"][:5]:
+        lines(f"  rejected {reject['id']}: {reject['reason']}")
+    for one in told["findings"]:
+        if one["severity"] != "note" or one["code"] == "source":
+            lines(f"  {one['severity']}: {one['text']}" + (f" ({one['rows']} rows)" if one["rows"] else ""))
+    heads = {(s["task"], s["metric"]) for s in told["scores"] if "low" in s}
+    rows = [s for s in told["scores"] if (s["task"], s["metric"]) in heads]
+    table = Table()
+    for header, justify in (("score", "left"), ("of", "left"), ("value", "right"), ("95 % interval", "left")):
+        table.add_column(header, justify=justify)  # type: ignore[arg-type]
+    for s in rows:
+        sure = f"{_number(s['low'])} to {_number(s['high'])}" if "low" in s else ""
+        table.add_row(*map(escape, (f"{s['task']}.{s['metric']}", s["of"] or "overall", _number(s["value"]), sure)))
+    _console().print(table)
+    for name, baselines in told["baselines"].items():
+        metric = next((metric for task, metric in heads if task == name), None)
+        values = ", ".join(f"{baseline} {_number(values.get(metric))}" for baseline, values in baselines.items())
+        lines(f"{name}.{metric} without training: {values or '-'}")
+    _each_class(told["details"]["classes"])
+    _reliance(told["reliance"])
+    for name, pairs in told["details"]["gap"].items():
+        said = ", ".join(f"{' and '.join(one['pair'])} {_number(one['measured']['distance'])}" for one in pairs)
+        lines(f"{name}: modality gap of {said}   (0 to 2)")
+
+
+def _each_class(classes: dict[str, Any]) -> None:
+    for name, rows in classes.items():
+        table = Table(title=f"classes of {name}", title_justify="left")
+        for header in ("class", "rows", "precision", "recall", "F1"):
+            table.add_column(header, justify="left" if header == "class" else "right", overflow="fold")
+        for row in rows[:20]:
+            table.add_row(escape(row["class"]), str(row["rows"]), *(_number(row[score]) for score in ("precision", "recall", "f1")))
+        _console().print(table)
+        if len(rows) > 20:
+            lines(f"and {len(rows) - 20} more classes; --json lists all")
+
+
+def _reliance(told: dict[str, Any]) -> None:
+    from triptych.run.verdict import with_interval
+
+    if not told:
+        return
+    for name, task in told["tasks"].items():
+        if not any(task["inputs"].values()):
+            continue
+        table = Table(title=f"{name}.{task['metric']} lost without an input", title_justify="left")
+        for header, justify in (("input", "left"), ("rows", "right"), ("exchanged", "left"), ("left out", "left"), ("so it is", "left")):
+            table.add_column(header, justify=justify)  # type: ignore[arg-type]
+        for given, one in task["inputs"].items():
+            if one is not None:
+                lost = (with_interval(one[how]) for how in ("shuffle", "drop"))
+                table.add_row(*map(escape, (given, str(one["rows"]), *lost, one["verdict"])))
+        _console().print(table)
+    if told["why_not"]:
+        lines(told["why_not"])
+    reliance_warnings(told)
+
+
+def reliance_warnings(told: dict[str, Any]) -> None:
+    """A line for each input that a task does not use."""
+    from triptych.run.reliance import warnings
+
+    for line in warnings(told):
+        lines(f"warning: {line}")
+
+
 def table_columns(told: dict[str, Any]) -> None:
     """The columns of a table and what is in them."""
     table = Table()

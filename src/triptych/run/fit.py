@@ -48,15 +48,17 @@ from triptych.run.baselines import Told, baselines
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
 from triptych.run.folder import RunFolder, open_folder, refuse_full
-from triptych.run.inspect import asked_of, told
+from triptych.run.inspect import asked_of, check_select, told
 from triptych.run.lengths import measure_lengths
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.ordering import note_weights, training_order
 from triptych.run.progress import Voice
+from triptych.run.prompts import rooms_of, with_prompts
 from triptych.run.recipe import Recipe
-from triptych.run.record import write_down
+from triptych.run.record import finite, write_down
 from triptych.run.rehearsal import check_one_batch
+from triptych.run.reliance import reliance
 from triptych.run.resume import (
     Clock,
     Course,
@@ -75,13 +77,10 @@ from triptych.run.resume import (
     restore_of,
     write_course,
 )
-from triptych.run.shared import Shared
+from triptych.run.shared import Report, Shared
 from triptych.run.strategy import trainer_words
 from triptych.run.trackers import Trackers
 from triptych.run.watch import Watch
-
-Report = Callable[[RunFolder], Path]
-"""Writes the report of a finished run and says where."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +256,9 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
             watch.add(start[0].seconds)
         best = train_stages(bench, run, voice, watch, start)
         if ranks.first:
-            trained = _measured(bench, voice, "measuring the trained model")
+            trained = measured_on(bench, voice, "measuring the trained model")
+            with voice.waiting("asking what each input adds"):
+                run.write("reliance.json", finite(reliance(bench)))
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
     except InputError:
@@ -282,7 +283,7 @@ def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, liste
         TriptychError: no epoch gave a score that is a number.
     """
     table = table_to_judge_by(recipe, voice, shared)
-    return train_stages(build(recipe, table, voice, shared), run, voice, Stopwatch(), listener=listener)
+    return train_stages(build(recipe, table, voice, shared=shared), run, voice, Stopwatch(), listener=listener)
 
 
 def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
@@ -297,7 +298,7 @@ def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
 def _before(bench: Bench, run: RunFolder, voice: Voice) -> tuple[Measured, dict[str, Told]]:
     """What is measured before the first step, or was when the run was started."""
     if bench.ranks.first and not run.untouched.exists():
-        untouched = _measured(bench, voice, "measuring the untouched model")
+        untouched = measured_on(bench, voice, "measuring the untouched model")
         with voice.waiting("measuring what can be had without training"):
             simple = baselines(bench, untouched)
         keep_untouched(run, untouched, simple)
@@ -389,6 +390,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         if (cut := one.finding()) and cut.severity != "note":
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    check_select(recipe, table, targets)
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
     }
@@ -442,12 +444,13 @@ def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
     return min(asked, there)
 
 
-def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
+def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     """On the test rows; on the validation rows where nothing was kept for a test."""
     voice.say(what)
     loader = bench.loader(bench.judged_side())
     batches = voice.track(loader, len(loader), "measuring")
-    return measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)
 
 
 def train_stages(

@@ -7,13 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
+from triptych.base.errors import InputError
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
+from triptych.contract.tasks import METRICS
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target, split_labels
+from triptych.objective.classes import TOP
 from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
@@ -110,3 +115,28 @@ def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
                 Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
             )
     return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]
+
+
+def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> None:
+    """Refuse a `training.select` that the validation rows cannot give: an epoch without it could not be judged."""
+    name, _, metric = recipe.selected().rpartition(".")
+    validation = table.at("validation")
+    if name not in targets or not validation:
+        return
+    target = targets[name]
+    rows = target.values[validation][target.has[validation]]
+    classes = len(target.facts.get("labels", ()))
+    if metric == "top5" and classes <= TOP:
+        why = f"{name} has {classes} classes, and the truth is always among the first {TOP}"
+    elif metric in ("roc_auc", "r2") and not _differ(rows):
+        why = f"all validation rows say the same of {name}"
+    else:
+        return
+    kind = recipe.tasks[name].kind
+    others = [f"{name}.{other}" for other in METRICS[kind] if other != metric]
+    raise InputError(f"training.select: {name}.{metric} cannot tell epochs apart: {why}", where="training.select", known=others)
+
+
+def _differ(rows: Tensor) -> bool:
+    """Whether two rows are unlike; of several labels, whether any label is."""
+    return len(rows) > 0 and bool((rows != rows[0]).any())

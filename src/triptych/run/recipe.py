@@ -59,7 +59,10 @@ class Training(Settings):
 
     batch_size: int = Field(64, ge=1, description="rows a step, over all devices together")
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
-    select: str | None = Field(None, description="score that chooses the best epoch, as task.metric; by default the first task's headline")
+    select: str | None = Field(
+        None,
+        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's headline",
+    )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
     drop_inputs: float = Field(
         0.0, ge=0, lt=1, description="chance that an input of a training row is hidden, so that each learns to do without the others"
@@ -139,6 +142,8 @@ class Recipe(Settings):
         _check_names(self)
         _check_columns(self)
         _check_contrasts(self)
+        for name in self.tasks:
+            self.prompted(name)
         for number, stage in enumerate(self.stages):
             _check_stage(self, stage, f"stages.{number}")
         _check_select(self)
@@ -174,10 +179,27 @@ class Recipe(Settings):
                 made[column] = again
         return self.data.model_copy(update={"columns": made})
 
+    def prompted(self, name: str) -> tuple[str, str] | None:
+        """The contrast task, and its input that takes sentences, in whose space a task's prompts lie; None of a task without.
+
+        Raises:
+            InputError: the task has a prompt and no space takes one.
+        """
+        if getattr(self.tasks[name], "prompt", None) is None:
+            return None
+        values = [column for column, settings in self.inputs.items() if not rooms()[settings.modality].by_reference]
+        spaces = {other: task.between for other, task in self.tasks.items() if task.kind == "contrast"}
+        for other, between in spaces.items():
+            if takes := [column for column in between if column in values]:
+                return other, takes[0]
+        raise _no_space(name, list(self.inputs), values, spaces)
+
     def selected(self) -> str:
         """The score that chooses the best epoch."""
-        task = next((name for name, task in self.tasks.items() if task.weight > 0), next(iter(self.tasks)))
-        return self.training.select or f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
+        if self.training.select is None:
+            task = next((name for name, task in self.tasks.items() if task.weight > 0), next(iter(self.tasks)))
+            return f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
+        return _in_full(self, self.training.select)
 
 
 def _with_modality(name: str, settings: Any) -> Any:
@@ -251,6 +273,33 @@ def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
             )
 
 
+def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[str, list[str]]) -> InputError:
+    where = f"tasks.{name}.prompt"
+    if not values:
+        what = f"tasks.{name} has a prompt, and no input takes sentences: the cells of {', '.join(inputs)} are files"
+        return InputError(what, where=where, fix="add an input whose cells are texts, and a contrast task over it; or remove the prompt")
+    there = "; ".join(f"{task} is between {', '.join(between)}" for task, between in spaces.items()) or "the recipe has no contrast task"
+    others = [column for column in inputs if column != values[0]] or [values[0]]
+    return InputError(
+        f"tasks.{name} has a prompt, and no contrast task brings {' or '.join(values)} together with another input: {there}",
+        where=where,
+        fix=f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt",
+    )
+
+
+def _in_full(recipe: Recipe, select: str) -> str:
+    """`macro_f1` as `label.macro_f1`, where one task has such a score."""
+    having = [name for name, task in recipe.tasks.items() if select in METRICS[task.kind]]
+    if select == "loss" or not having:
+        return select
+    if len(having) > 1:
+        could = [f"{name}.{select}" for name in having]
+        raise InputError(
+            f"training.select: {select!r} could be {' or '.join(could)}", where="training.select", known=could, fix=f"select: {could[0]}"
+        )
+    return f"{having[0]}.{select}"
+
+
 def _check_devices(training: Training) -> None:
     """Weights that lie in parts cannot be asked for gradients in between."""
     if training.strategy == "fsdp" and training.chunk is not None:
@@ -260,9 +309,20 @@ def _check_devices(training: Training) -> None:
 
 
 def _check_select(recipe: Recipe) -> None:
+    selected = recipe.selected()
     known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
-    if recipe.selected() not in known:
-        raise unknown_word("score in training.select", recipe.selected(), known)
+    if selected in known:
+        return
+    task, _, metric = selected.rpartition(".")
+    kinds = [kind for kind, metrics in METRICS.items() if (metric or selected) in metrics]
+    if task in recipe.tasks and kinds:
+        kind = recipe.tasks[task].kind
+        what = f"{metric} is no score of {task!r}, a {kind} task; {' and '.join(kinds)} tasks have it"
+        raise InputError(what, where="training.select", known=[name for name in known if name.startswith(f"{task}.")])
+    if not task and kinds:
+        what = f"training.select: no task of this recipe has the score {metric!r}; {' and '.join(kinds)} tasks do"
+        raise InputError(what, where="training.select", known=known)
+    raise unknown_word("score in training.select", selected, known)
 
 
 def _check_weights(recipe: Recipe) -> None:

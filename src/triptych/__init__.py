@@ -19,14 +19,17 @@ from triptych.base.errors import BadValue, InputError, TriptychError
 
 if TYPE_CHECKING:
     from triptych.data.build import Built
+    from triptych.data.rendered import Rendered
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
     from triptych.run.folder import RunFolder
+    from triptych.use.evaluate import Evaluation
     from triptych.use.opened import Answer, Run
 
 __all__ = [
     "Answer",
     "BadValue",
+    "Evaluation",
     "InputError",
     "Run",
     "TriptychError",
@@ -35,9 +38,11 @@ __all__ = [
     "build",
     "compare",
     "continue_run",
+    "evaluate",
     "from_rows",
     "open_run",
     "resume",
+    "speak",
     "train",
     "tune",
 ]
@@ -130,8 +135,37 @@ def _opened(folder: RunFolder) -> Run:
     return Run(folder)
 
 
+def evaluate(
+    recipe_or_run: str | Path,
+    *,
+    untouched: bool = False,
+    data: str | Path | None = None,
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Measure a run's trained model again, or a recipe's untouched one, as `triptych evaluate` does; nothing is trained.
+
+    Args:
+        recipe_or_run: folder of a finished run; with `untouched` also a recipe's path or name.
+        untouched: measure the model before its first step, and what can be had without training.
+        data: another source with the same columns, all of whose rows are judged; by default the run's own test rows.
+        set: changes of the recipe, of an untouched model alone.
+        out: folder for evaluation.json and evaluation.html; by default one below the run, or runs/DATE-NAME-untouched.
+        quiet: print nothing.
+
+    Raises:
+        InputError: what is given is neither, is not trained, or its rows cannot be used.
+    """
+    from triptych.run.progress import Voice
+    from triptych.use.evaluate import evaluate as evaluated
+
+    source = None if data is None else str(data)
+    return evaluated(str(recipe_or_run), untouched=untouched, data=source, changes=set, out=out, voice=Voice(quiet))
+
+
 def build(
-    source: str | Path | Source | Rows,
+    source: str | Path | Source | Rows | Mapping[str, Any],
     table: str | Path,
     *,
     copy: bool = False,
@@ -143,7 +177,8 @@ def build(
     """Bring a source into one table on the disk, as `triptych data build` does.
 
     Args:
-        source: a path, a pattern of files, `hf:owner/name`; or rows, as `from_rows` takes or gives them.
+        source: a path, a pattern of files, `hf:owner/name`; rows, as `from_rows` takes or gives them; or the words that a
+            recipe has under `data:` as a dictionary: `{"source": "calls/", "windows": {...}, "join": [...]}`.
         table: NAME.lance.
         copy: put the files' content into the table; else it holds their paths.
         append: add the rows to the table that is there.
@@ -159,12 +194,56 @@ def build(
     """
     from triptych.data.build import Plan
     from triptych.data.build import build as built
-    from triptych.data.sources import open_source
+    from triptych.data.sources.asked import as_words
+    from triptych.data.sources.words import opened
     from triptych.modalities import rooms
     from triptych.run.progress import Voice
 
-    found = open_source(Path(source), rooms()) if isinstance(source, str | Path) else _as_source(source)
+    words = {"source": str(source)} if isinstance(source, str | Path) else source
+    found = opened(as_words(words, rooms()), rooms(), {}) if isinstance(words, Mapping) else _as_source(words)
     return built(found, Path(table), rooms(), Plan(copy, append, workers, max_rejected), Voice(quiet=quiet))
+
+
+def speak(
+    table: str | Path,
+    column: str,
+    *,
+    into: str = "voice",
+    files: str | Path | None = None,
+    replace: bool = False,
+    workers: int = 1,
+    quiet: bool = False,
+    **words: Any,
+) -> Rendered:
+    """Add a spoken column to a table on the disk, as `triptych data speak` does.
+
+    Args:
+        table: NAME.lance.
+        column: a column of texts.
+        into: the new column; who speaks and how stands in columns beside it: `voice.speaker` and so on.
+        files: a folder for the sounds; by default they lie in the table.
+        replace: put it in the place of an older column of that name.
+        workers: processes that speak.
+        quiet: print nothing.
+        words: the options of the command line: `engine`, `voices`, `speed`, `pitch`, `language`, `seed` and the others.
+
+    Returns:
+        How many rows there are, were spoken, are empty, were left out; the table's new version.
+
+    Raises:
+        InputError: the table, the column or a word cannot be used, or nothing can be spoken.
+    """
+    from triptych.base.settings import parse
+    from triptych.modalities import rooms
+
+    tool: Any = next(tool for room in rooms().values() for tool in getattr(room, "tools", ()) if tool.name == "speak")
+    options = parse(tool.Options, words, "speak")
+    from triptych.data.rendered import Task, render_column
+    from triptych.run.progress import Voice
+
+    beside = Path(files) if files else None
+    task = Task(Path(table), column, into, tool.open(options), rooms()[tool.reads], beside, workers, replace)
+    return render_column(task, Voice(quiet=quiet))
 
 
 def tune(
@@ -289,6 +368,10 @@ def __getattr__(name: str) -> Any:
         from triptych.use import opened
 
         return getattr(opened, name)
+    if name == "Evaluation":
+        from triptych.use.evaluate import Evaluation
+
+        return Evaluation
     if name == "from_rows":
         from triptych.data.sources.iterable import from_rows
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +40,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a whole JSON file, readable and with a last newline."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room on the disk, none left of a user's share, a file longer than it may be."""
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written for want of room; libraries in Rust say the number in their text alone."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return (error.errno or (int(said[1]) if said else 0)) in FULL
 
 
 @contextmanager

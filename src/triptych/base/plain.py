@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -139,3 +140,11 @@ def is_number(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def one_line(text: str) -> str:
+    """A text from a user's files as one harmless line: newlines and what would steer a terminal are spelled out."""
+    return "".join(letter if unicodedata.category(letter) not in _SPELLED else letter.encode("unicode_escape").decode() for letter in text)
+
+
+_SPELLED = frozenset({"Cc", "Cs", "Zl", "Zp"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import sys
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
-from triptych.cli.data import SOURCE
+from triptych.base.files import is_full
 from triptych.cli.data import app as data_verbs
 from triptych.cli.search import bakeoff, tune
+from triptych.cli.tools import SOURCE
 
 if TYPE_CHECKING:
     from triptych.run.folder import RunFolder
@@ -114,12 +114,14 @@ def _ended(run: RunFolder, as_json: bool) -> None:
     from triptych.use.report import next_commands
 
     checked = run.recipe()
-    scores, verdicts = run.read("scores.json"), run.read("verdicts.json", default={})
+    scores, verdicts, relied = run.read("scores.json"), run.read("verdicts.json", default={}), run.read("reliance.json", default={})
     if as_json:
-        print(json.dumps({"run": str(run.path), "report": str(run.report), "scores": scores, "verdicts": verdicts}))
+        told = {"run": str(run.path), "report": str(run.report), "scores": scores, "verdicts": verdicts, "reliance": relied}
+        print(json.dumps(told))
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
+    tables.reliance_warnings(relied)
     tables.lines(f"run     {run.path}", f"report  {run.report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
 
@@ -190,6 +192,36 @@ def embed(
 
 
 @app.command()
+def evaluate(
+    what: Annotated[str, typer.Argument(metavar="RECIPE_OR_RUN", help="folder of a finished run, or a recipe with --untouched")],
+    untouched: Annotated[bool, typer.Option("--untouched", help="the model before its first step, and what can be had without it")] = False,
+    data: Annotated[str | None, typer.Option(help="another source with the same columns; by default the test rows")] = None,
+    set_: SetOption = None,
+    out: Annotated[str | None, typer.Option(help="folder to write; by default below the run, or runs/DATE-NAME-untouched")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained run again, or a recipe's untouched model, with intervals; nothing is trained."""
+    if not untouched and not Path(what).is_dir():
+        from triptych.run.recipe import read
+
+        read(what, set_ or [])  # a slip is answered before anything heavy is loaded
+    from triptych.cli import tables
+    from triptych.run.progress import Voice
+    from triptych.use.evaluate import evaluate as evaluated
+
+    voice = Voice(quiet=as_json and not sys.stderr.isatty())
+    found = evaluated(what, untouched=untouched, data=data, changes=set_ or [], out=out, voice=voice)
+    if as_json:
+        print(json.dumps({"folder": str(found.folder), "page": str(found.page), **found.told}))
+        return
+    tables.evaluation(found.told)
+    if stored := found.told["stored"]:
+        same = "the same figures as in the run" if stored["same"] else f"{len(stored['differ'])} figures are not those in the run"
+        tables.lines(same)
+    tables.lines(f"page    {found.page}")
+
+
+@app.command()
 def report(run: RunArg, as_json: JsonOption = False) -> None:
     """Write the run's report again and say where it is."""
     from triptych.cli import tables
@@ -199,11 +231,12 @@ def report(run: RunArg, as_json: JsonOption = False) -> None:
     folder = open_folder(run)
     path = write_report(folder)
     if as_json:
-        told = {"scores": folder.read("scores.json"), "verdicts": folder.read("verdicts.json", default={})}
+        told = {"scores": folder.read("scores.json")} | {n: folder.read(f"{n}.json", default={}) for n in ("verdicts", "reliance")}
         print(json.dumps({"run": str(folder.path), "report": str(path), **told}))
         return
     tables.scores(folder.recipe(), folder.read("scores.json"), folder.read("run.json"))
     tables.verdicts(folder.read("verdicts.json", default={}))
+    tables.reliance_warnings(folder.read("reliance.json", default={}))
     tables.lines(f"report  {path}")
 
 
@@ -315,7 +348,7 @@ def run() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as problem:
-        fix = "make room on the disk, or name another place with --out" if problem.errno == errno.ENOSPC else ""
+        fix = "make room on the disk, or name another place with --out" if is_full(problem) else ""
         print(f"error: {TriptychError(problem.strerror or str(problem), where=str(problem.filename or ''), fix=fix)}", file=sys.stderr)
         sys.exit(1)
     except Exception as problem:

@@ -94,6 +94,10 @@ class Encoded:
         tokens, mask, pooled = (_spread(rows, present_B) for rows in (self.tokens_BTD, self.mask_BT, self.pooled_BD))
         return replace(self, tokens_BTD=tokens, mask_BT=mask, pooled_BD=pooled)
 
+    def float(self) -> Encoded:
+        """The same in float32, without what was made on the way: what an encoder gave in bf16 is fused and judged in full."""
+        return Encoded(self.tokens_BTD.float(), self.mask_BT, self.pooled_BD.float())
+
 
 def _spread(rows: Tensor, present_B: Tensor) -> Tensor:
     places = present_B.nonzero()[:, 0]

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from triptych.contract.tasks import headline
 from triptych.objective.intervals import Interval, Statistics, difference, mcnemar
+from triptych.run.bench import groups_of
 from triptych.run.folder import RunFolder
 from triptych.run.measure import Measured
 from triptych.run.recipe import Recipe
-from triptych.run.verdict import groups_of, statistics
+from triptych.run.verdict import statistics
 
 AGREES = 1e-3
 """How near the score made again from the kept answers must be to the one the run wrote down: thresholds and ties may round."""

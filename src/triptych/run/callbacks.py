@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 from rich.progress import Progress
 
+from triptych.contract.tasks import headline
 from triptych.data.loader import Loader
 from triptych.model.assemble import Model
 from triptych.objective.scores import Score, better
@@ -111,9 +112,14 @@ class Keep(L.Callback):
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
         row = {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
         self.run.log({**row, **watched})
-        shown = found.get(f"validation {self.best.name}")
-        tail = f"   validation {self.best.name} {shown:.3f}{'  (best so far)' if improved else ''}" if shown is not None else ""
-        self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{tail}")
+        self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{self._tail(module, found, improved)}")
+
+    def _tail(self, module: Lit, found: dict[str, float], improved: bool) -> str:
+        """The score that decides, then the headline of every other task; the log has all of them."""
+        heads = [f"{name}.{headline(task)}" for name, task in module.recipe.tasks.items()]
+        names = dict.fromkeys([self.best.name, *heads])
+        told = [f"{name} {found[f'validation {name}']:.3f}" for name in names if f"validation {name}" in found]
+        return f"   validation {', '.join(told)}{'  (best so far)' if improved else ''}" if told else ""
 
 
 class Save(L.Callback):

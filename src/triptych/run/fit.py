@@ -14,7 +14,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from triptych.data.facts import Facts
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.rows import Source
 from triptych.data.samples import make_sample
+from triptych.data.sampling import Plan
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
@@ -47,14 +48,17 @@ from triptych.run.baselines import Told, baselines
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
 from triptych.run.folder import RunFolder, open_folder, refuse_full
-from triptych.run.inspect import asked_of, told
+from triptych.run.inspect import asked_of, check_select, told
+from triptych.run.lengths import measure_lengths
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
-from triptych.run.ordering import training_order
+from triptych.run.ordering import note_weights, training_order
 from triptych.run.progress import Voice
+from triptych.run.prompts import rooms_of, with_prompts
 from triptych.run.recipe import Recipe
-from triptych.run.record import write_down
+from triptych.run.record import finite, write_down
 from triptych.run.rehearsal import check_one_batch
+from triptych.run.reliance import reliance
 from triptych.run.resume import (
     Clock,
     Course,
@@ -73,10 +77,30 @@ from triptych.run.resume import (
     restore_of,
     write_course,
 )
-from triptych.run.shared import Beside, Report, Shared
+from triptych.run.shared import Report, Shared
 from triptych.run.strategy import trainer_words
 from triptych.run.trackers import Trackers
 from triptych.run.watch import Watch
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds one training: the processes that share it, who speaks, what it costs, who else hears of it."""
+
+    ranks: Ranks
+    voice: Voice
+    watch: Stopwatch
+    trackers: Trackers
+    shared: Shared
+    report: Report | None
+
+
+@contextmanager
+def surrounded(recipe: Recipe, quiet: bool, shared: Shared | None, report: Report | None) -> Iterator[Around]:
+    """A training's surroundings; a package that a tracker lacks is named before anything is read."""
+    with together(recipe) as ranks:
+        voice = Voice(quiet or not ranks.first)
+        yield Around(ranks, voice, Stopwatch(), Trackers(recipe, voice.say), shared or Shared(), report)
 
 
 def fit(
@@ -102,27 +126,19 @@ def fit(
         InputError: the recipe does not fit the data; nothing was trained.
         TriptychError: training failed; the folder says at which step.
     """
-    with together(recipe) as ranks:
-        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
-        if out and ranks.first:
+    with surrounded(recipe, quiet, shared, report) as around:
+        if out and around.ranks.first:
             refuse_full(out)
-        beside = Beside(Trackers(recipe, voice.say), shared or Shared(), report)
-        table = beside.shared.table(recipe, lambda: open_table(recipe, voice, rows))
-        _tell(recipe, table, voice)
-        return _in_new_folder(recipe, table, out, ranks, voice, watch, beside)
+        table = around.shared.table(recipe, lambda: open_table(recipe, around.voice, rows))
+        _tell(recipe, table, around.voice)
+        return _in_new_folder(recipe, table, out, around)
 
 
 def _in_new_folder(
-    recipe: Recipe,
-    table: Table,
-    out: str | Path | None,
-    ranks: Ranks,
-    voice: Voice,
-    watch: Stopwatch,
-    beside: Beside,
-    begin: Callable[[RunFolder], None] = lambda run: None,
+    recipe: Recipe, table: Table, out: str | Path | None, around: Around, begin: Callable[[RunFolder], None] = lambda run: None
 ) -> RunFolder:
     """Make the run's folder and train in it; `begin` puts into it what a longer run starts from."""
+    ranks = around.ranks
     made = RunFolder.create(recipe, out).path if ranks.first else Path()
     run = RunFolder(ranks.told(made), ranks.rank)
     try:
@@ -130,7 +146,7 @@ def _in_new_folder(
             if ranks.first:
                 begin(run)
             ranks.wait()
-            return _carried_out(recipe, table, run, ranks, voice, watch, beside)
+            return _carried_out(recipe, table, run, around)
     except InputError:  # nothing was trained; the same words work again once the input is mended
         if ranks.first:
             shutil.rmtree(run.path)
@@ -164,16 +180,14 @@ def resume(
     own = run.recipe()
     if recipe is not None:
         refuse_other_recipe(own, recipe, run)
-    with together(own) as ranks:
-        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
-        run.rank = ranks.rank
+    with surrounded(own, quiet, shared, report) as around:
+        run.rank = around.ranks.rank
         with alone(run):
-            beside = Beside(Trackers(own, voice.say), shared or Shared(), report)
-            table = beside.shared.table(own, lambda: open_table(own, voice, rows))
+            table = around.shared.table(own, lambda: open_table(own, around.voice, rows))
             refuse_other_rows(run, table)
-            _tell(own, table, voice)
+            _tell(own, table, around.voice)
             run.about({"status": "running", "problem": ""})
-            return _carried_out(own, table, run, ranks, voice, watch, beside)
+            return _carried_out(own, table, run, around)
 
 
 def go_on(
@@ -200,15 +214,13 @@ def go_on(
     """
     old = open_folder(path)
     recipe = longer(old, epochs)
-    with together(recipe) as ranks:
-        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
-        if out and ranks.first:
+    with surrounded(recipe, quiet, None, report) as around:
+        if out and around.ranks.first:
             refuse_full(out)
-        beside = Beside(Trackers(recipe, voice.say), report=report)
-        table = open_table(recipe, voice, rows)
+        table = open_table(recipe, around.voice, rows)
         refuse_other_rows(old, table)
-        _tell(recipe, table, voice)
-        return _in_new_folder(recipe, table, out, ranks, voice, watch, beside, lambda run: hand_over(old, run, epochs))
+        _tell(recipe, table, around.voice)
+        return _in_new_folder(recipe, table, out, around, lambda run: hand_over(old, run, epochs))
 
 
 @contextmanager
@@ -228,33 +240,38 @@ def together(recipe: Recipe) -> Iterator[Ranks]:
         yield ranks
 
 
-def _carried_out(recipe: Recipe, table: Table, run: RunFolder, ranks: Ranks, voice: Voice, watch: Stopwatch, beside: Beside) -> RunFolder:
+def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -> RunFolder:
     """From the opened table to what is written down; what the folder holds of it already is not done again."""
+    ranks, voice, watch, trackers = around.ranks, around.voice, around.watch, around.trackers
     try:
         if ranks.first:
             run.write_rejects(table.rejects)
         run.about({"data": table.fingerprint})
         start = read_course(run)
-        bench = build(recipe, table, voice, ranks, beside.shared)
-        beside.trackers.start(run, bench.choices)
+        bench = build(recipe, table, voice, around.shared, ranks)
+        if ranks.first:
+            trackers.start(run, bench.choices)
         untouched, simple = _before(bench, run, voice)
         if start is not None:
             watch.add(start[0].seconds)
         best = train_stages(bench, run, voice, watch, start)
         if ranks.first:
-            trained = _measured(bench, voice, "measuring the trained model")
+            trained = measured_on(bench, voice, "measuring the trained model")
+            with voice.waiting("asking what each input adds"):
+                run.write("reliance.json", finite(reliance(bench)))
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
     except InputError:
-        beside.trackers.finish(run, "failed")
+        trackers.finish(run, "failed")
         raise
     except BaseException as problem:
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
-        beside.trackers.finish(run, status)
+        trackers.finish(run, status)
         voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         raise
-    beside.done(run)
+    if ranks.first:
+        trackers.finish(run, "done", around.report(run) if around.report else None)
     return run
 
 
@@ -281,7 +298,7 @@ def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
 def _before(bench: Bench, run: RunFolder, voice: Voice) -> tuple[Measured, dict[str, Told]]:
     """What is measured before the first step, or was when the run was started."""
     if bench.ranks.first and not run.untouched.exists():
-        untouched = _measured(bench, voice, "measuring the untouched model")
+        untouched = measured_on(bench, voice, "measuring the untouched model")
         with voice.waiting("measuring what can be had without training"):
             simple = baselines(bench, untouched)
         keep_untouched(run, untouched, simple)
@@ -342,7 +359,7 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, row
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
             return str(make_sample(name, columns))
 
-    words = recipe.data.with_sources(made)
+    words = recipe.read_from().with_sources(made)
     return as_table(opened(words, rooms(), columns, rows), words, rooms(), voice)
 
 
@@ -357,7 +374,7 @@ def limited(table: Table, limit: int | None) -> Table:
     return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
-def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE, shared: Shared | None = None) -> Bench:
+def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None, ranks: Ranks = ALONE) -> Bench:
     """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
     L.seed_everything(recipe.training.seed, verbose=False)
     choices = Choices()
@@ -367,7 +384,13 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE, shar
         reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
         choices.note("processes", ranks.size, reason)
     inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
+    lengths = measure_lengths(table, inputs) if ranks.first else []
+    for one in lengths:
+        voice.say(f"  {one.line()}")
+        if (cut := one.finding()) and cut.severity != "note":
+            voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    check_select(recipe, table, targets)
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
     }
@@ -386,9 +409,14 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE, shar
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    note_weights(recipe, targets, choices)
     order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order, ranks)
+    if isinstance(order.draws, Plan):
+        voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
+        for line in order.draws.lines():
+            voice.say(f"  {line}")
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
@@ -416,12 +444,13 @@ def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
     return min(asked, there)
 
 
-def _measured(bench: Bench, voice: Voice, what: str) -> Measured:
+def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     """On the test rows; on the validation rows where nothing was kept for a test."""
     voice.say(what)
     loader = bench.loader(bench.judged_side())
     batches = voice.track(loader, len(loader), "measuring")
-    return measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)
 
 
 def train_stages(

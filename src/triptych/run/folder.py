@@ -4,7 +4,8 @@
     run.json            format, versions, status, choices with reasons, cost, what stopped it, checksums
     log.jsonl           one line an epoch: rates, losses, scores; ledger.jsonl: what the epoch was spent on
     scores.json         untouched against trained, on the test rows
-    details.json        confusion matrices; shown.json: pieces of the report that need the data
+    verdicts.json       how sure the headline scores are; reliance.json: what each input adds
+    details.json        confusion matrices, gaps; shown.json: pieces of the report that need the data
     predictions.parquet answers on the test rows; embeddings.parquet where a task gives them
     rejects.csv         rows that could not be used, each with its reason
     state.safetensors   the last state of the training: --resume and `continue` go on from it; untouched.safetensors
@@ -50,6 +51,7 @@ class RunFolder:
         """Does not touch the disk. Of several processes that train one run, by `rank`, the first alone writes."""
         self.path, self.rank = path, rank
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        """Hear of every line of the log."""
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ class RunFolder:
         if out:
             refuse_full(out)
         try:
-            path = Path(out) if out else _fresh(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
+            path = Path(out) if out else fresh(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the run folder: {error.strerror}", where=str(error.filename)) from error
@@ -118,7 +120,7 @@ class RunFolder:
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
     def log(self, row: Mapping[str, Any], name: str = LOG) -> None:
-        """Add one line to the log and tell the listeners; a line that a full disk cuts off is ignored when the log is read."""
+        """Add one line to a log; of the main one the listeners hear. A line that a full disk cuts off is ignored when it is read."""
         if self.rank:
             return
         with (self.path / name).open("a", encoding="utf-8") as file:
@@ -254,7 +256,7 @@ def refuse_full(out: str | Path) -> None:
         raise InputError(f"{str(path)!r} is there already", fix="name another folder with --out, or remove that one")
 
 
-def _fresh(path: Path) -> Path:
+def fresh(path: Path) -> Path:
     """Make the folder, or one with a number: two runs in one second do not share a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):

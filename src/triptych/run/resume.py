@@ -33,7 +33,7 @@ from triptych.data.table import Table
 from triptych.objective.scores import Score
 from triptych.run.baselines import Told
 from triptych.run.folder import FORMAT, RunFolder
-from triptych.run.measure import Measured
+from triptych.run.measure import Measured, Mixed
 from triptych.run.recipe import Recipe
 from triptych.run.state import read_state, write_state
 
@@ -136,8 +136,9 @@ def keep_untouched(run: RunFolder, untouched: Measured, simple: Mapping[str, Tol
 def read_untouched(run: RunFolder) -> tuple[Measured, dict[str, Told]]:
     """What `keep_untouched` wrote."""
     tree = read_state(run.untouched)
-    measured = {**tree["measured"], "scores": [Score(*score) for score in tree["measured"]["scores"]]}
-    return Measured(**measured), tree["simple"]
+    held = tree["measured"]
+    mixed = {task: {of: Mixed(*parts) for of, parts in found.items()} for task, found in held["mixed"].items()}
+    return Measured(**{**held, "scores": [Score(*score) for score in held["scores"]], "mixed": mixed}), tree["simple"]
 
 
 def restore_of(state: Mapping[str, Any], run: RunFolder, ranks: Ranks) -> None:

@@ -14,7 +14,6 @@ from triptych.data.loader import InputColumn
 from triptych.data.table import Table
 from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
-from triptych.run.trackers import Trackers
 
 Report = Callable[[RunFolder], Path]
 """Writes the report of a finished run and says where."""
@@ -48,20 +47,6 @@ def rows_of(recipe: Recipe) -> str:
     words = ("kind", "target", "positives", "between", "separator")
     tasks = {name: [getattr(task, word, None) for word in words] for name, task in recipe.tasks.items()}
     return json.dumps([spelled_out(recipe.data), inputs, tasks])
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What goes along with a training and is no part of it: what it shares with others, who hears of it, its report."""
-
-    trackers: Trackers
-    shared: Shared = field(default_factory=Shared)
-    report: Report | None = None
-
-    def done(self, run: RunFolder) -> None:
-        """The run is finished: its report is written, and the trackers are given it. One process of several does that."""
-        if not run.rank:
-            self.trackers.finish(run, "done", self.report(run) if self.report else None)
 
 
 def alone_only(recipe: Recipe, what: str) -> None:

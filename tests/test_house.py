@@ -83,7 +83,10 @@ def test_a_quick_start_loads_nothing_heavy(module):
     assert run(f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))") == "[]"
 
 
-OPTIONAL = ("sklearn", "espeakng_loader", "datasets", "transformers", "hypothesis", "pytest")
+OPTIONAL = (
+    *("sklearn", "espeakng_loader", "piper", "py3langid", "datasets", "transformers", "hypothesis", "pytest"),
+    *("optuna", "tensorboard", "wandb", "mlflow"),
+)
 
 
 def test_every_module_is_imported_with_the_base_dependencies_alone():

@@ -56,7 +56,7 @@ def test_the_file_has_no_name_and_ends_with_its_user(tmp_path):
 
 
 def test_no_more_is_kept_than_allowed(tmp_path):
-    size = len(scratch.Layout(item(0, 5)).packed(item(0, 5)))
+    size = sum(map(len, scratch.Layout(item(0, 5)).packed(item(0, 5))))
     kept = Scratch(10, 3 * size, tmp_path)
     kept.keep(range(10), [item(row, 5) for row in range(10)])
     assert [row in kept for row in range(10)] == [True] * 3 + [False] * 7
@@ -69,7 +69,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
     def full(*words):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scratch.os, "pwrite", full)
+    monkeypatch.setattr(scratch.os, "pwritev", full)
     kept.keep([1, 2], [item(1, 5), item(2, 5)])
     assert [row in kept for row in range(3)] == [True, False, False]
     assert equal(kept.items([0])[0], item(0, 5))

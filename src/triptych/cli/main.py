@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import sys
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
-from triptych.cli.data import SOURCE
+from triptych.base.files import is_full
 from triptych.cli.data import app as data_verbs
+from triptych.cli.search import bakeoff, tune
+from triptych.cli.tools import SOURCE
 
 if TYPE_CHECKING:
     from triptych.run.folder import RunFolder
@@ -30,6 +31,8 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.command()(tune)
+app.command()(bakeoff)
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]
@@ -61,12 +64,13 @@ def train(
     checked = read(recipe, changes) if recipe else None
     _shared_out(checked or _recipe_of(resume))
     from triptych.run import fit
+    from triptych.use.report import write_report
 
     quiet = as_json and not sys.stderr.isatty()
     if resume:
-        _ended(fit.resume(resume, checked, quiet=quiet), as_json)
+        _ended(fit.resume(resume, checked, quiet=quiet, report=write_report), as_json)
     elif checked:
-        _ended(fit.fit(checked, out, quiet=quiet), as_json)
+        _ended(fit.fit(checked, out, quiet=quiet, report=write_report), as_json)
 
 
 def _recipe_of(run: str | None) -> Recipe:
@@ -97,27 +101,28 @@ def continue_(
     """Train a finished run for some epochs more, from its last state, into a run of its own."""
     _shared_out(_recipe_of(run))
     from triptych.run.fit import go_on
+    from triptych.use.report import write_report
 
-    _ended(go_on(run, epochs, out, quiet=as_json and not sys.stderr.isatty()), as_json)
+    _ended(go_on(run, epochs, out, quiet=as_json and not sys.stderr.isatty(), report=write_report), as_json)
 
 
 def _ended(run: RunFolder, as_json: bool) -> None:
-    """Write the report of a training that is done, and say what came of it."""
+    """Say what came of a training that is done."""
     if run.rank:  # of several processes the first one speaks
         return
     from triptych.cli import tables
-    from triptych.use.report import next_commands, write_report
+    from triptych.use.report import next_commands
 
-    checked, report = run.recipe(), write_report(run)
+    checked = run.recipe()
     scores, verdicts, relied = run.read("scores.json"), run.read("verdicts.json", default={}), run.read("reliance.json", default={})
     if as_json:
-        told = {"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts, "reliance": relied}
+        told = {"run": str(run.path), "report": str(run.report), "scores": scores, "verdicts": verdicts, "reliance": relied}
         print(json.dumps(told))
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
     tables.reliance_warnings(relied)
-    tables.lines(f"run     {run.path}", f"report  {report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
+    tables.lines(f"run     {run.path}", f"report  {run.report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -237,9 +242,11 @@ def report(run: RunArg, as_json: JsonOption = False) -> None:
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")], as_json: JsonOption = False
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")],
+    out: Annotated[str | None, typer.Option(help="HTML page to write, with curves and intervals")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Lay runs side by side: recipe differences, scores, cost."""
+    """Lay runs side by side: recipe differences, curves, scores with intervals, cost."""
     from triptych.cli import tables
     from triptych.run.folder import open_folder
     from triptych.use.compare import compare as compared
@@ -247,10 +254,16 @@ def compare(
     if len(runs) < 2:
         raise InputError("comparing takes two runs or more")
     found = compared([open_folder(run) for run in runs])
+    if out:
+        from triptych.use.compare import write_page
+
+        write_page(found, Path(out))
     if as_json:
-        print(json.dumps(found))
-    else:
-        tables.comparison(found)
+        print(json.dumps({**found, "page": out}))
+        return
+    tables.comparison(found)
+    if out:
+        tables.lines(f"page    {out}")
 
 
 def _recipe_name(source: str) -> str:
@@ -335,7 +348,7 @@ def run() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as problem:
-        fix = "make room on the disk, or name another place with --out" if problem.errno == errno.ENOSPC else ""
+        fix = "make room on the disk, or name another place with --out" if is_full(problem) else ""
         print(f"error: {TriptychError(problem.strerror or str(problem), where=str(problem.filename or ''), fix=fix)}", file=sys.stderr)
         sys.exit(1)
     except Exception as problem:

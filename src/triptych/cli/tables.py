@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from triptych.base.plain import one_line
 from triptych.contract.tasks import headline
 from triptych.run.recipe import Recipe
 
@@ -23,9 +24,9 @@ def _console() -> Console:
 
 
 def lines(*texts: str) -> None:
-    """Plain lines, never wrapped: a path that is broken cannot be copied."""
+    """Plain lines, never wrapped: a path that is broken cannot be copied. A name with a newline in it stays on its line."""
     for text in texts:
-        _console().print(text, markup=False, soft_wrap=True)
+        _console().print(one_line(text), markup=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
@@ -163,6 +164,8 @@ def comparison(found: dict[str, Any]) -> None:
         lines(f"{number}  {name}   (measured on its {side} rows)")
     if len(set(found["judged_on"])) > 1:
         lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    for task in found["intervals"]:
+        _sure(task, found["runs"])
     for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("", overflow="fold")
@@ -174,6 +177,30 @@ def comparison(found: dict[str, Any]) -> None:
             console.print(table)
         else:
             lines(f"{title}: none")
+
+
+def _sure(task: dict[str, Any], runs: list[str]) -> None:
+    """A task's headline with its interval a run, and how sure its difference to the first run is."""
+    table = Table(title=f"{task['task']}.{task['metric']}", title_justify="left", title_style="bold")
+    for header in ("run", "score", "95 %", f"to run {task['first']}", "95 %", "verdict"):
+        table.add_column(header, justify="left" if header == "verdict" else "right", overflow="fold")
+    told = {one["run"]: one for one in task["differences"]}
+    for number in range(1, len(runs) + 1):
+        value, change = task["values"][number - 1], told.get(number)
+        cells = [_number(value["value"]), _range(value)] if value else ["-", ""]
+        if change is not None:
+            why = "" if change["paired"] else f" (not paired: {change['why']})"
+            p_value = change["p_value"]
+            tested = "" if p_value is None else f", McNemar p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
+            gap = "-" if change["value"] is None else f"{change['value']:+.3f}"
+            cells += [gap, _range(change, "+"), f"{change['verdict']}{tested}{why}"]
+        table.add_row(str(number), *(escape(cell) for cell in cells))
+    _console().print(table)
+
+
+def _range(found: dict[str, Any], sign: str = "") -> str:
+    low, high = found["low"], found["high"]
+    return "" if low is None or high is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
 
 
 def _marked(row: dict[str, Any]) -> list[str]:
@@ -194,11 +221,36 @@ def findings(found: dict[str, Any]) -> None:
     for side, count in found["sides"].items():
         table.add_row(side, str(count), *(escape(target[side]) for target in found["targets"].values()))
     _console().print(table)
+    if found["sampling"]:
+        _sampling(found["sampling"])
+    lengths(found["lengths"])
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
         lines(f"and {len(found['rejects']) - 20} more; --json lists all")
     _findings(found["findings"])
+
+
+def _sampling(plan: dict[str, Any]) -> None:
+    """How often training rows are drawn, the largest groups first."""
+    table = Table(title=f"training rows drawn by {escape(plan['by'])}, {plan['rows']:,} an epoch", title_justify="left", title_style="bold")
+    for header in (plan["by"], "rows", "share", "drawn", "share drawn", "a row is seen"):
+        table.add_column(escape(header), justify="left" if header == plan["by"] else "right")
+    groups = sorted(plan["groups"], key=lambda group: -group["rows"])
+    for group in groups[:20]:
+        shares = f"{group['rows']:,}", f"{group['share']:.1%}", f"{group['drawn']:,}", f"{group['drawn_share']:.1%}"
+        table.add_row(escape(group["group"]), *shares, f"{group['seen']:.2f} times")
+    _console().print(table)
+    if len(groups) > 20:
+        lines(f"and {len(groups) - 20} more groups; --json lists all")
+
+
+def lengths(found: list[dict[str, Any]]) -> None:
+    """How long the values of each input are, and what its limit cuts off."""
+    from triptych.run.lengths import Lengths
+
+    for one in found:
+        lines(Lengths(**one).line())
 
 
 def _findings(found: list[dict[str, Any]]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.settings import Settings
 
@@ -23,10 +23,29 @@ class _Head(_Task):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before each dense layer of the head")
 
 
+def _weights(value: Any) -> Any:
+    """Weights by label; a label 1 is no word in YAML."""
+    if not isinstance(value, dict):
+        if value not in ("balanced", None):
+            raise ValueError(f"class_weights is balanced, or a weight for some labels, as in {{rare: 3}}, not {value!r}")
+        return value
+    for label, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e6:
+            raise ValueError(f"the weight of {label} must be a number above 0, not {weight!r}")
+    return {str(label): float(weight) for label, weight in value.items()}
+
+
+ClassWeights = Annotated[Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_weights)]
+
+
 class Classify(_Head):
     """One of several classes: cross-entropy."""
 
     kind: Literal["classify"] = "classify"
+    class_weights: ClassWeights = Field(
+        None,
+        description="how much a row of a class counts in the loss: balanced (rows / (classes x rows of it)), or {label: weight}, others 1",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the answer spread over all classes (Szegedy et al. 2016)")
     prompt: str | None = Field(
         None,
@@ -48,6 +67,11 @@ class MultiLabel(_Head):
 
     kind: Literal["multilabel"] = "multilabel"
     separator: str = Field("|", min_length=1, description="what stands between labels in one cell")
+    class_weights: ClassWeights = Field(
+        None,
+        description="how much a row that has a label counts in that label's loss: balanced (those that have it and those that lack it "
+        "weigh the same together), or {label: weight}, others 1",
+    )
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a label counts as given")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from triptych.base.errors import BadValue
 from triptych.contract.cells import ADDRESS, Blob, Cell, Media, Span
 from triptych.contract.modality import Modality
 from triptych.data.columns import encoded, schema
+from triptych.data.held import HELD, hold
+from triptych.data.kinds import readers, suffix_of
 from triptych.data.rows import Reject, Row
 from triptych.data.stored import About, import_lance
 
@@ -43,14 +46,22 @@ class Done:
     fragment: str | None
 
 
-def write_chunk(chunk: Chunk) -> Done:
+Reading = Callable[[int], AbstractContextManager[Any]]
+"""Told the place of each row while it is read."""
+
+
+def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
     """Read every value of the rows, and write those that can be used."""
     import_lance()
     import pyarrow as pa
     from lance.fragment import write_fragments
 
+    def judged_at(place: int) -> list[Any] | Reject:
+        with reading(place):
+            return _judged(chunk.entries[place], chunk)
+
     with ThreadPoolExecutor(THREADS) as pool:  # decoding leaves Python's lock
-        judged = list(pool.map(lambda entry: _judged(entry, chunk), chunk.entries))
+        judged = list(pool.map(judged_at, range(len(chunk.entries))))
     rejects = [[entry.id, entry.reason] for entry in judged if isinstance(entry, Reject)]
     rows = [entry for entry in judged if not isinstance(entry, Reject)]
     fragment = None
@@ -61,6 +72,13 @@ def write_chunk(chunk: Chunk) -> Done:
         (piece,) = write_fragments(pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode=mode)
         fragment = json.dumps(piece.to_json())
     return Done(len(chunk.entries), len(rows), rejects, fragment)
+
+
+def judge_from(chunk: Chunk, first: int, reading: Reading) -> None:
+    """Read the rows from one on, one after the other, and keep nothing: is there one that this process does not survive?"""
+    for place in range(first, len(chunk.entries)):
+        with reading(place):
+            _judged(chunk.entries[place], chunk)
 
 
 def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
@@ -82,35 +100,49 @@ def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
 
 
 def _file(cell: Cell, chunk: Chunk) -> Cell:
-    """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content."""
+    """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content.
+
+    A recording of which spans are taken is never copied into a cell: a film of two hours would be there once a row.
+    """
     if isinstance(cell, Span):
-        return replace(cell, source=_file(cell.source, chunk))  # type: ignore[arg-type]
+        _read(cell, chunk.rooms)
+        whole = cell.source
+        lies = hold(whole, Path(chunk.table)) if chunk.copied or isinstance(whole, Blob) else _named(whole, chunk)
+        return replace(cell, source=lies)
     if isinstance(cell, str) and ADDRESS.match(cell):
         raise BadValue(f"{cell} is an address, and nothing is fetched; download it and name the file")
     found: Media = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
     _read(found, chunk.rooms)
     if isinstance(found, Path):
-        named = str(found.relative_to(chunk.folder)) if found.is_relative_to(chunk.folder) else str(found.absolute())
-        return Blob(_content(found), named) if chunk.copied else Path(named)
+        named = _named(found, chunk)
+        return Blob(_content(found), str(named)) if chunk.copied else named
     return found
 
 
+def _named(path: Path, chunk: Chunk) -> Path:
+    inside = path.is_relative_to(chunk.folder) and not str(path.relative_to(chunk.folder)).startswith(HELD)
+    return path.relative_to(chunk.folder) if inside else path.absolute()
+
+
 def _read(value: Media, rooms: Mapping[str, Modality]) -> None:
-    """Let the room that takes such files read it.
+    """Let a room that takes such files read it; where several do, one that can is enough.
 
     Raises:
-        BadValue: it cannot be read.
+        BadValue: none can read it; the reason is that of the room whose files they are.
     """
-    name = value.name if isinstance(value, Blob) else str(value)
-    suffix = Path(name).suffix.lower()
-    room = next((room for room in rooms.values() if suffix in room.suffixes), None)
-    try:
-        if room is not None:
+    whole = value.source if isinstance(value, Span) else value
+    name = whole.name if isinstance(whole, Blob) else str(whole)
+    problems: list[BadValue] = []
+    for room in readers(suffix_of(name), rooms.values()):
+        try:
             room.read(bytes(value) if isinstance(value, Blob) else value)
-        elif isinstance(value, Path) and not value.is_file():
-            raise BadValue("there is no such file")
-    except BadValue as problem:
-        raise BadValue(problem.what, where=problem.where or name) from problem
+            return
+        except BadValue as problem:
+            problems.append(BadValue(problem.what, where=problem.where or name))
+    if problems:
+        raise problems[0]
+    if isinstance(whole, Path) and not whole.is_file():
+        raise BadValue("there is no such file", where=name)
 
 
 def _content(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-ROWS, SLOTS, BATCHES = range(3)
+ROWS, SLOTS, BATCHES, GROUPS = range(4)
 """What is put into another order; each has random numbers of its own."""
 
 
@@ -46,7 +46,7 @@ class Plain:
 
     def drawn(self, seed: int, epoch: int) -> np.ndarray:
         """See `Draws`."""
-        return shuffles(self.rows, epoch, 1, seed, ROWS)[0]
+        return shuffles(self.rows, epoch, 1, seed, ROWS, 0)[0]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Order:
         number_B = np.arange(whole)
         if self.lengths_R is not None and self.window > 1 and whole > 1:
             places = np.concatenate([*self._alike(places, whole), places[whole * size :]])
-            number_B = shuffles(whole, epoch, 1, self.seed, BATCHES)[0]
+            number_B = shuffles(whole, epoch, 1, self.seed, BATCHES, 0)[0]
         chosen = [places[number * size : (number + 1) * size] for number in number_B]
         rest = places[whole * size :]  # a sample of all lengths, as the rows that are left over after sorting would be the longest
         return [self.rows_R[part] for part in [*chosen, *([rest] if len(rest) else [])]]

@@ -2,59 +2,68 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from triptych.base.files import cache_root
 from triptych.contract.values import Item
 
 ALIGN = 8  # bytes: a tensor of any number type may start there
-LONGEST = 1 << 31  # bytes of one item: what a single read gives
+LONGEST = 1 << 30  # bytes of one item: less than what one call writes
+RAW: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+"""What stands in for a number type that numpy does not have, by its bytes."""
 
 
 class Layout:
-    """The tensors of an item by name, with their types and numbers of dimensions: the same for all items of one input."""
+    """The tensors of an item by name, with their types and numbers of dimensions: the same for all items of one input.
+
+    A record is the sides of all tensors as 64-bit numbers, then their numbers, each tensor on a multiple of `ALIGN`.
+    """
 
     def __init__(self, item: Item) -> None:
         """Of one item, which the others are like."""
         self.parts = [(name, tensor.dtype, tensor.ndim) for name, tensor in item.items()]
-        self.head = sum(ndim for _, _, ndim in self.parts) * 8  # bytes of all shapes
+        self.shapes = struct.Struct("=" + "".join(f"{ndim}q" for _, _, ndim in self.parts))
+        self._read = [(name, dtype, dtype.itemsize, *_numpy_type(dtype), ndim) for name, dtype, ndim in self.parts]
 
-    def packed(self, item: Item) -> np.ndarray | None:
-        """The shapes and numbers of an item as bytes; None where it is not like the others."""
+    def packed(self, item: Item) -> list[Any] | None:
+        """The record's pieces; None where the item is not like the others."""
         if [(name, tensor.dtype, tensor.ndim) for name, tensor in item.items()] != self.parts:
             return None
-        sizes = [_aligned(tensor.nbytes) for tensor in item.values()]
-        record = np.zeros(self.head + sum(sizes), np.uint8)
-        record[: self.head].view(np.int64)[:] = [side for tensor in item.values() for side in tensor.shape]
-        at = self.head
-        for tensor, size in zip(item.values(), sizes, strict=True):
-            if tensor.nbytes:
-                record[at : at + tensor.nbytes] = tensor.contiguous().view(-1).view(torch.uint8).numpy()
-            at += size
-        return record
+        pieces: list[Any] = [self.shapes.pack(*(side for tensor in item.values() for side in tensor.shape))]
+        for tensor in item.values():
+            pieces.append(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+            if spare := -tensor.nbytes % ALIGN:
+                pieces.append(bytes(spare))
+        return pieces
 
-    def unpacked(self, record: Tensor) -> Item:
-        """The item; its tensors lie in `record`."""
-        sides = iter(record[: self.head].view(torch.int64).tolist())
-        item, at = {}, self.head
-        for name, dtype, ndim in self.parts:
-            shape = [next(sides) for _ in range(ndim)]
-            size = dtype.itemsize * int(np.prod(shape))
-            item[name] = record[at : at + size].view(dtype).view(shape)
-            at += _aligned(size)
+    def unpacked(self, room: memoryview, start: int) -> Item:
+        """The item whose record begins at `start`; its tensors lie in `room`."""
+        sides = self.shapes.unpack_from(room, start)
+        item, at, taken = {}, start + self.shapes.size, 0
+        for name, dtype, width, kind, same, ndim in self._read:
+            shape = sides[taken : taken + ndim]
+            tensor = torch.from_numpy(np.ndarray(shape, kind, room, at))
+            item[name] = tensor if same else tensor.view(dtype)
+            at, taken = at + -(-math.prod(shape) * width // ALIGN) * ALIGN, taken + ndim
         return item
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN
+def _numpy_type(dtype: torch.dtype) -> tuple[np.dtype[Any], bool]:
+    """Numpy's type, and whether it is the same one."""
+    try:
+        return torch.empty(0, dtype=dtype).numpy().dtype, True
+    except TypeError:  # bfloat16
+        return RAW[dtype.itemsize], False
 
 
 class Scratch:
@@ -94,21 +103,22 @@ class Scratch:
         if self._layout is None:
             self._layout = Layout(item)
         record = self._layout.packed(item)
-        if record is None or len(record) >= LONGEST:
+        size = sum(map(len, record)) if record else LONGEST
+        if record is None or size >= LONGEST:
             return
         with self._lock:
-            if self.end + len(record) > self.most or not self._opened():
+            if self.end + size > self.most or not self._opened():
                 return
-            at, self.end = self.end, self.end + len(record)
+            at, self.end = self.end, self.end + size
         try:
-            written = os.pwrite(self._file, record, at)  # type: ignore[arg-type]
+            written = os.pwritev(self._file, record, at)  # type: ignore[arg-type]
         except OSError:
             written = 0
-        if written < len(record):  # the disk is full: what is kept stays
+        if written < size:  # the disk is full: what is kept stays
             self.most = 0
             return
         self.at_N[row] = at
-        self.size_N[row] = len(record)  # last: from here on others may read it
+        self.size_N[row] = size  # last: from here on others may read it
 
     def _opened(self) -> bool:
         if self._file is None:
@@ -123,13 +133,12 @@ class Scratch:
         assert self._layout is not None and self._file is not None
         sizes = self.size_N[rows]
         ends = np.cumsum(sizes)
-        whole = torch.empty(int(ends[-1]), dtype=torch.uint8)
-        room = whole.numpy().data
+        room = np.empty(int(ends[-1]), np.uint8).data
         items = []
         for at, size, end in zip(self.at_N[rows].tolist(), sizes.tolist(), ends.tolist(), strict=True):
             if os.preadv(self._file, [room[end - size : end]], at) != size:
                 raise OSError(f"the scratch file of prepared rows ends before byte {at + size}")
-            items.append(self._layout.unpacked(whole[end - size : end]))
+            items.append(self._layout.unpacked(room, end - size))
         return items
 
 

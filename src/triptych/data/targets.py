@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, unknown_word
 from triptych.data.table import Cell, Table
 
 LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit too; NaN is not below it
@@ -48,7 +48,7 @@ def known_target(name: str, task: Any, table: Table, columns: Mapping[str, str],
         InputError: the column is missing.
     """
     if task.kind == "contrast":
-        return _grouped(name, task, table, columns)
+        return _grouped(name, task, table, [columns[given] for given in task.between if columns[given] in table.columns])
     return _KNOWN[task.kind](name, task, table, table.column(task.target, f"task {name}"), facts)
 
 
@@ -69,7 +69,9 @@ def _classify(name: str, task: Any, table: Table) -> Target:
             where=f"{table.source}, column {task.target}",
             fix="add rows of another class, or check data.split",
         )
-    return _as_classes(name, task, table, cells, {"labels": labels})
+    made = _as_classes(name, task, table, cells, {"labels": labels})
+    count_C = torch.bincount(made.values[table.at("train")].clamp(min=-1) + 1, minlength=len(labels) + 1)[1:]
+    return replace(made, facts={"labels": labels, **_weights(name, task, labels, count_C[:, None], table)})
 
 
 def _as_classes(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
@@ -80,6 +82,23 @@ def _as_classes(name: str, task: Any, table: Table, cells: list[Cell], facts: Ma
     return Target(values, values >= 0, dict(facts), findings)
 
 
+def _weights(name: str, task: Any, labels: list[str], count_CK: Tensor, table: Table) -> dict[str, Any]:
+    """How much rows of each class count, of a task that says so: (C, K) for the training rows counted in `count_CK`.
+
+    `balanced` is rows / (classes x rows of the class), as in scikit-learn's `compute_class_weight` (King and Zeng 2001); of a
+    label, those that lack it and those that have it are the two classes. Weights named by the recipe are taken as they are.
+    """
+    if task.class_weights is None:
+        return {}
+    if task.class_weights == "balanced":
+        total, classes = (count_CK.sum(), len(labels)) if count_CK.shape[1] == 1 else (count_CK.sum(1, keepdim=True), 2)
+        return {"class_weights": (total / (classes * count_CK.clamp(min=1))).tolist()}
+    if strange := [label for label in task.class_weights if label not in labels]:
+        raise unknown_word(f"label in tasks.{name}.class_weights", strange[0], labels, where=table.source)
+    ones = [1.0] * (count_CK.shape[1] - 1)
+    return {"class_weights": [[*ones, float(task.class_weights.get(label, 1.0))] for label in labels]}
+
+
 def _natural(label: str) -> tuple[int, float, str]:
     """Numbers in their order, before words in theirs; the label itself decides between 1 and 1.0, and `nan` is a word."""
     number = _number(label)
@@ -88,19 +107,22 @@ def _natural(label: str) -> tuple[int, float, str]:
 
 def _multilabel(name: str, task: Any, table: Table) -> Target:
     cells, train = _cells(name, task, table)
-    labels = sorted({label for cell in train for label in _split(cell, task.separator)}, key=_natural)
+    labels = sorted({label for cell in train for label in split_labels(cell, task.separator)}, key=_natural)
     if not labels:
         raise InputError(
             f"task {name}: no training row has a label",
             where=f"{table.source}, column {task.target}",
             fix=f"check separator: {task.separator!r}",
         )
-    return _as_labels(name, task, table, cells, {"labels": labels})
+    made = _as_labels(name, task, table, cells, {"labels": labels})
+    given_C = made.values[table.at("train")].sum(0)
+    weights = _weights(name, task, labels, torch.stack([len(train) - given_C, given_C], 1), table)
+    return replace(made, facts={"labels": labels, **weights})
 
 
 def _as_labels(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
     labels = facts["labels"]
-    rows = [set(_split(cell, task.separator)) for cell in cells]
+    rows = [set(split_labels(cell, task.separator)) for cell in cells]
     values = torch.tensor([[float(label in row) for label in labels] for row in rows])
     strange = sorted(set().union(*rows) - set(labels))
     findings = [f"task {name}: labels {', '.join(strange[:5])} are not in the training rows and cannot be answered"] if strange else []
@@ -108,7 +130,8 @@ def _as_labels(name: str, task: Any, table: Table, cells: list[Cell], facts: Map
     return Target(values, torch.ones(len(cells), dtype=torch.bool), dict(facts), findings)
 
 
-def _split(cell: Cell, separator: str) -> list[str]:
+def split_labels(cell: Cell, separator: str) -> list[str]:
+    """The labels of one cell: a list, or a text with a separator between them."""
     entries = cell if isinstance(cell, list) else [] if cell is None else str(cell).split(separator)
     return [label for entry in entries if (label := str(entry).strip())]
 
@@ -160,14 +183,13 @@ def _contrast(name: str, task: Any, table: Table, columns: Mapping[str, str]) ->
     if both < 2:
         what = f"task {name}: {both} training rows have two of {', '.join(task.between)}, so there is nothing to bring together"
         raise InputError(what, where=table.source, fix="remove the task, or put what belongs together into one row")
-    return _grouped(name, task, table, columns)
+    return _grouped(name, task, table, [columns[given] for given in task.between])
 
 
-def _grouped(name: str, task: Any, table: Table, columns: Mapping[str, str]) -> Target:
-    """A number a row, equal where rows belong together."""
+def _grouped(name: str, task: Any, table: Table, shown: Sequence[str]) -> Target:
+    """A number a row, equal where rows belong together: by the task's positives, or because they share a value that is shown."""
     named = table.column(task.positives, f"task {name}") if task.positives else None
     if named is None:
-        shown = [columns[given] for given in task.between if columns[given] in table.columns]
         groups = _sharing([list(table.rows.cells(column)) for column in shown])
     else:
         number: dict[str, int] = {}

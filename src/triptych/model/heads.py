@@ -33,20 +33,29 @@ class Head(Part):
 
 
 class Classify(Head):
-    """`logits_BC` over the classes `labels`."""
+    """`logits_BC` over the classes `labels`; `weights_CK`, where classes do not count the same in the loss.
+
+    K is 1 for one of several classes, 2 for any number of labels: where a row lacks the label, and where it has it.
+    """
 
     Settings: ClassVar[type[Settings]] = tasks.Classify
 
-    def __init__(self, settings: tasks.Classify | tasks.MultiLabel, *, width: int, labels: list[str]) -> None:
+    def __init__(
+        self, settings: tasks.Classify | tasks.MultiLabel, *, width: int, labels: list[str], class_weights: list[list[float]] | None = None
+    ) -> None:
         """`width` of the fused vector; `labels` in the order of the logits."""
-        super().__init__(settings, width=width, labels=labels)
+        facts = {"width": width, "labels": labels} | ({} if class_weights is None else {"class_weights": class_weights})
+        super().__init__(settings, **facts)
         self.labels = labels
+        self.weights_CK: Tensor | None
+        self.register_buffer("weights_CK", None if class_weights is None else torch.tensor(class_weights), persistent=False)
         self.norm = nn.LayerNorm(width)
         self.dense = mlp(width, settings.hidden, len(labels), settings.dropout)
 
     def forward(self, fused: Fused) -> Output:
         """See the module's text."""
-        return Output({"logits_BC": self.dense(self.norm(fused.pooled_BD)).float()})
+        logits_BC = self.dense(self.norm(fused.pooled_BD)).float()
+        return Output({"logits_BC": logits_BC} | ({} if self.weights_CK is None else {"weights_CK": self.weights_CK}))
 
 
 class MultiLabel(Classify):

@@ -20,11 +20,15 @@ from triptych.objective.contrastive import contrastive_sigmoid, contrastive_soft
 
 
 def _classify(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
-    return F.cross_entropy(output["logits_BC"][rows_B], target_P, label_smoothing=settings.label_smoothing, reduction="none")
+    loss_P = F.cross_entropy(output["logits_BC"][rows_B], target_P, label_smoothing=settings.label_smoothing, reduction="none")
+    weights_CK = output.tensors.get("weights_CK")
+    return loss_P if weights_CK is None else loss_P * weights_CK[target_P, 0]
 
 
 def _multilabel(output: Output, target_PC: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
-    return F.binary_cross_entropy_with_logits(output["logits_BC"][rows_B], target_PC, reduction="none").mean(1)
+    loss_PC = F.binary_cross_entropy_with_logits(output["logits_BC"][rows_B], target_PC, reduction="none")
+    weights_CK = output.tensors.get("weights_CK")
+    return (loss_PC if weights_CK is None else loss_PC * torch.where(target_PC > 0.5, weights_CK[:, 1], weights_CK[:, 0])).mean(1)
 
 
 def _regress(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:

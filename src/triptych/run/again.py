@@ -39,7 +39,7 @@ def on_rows(recipe: Recipe, table: Table, model: Model, inputs: Mapping[str, tup
     there = len(table.at("train"))
     batch_size = min(recipe.training.batch_size, there) if there else recipe.training.batch_size
     order = Order(np.array(table.at("train"), np.int64), batch_size)  # nothing is trained, so nothing is shuffled
-    return Bench(recipe, choices, table, held, targets, model.to(device), device, "float32", batch_size, order)
+    return Bench(recipe, choices, table, held, targets, model.to(device), device, "float32", batch_size, [], order)
 
 
 def other_rows(recipe: Recipe, source: str, voice: Voice) -> tuple[Recipe, Table]:

@@ -17,6 +17,7 @@ from triptych.data.order import Order
 from triptych.data.table import Table
 from triptych.data.targets import Target
 from triptych.model.assemble import Model
+from triptych.run.lengths import Lengths
 from triptych.run.recipe import Recipe
 
 
@@ -33,6 +34,7 @@ class Bench:
     device: str
     precision: str
     batch_size: int
+    lengths: list[Lengths]
     order: Order
     """Of the training rows, shuffled."""
     ranks: Ranks = ALONE

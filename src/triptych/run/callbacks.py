@@ -20,6 +20,9 @@ from triptych.run.lit import Lit
 from triptych.run.measure import Measured
 from triptych.run.resume import Clock, Course, write_course
 
+Listener = Callable[[int, list[Score]], None]
+"""Hears of every epoch: its number and its validation scores. What it raises ends the training."""
+
 LEAST_GAIN = 1e-3
 """How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
 
@@ -78,9 +81,9 @@ class Bar(L.Callback):
 class Keep(L.Callback):
     """Logs every epoch, keeps the weights of the best one, stops when none was better for `patience` epochs."""
 
-    def __init__(self, run: RunFolder, model: Model, best: Best, course: Course, say: Any) -> None:
+    def __init__(self, run: RunFolder, model: Model, best: Best, course: Course, say: Any, listener: Listener | None = None) -> None:
         """`course` says how many epochs were done before; `say` takes a line for the user."""
-        self.run, self.model, self.best, self.course, self.say = run, model, best, course, say
+        self.run, self.model, self.best, self.course, self.say, self.listener = run, model, best, course, say, listener
         self.clock = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -94,6 +97,8 @@ class Keep(L.Callback):
         if improved and module.ranks.first:
             keep_weights(self.run, self.model)
         self._log(module, trainer, epoch, measured, improved)
+        if self.listener is not None:
+            self.listener(epoch, scores)
         patience = module.stage.patience
         if patience is not None and measured and epoch - max(self.best.gained, self.course.before, self.course.since) >= patience:
             self.course.early = trainer.should_stop = True

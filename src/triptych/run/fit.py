@@ -14,7 +14,8 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from triptych.data.facts import Facts
 from triptych.data.loader import InputColumn, Loader
 from triptych.data.rows import Source
 from triptych.data.samples import make_sample
+from triptych.data.sampling import Plan
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
@@ -44,12 +46,13 @@ from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.baselines import Told, baselines
 from triptych.run.bench import Bench
-from triptych.run.callbacks import Bar, Best, Keep, Save
+from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
 from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, check_select, told
+from triptych.run.lengths import measure_lengths
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.measure import Measured, measure
-from triptych.run.ordering import training_order
+from triptych.run.ordering import note_weights, training_order
 from triptych.run.progress import Voice
 from triptych.run.prompts import rooms_of, with_prompts
 from triptych.run.recipe import Recipe
@@ -74,38 +77,71 @@ from triptych.run.resume import (
     restore_of,
     write_course,
 )
+from triptych.run.shared import Shared
 from triptych.run.strategy import trainer_words
+from triptych.run.trackers import Trackers
 from triptych.run.watch import Watch
 
+Report = Callable[[RunFolder], Path]
+"""Writes the report of a finished run and says where."""
 
-def fit(recipe: Recipe, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
-    """Train a recipe from the table to the report's facts; returns the finished run folder.
 
-    `rows` take the place of what stands at the recipe's `data.source`.
+@dataclass(frozen=True)
+class Around:
+    """What surrounds one training: the processes that share it, who speaks, what it costs, who else hears of it."""
+
+    ranks: Ranks
+    voice: Voice
+    watch: Stopwatch
+    trackers: Trackers
+    shared: Shared
+    report: Report | None
+
+
+@contextmanager
+def surrounded(recipe: Recipe, quiet: bool, shared: Shared | None, report: Report | None) -> Iterator[Around]:
+    """A training's surroundings; a package that a tracker lacks is named before anything is read."""
+    with together(recipe) as ranks:
+        voice = Voice(quiet or not ranks.first)
+        yield Around(ranks, voice, Stopwatch(), Trackers(recipe, voice.say), shared or Shared(), report)
+
+
+def fit(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    quiet: bool = False,
+    rows: Source | None = None,
+    shared: Shared | None = None,
+    report: Report | None = None,
+) -> RunFolder:
+    """Train a recipe from the table to the report; returns the finished run folder.
+
+    Args:
+        recipe: what to train.
+        out: the run's folder; by default runs/DATE-NAME.
+        quiet: print nothing.
+        rows: take the place of what stands at the recipe's `data.source`.
+        shared: what other trainings have opened and prepared.
+        report: is called with the finished folder, so that trackers can be given what it wrote.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
         TriptychError: training failed; the folder says at which step.
     """
-    with together(recipe) as ranks:
-        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
-        if out and ranks.first:
+    with surrounded(recipe, quiet, shared, report) as around:
+        if out and around.ranks.first:
             refuse_full(out)
-        table = open_table(recipe, voice, rows)
-        _tell(recipe, table, voice)
-        return _in_new_folder(recipe, table, out, ranks, voice, watch)
+        table = around.shared.table(recipe, lambda: open_table(recipe, around.voice, rows))
+        _tell(recipe, table, around.voice)
+        return _in_new_folder(recipe, table, out, around)
 
 
 def _in_new_folder(
-    recipe: Recipe,
-    table: Table,
-    out: str | Path | None,
-    ranks: Ranks,
-    voice: Voice,
-    watch: Stopwatch,
-    begin: Callable[[RunFolder], None] = lambda run: None,
+    recipe: Recipe, table: Table, out: str | Path | None, around: Around, begin: Callable[[RunFolder], None] = lambda run: None
 ) -> RunFolder:
     """Make the run's folder and train in it; `begin` puts into it what a longer run starts from."""
+    ranks = around.ranks
     made = RunFolder.create(recipe, out).path if ranks.first else Path()
     run = RunFolder(ranks.told(made), ranks.rank)
     try:
@@ -113,14 +149,22 @@ def _in_new_folder(
             if ranks.first:
                 begin(run)
             ranks.wait()
-            return _carried_out(recipe, table, run, ranks, voice, watch)
+            return _carried_out(recipe, table, run, around)
     except InputError:  # nothing was trained; the same words work again once the input is mended
         if ranks.first:
             shutil.rmtree(run.path)
         raise
 
 
-def resume(path: str | Path, recipe: Recipe | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
+def resume(
+    path: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    quiet: bool = False,
+    rows: Source | None = None,
+    shared: Shared | None = None,
+    report: Report | None = None,
+) -> RunFolder:
     """Go on with a training that was stopped, to the weights it would have had; returns the finished run folder.
 
     Args:
@@ -128,6 +172,8 @@ def resume(path: str | Path, recipe: Recipe | None = None, *, quiet: bool = Fals
         recipe: what the user believes it to be; refused where the weights would come out otherwise.
         quiet: print nothing.
         rows: as for `fit`, where the run was started with them.
+        shared: as for `fit`.
+        report: as for `fit`.
 
     Raises:
         InputError: there is nothing to resume, or the recipe or the rows are not those of the run.
@@ -137,18 +183,25 @@ def resume(path: str | Path, recipe: Recipe | None = None, *, quiet: bool = Fals
     own = run.recipe()
     if recipe is not None:
         refuse_other_recipe(own, recipe, run)
-    with together(own) as ranks:
-        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
-        run.rank = ranks.rank
+    with surrounded(own, quiet, shared, report) as around:
+        run.rank = around.ranks.rank
         with alone(run):
-            table = open_table(own, voice, rows)
+            table = around.shared.table(own, lambda: open_table(own, around.voice, rows))
             refuse_other_rows(run, table)
-            _tell(own, table, voice)
+            _tell(own, table, around.voice)
             run.about({"status": "running", "problem": ""})
-            return _carried_out(own, table, run, ranks, voice, watch)
+            return _carried_out(own, table, run, around)
 
 
-def go_on(path: str | Path, epochs: int, out: str | Path | None = None, *, quiet: bool = False, rows: Source | None = None) -> RunFolder:
+def go_on(
+    path: str | Path,
+    epochs: int,
+    out: str | Path | None = None,
+    *,
+    quiet: bool = False,
+    rows: Source | None = None,
+    report: Report | None = None,
+) -> RunFolder:
     """Train a finished run for some epochs more, from its last state, as if its last stage had been longer; a run of its own.
 
     Args:
@@ -157,20 +210,20 @@ def go_on(path: str | Path, epochs: int, out: str | Path | None = None, *, quiet
         out: the new run's folder; by default runs/DATE-NAME.
         quiet: print nothing.
         rows: as for `fit`, where the run was started with them.
+        report: as for `fit`.
 
     Raises:
         InputError: the run is not finished, has no state, or its rows have changed.
     """
     old = open_folder(path)
     recipe = longer(old, epochs)
-    with together(recipe) as ranks:
-        voice, watch = Voice(quiet or not ranks.first), Stopwatch()
-        if out and ranks.first:
+    with surrounded(recipe, quiet, None, report) as around:
+        if out and around.ranks.first:
             refuse_full(out)
-        table = open_table(recipe, voice, rows)
+        table = open_table(recipe, around.voice, rows)
         refuse_other_rows(old, table)
-        _tell(recipe, table, voice)
-        return _in_new_folder(recipe, table, out, ranks, voice, watch, lambda run: hand_over(old, run, epochs))
+        _tell(recipe, table, around.voice)
+        return _in_new_folder(recipe, table, out, around, lambda run: hand_over(old, run, epochs))
 
 
 @contextmanager
@@ -190,14 +243,17 @@ def together(recipe: Recipe) -> Iterator[Ranks]:
         yield ranks
 
 
-def _carried_out(recipe: Recipe, table: Table, run: RunFolder, ranks: Ranks, voice: Voice, watch: Stopwatch) -> RunFolder:
+def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -> RunFolder:
     """From the opened table to what is written down; what the folder holds of it already is not done again."""
+    ranks, voice, watch, trackers = around.ranks, around.voice, around.watch, around.trackers
     try:
         if ranks.first:
             run.write_rejects(table.rejects)
         run.about({"data": table.fingerprint})
         start = read_course(run)
-        bench = build(recipe, table, voice, ranks)
+        bench = build(recipe, table, voice, around.shared, ranks)
+        if ranks.first:
+            trackers.start(run, bench.choices)
         untouched, simple = _before(bench, run, voice)
         if start is not None:
             watch.add(start[0].seconds)
@@ -209,13 +265,37 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, ranks: Ranks, voi
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
     except InputError:
+        trackers.finish(run, "failed")
         raise
     except BaseException as problem:
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
+        trackers.finish(run, status)
         voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         raise
+    if ranks.first:
+        trackers.finish(run, "done", around.report(run) if around.report else None)
     return run
+
+
+def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, listener: Listener | None = None) -> Best:
+    """Training alone, as a search needs it: judged on the validation rows, while the test rows are not looked at.
+
+    Raises:
+        InputError: there are no validation rows to judge by, or the recipe does not fit the data.
+        TriptychError: no epoch gave a score that is a number.
+    """
+    table = table_to_judge_by(recipe, voice, shared)
+    return train_stages(build(recipe, table, voice, shared), run, voice, Stopwatch(), listener=listener)
+
+
+def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:
+    """The recipe's table; raises InputError where it has no validation rows."""
+    table = shared.table(recipe, lambda: open_table(recipe, voice))
+    if not table.at("validation"):
+        fix = "--set data.split.validation=0.15, or mark some rows as validation"
+        raise InputError("there are no validation rows, and nothing else may choose between trials", where=table.source, fix=fix)
+    return table
 
 
 def _before(bench: Bench, run: RunFolder, voice: Voice) -> tuple[Measured, dict[str, Told]]:
@@ -282,7 +362,7 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, row
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
             return str(make_sample(name, columns))
 
-    words = recipe.data.with_sources(made)
+    words = recipe.read_from().with_sources(made)
     return as_table(opened(words, rooms(), columns, rows), words, rooms(), voice)
 
 
@@ -297,7 +377,7 @@ def limited(table: Table, limit: int | None) -> Table:
     return replace(table.subset([index for index in sorted(drawn) if index < rows]), rejects=rejects)
 
 
-def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> Bench:
+def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None, ranks: Ranks = ALONE) -> Bench:
     """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
     L.seed_everything(recipe.training.seed, verbose=False)
     choices = Choices()
@@ -306,7 +386,12 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> B
     if ranks.size > 1:
         reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
         choices.note("processes", ranks.size, reason)
-    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice)
+    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
+    lengths = measure_lengths(table, inputs) if ranks.first else []
+    for one in lengths:
+        voice.say(f"  {one.line()}")
+        if (cut := one.finding()) and cut.severity != "note":
+            voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     check_select(recipe, table, targets)
     encoders = {
@@ -327,22 +412,29 @@ def build(recipe: Recipe, table: Table, voice: Voice, ranks: Ranks = ALONE) -> B
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
     voice.say(f"model of {parameters:,} parameters")
+    note_weights(recipe, targets, choices)
     order = training_order(recipe, table, batch_size, choices)
     voice.choices(choices.made)
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, order, ranks)
+    if isinstance(order.draws, Plan):
+        voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
+        for line in order.draws.lines():
+            voice.say(f"  {line}")
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks)
 
 
-def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice) -> dict[str, InputColumn]:
+def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
     """Each input with its preparation fitted on the training rows."""
-    inputs = {}
-    for name, settings in recipe.inputs.items():
+
+    def made(name: str) -> InputColumn:
+        settings = recipe.inputs[name]
         room = rooms()[settings.modality]
         held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
         train = table.at("train")
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
         held.fit(voice.track(train, len(train), f"preparing {name}"))
-        inputs[name] = held
-    return inputs
+        return held
+
+    return {name: shared.column(recipe, name, partial(made, name)) for name in recipe.inputs}
 
 
 def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
@@ -364,10 +456,12 @@ def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)
 
 
-def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, start: Start | None = None) -> Best:
+def train_stages(
+    bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, start: Start | None = None, listener: Listener | None = None
+) -> Best:
     """Every stage in turn, each from the best weights so far; leaves the best weights in the model.
 
-    `start` is where an earlier training of this run was stopped.
+    `start` is where an earlier training of this run was stopped. `listener` hears of every epoch.
     """
     recipe = bench.recipe
     loader = bench.loader("train", shuffled=True)
@@ -391,7 +485,8 @@ def train_stages(bench: Bench, run: RunFolder, voice: Voice, spent: Stopwatch, s
                 check_one_batch(bench, loader, watching, voice)
             if not course.ended:
                 lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks)
-                callbacks = [steps_bar, Keep(run, bench.model, best, course, voice.say), Save(run, course, best, loader, clock, spent.read)]
+                keep = Keep(run, bench.model, best, course, voice.say, listener)
+                callbacks = [steps_bar, keep, Save(run, course, best, loader, clock, spent.read)]
                 _run_lightning(bench, lit, loader, stage.epochs - course.epochs, callbacks)
             course.stops.append({"stage": number, "epochs": course.epochs, "of": stage.epochs, "early": course.early, "parameters": count})
             course, state = course.following(), None

@@ -11,6 +11,7 @@
     state.safetensors   the last state of the training: --resume and `continue` go on from it; untouched.safetensors
     model/              one folder a part: part.json, weights.safetensors;  inputs/: how each input is prepared
     report.html
+    track/              what trackers write, where the recipe names any
 
 Nothing in it is code or pickle. Opening it imports no torch, so reports and comparisons are quick.
 """
@@ -48,6 +49,8 @@ class RunFolder:
     def __init__(self, path: Path, rank: int = 0) -> None:
         """Does not touch the disk. Of several processes that train one run, by `rank`, the first alone writes."""
         self.path, self.rank = path, rank
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        """Hear of every line of the log."""
 
     @property
     def name(self) -> str:
@@ -73,6 +76,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report's file."""
         return self.path / "report.html"
+
+    @property
+    def tracked(self) -> Path:
+        """Folder of what trackers write, which may go on after the run is sealed."""
+        return self.path / "track"
 
     def input(self, name: str) -> Path:
         """Folder of how an input is prepared."""
@@ -107,15 +115,17 @@ class RunFolder:
     def seal(self, changes: Mapping[str, Any]) -> None:
         """Mark the run as done, with the checksum of every file that answers or the report depend on."""
         made_again = {self.report, self.path / "run.json", self.state, self.untouched, self.path / ".lock"}  # states hold their own
-        watched = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in made_again)
+        watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
     def log(self, row: Mapping[str, Any], name: str = "log.jsonl") -> None:
-        """Add one line to the log; a line that a full disk cuts off is ignored when the log is read."""
+        """Add one line to a log; of the main one the listeners hear. A line that a full disk cuts off is ignored when it is read."""
         if self.rank:
             return
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        for listener in self.listeners if name == "log.jsonl" else ():
+            listener(row)
 
     def read_log(self, name: str = "log.jsonl") -> list[dict[str, Any]]:
         """The log's whole lines."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from triptych.base.runtime import Choices
 from triptych.data.order import Order, alike, padded_share
+from triptych.data.sampling import Plan, sampling_plan
+from triptych.data.sheet import listed
 from triptych.data.table import Table
+from triptych.data.targets import Target
 from triptych.run.recipe import Recipe
 
 WINDOW = 50
@@ -20,8 +24,26 @@ WORTH = 0.2
 def training_order(recipe: Recipe, table: Table, batch_size: int, choices: Choices) -> Order:
     """The order of the training rows; what was decided about it is noted."""
     rows_R = np.array(table.at("train"), np.int64)
-    order = Order(rows_R, batch_size, recipe.training.seed)
+    plan = plan_of(recipe, table)
+    if plan is not None:
+        choices.note("rows an epoch", len(plan), f"{len(rows_R)} training rows, drawn by {plan.by}: see the plan")
+    order = Order(rows_R, batch_size, recipe.training.seed, plan)
     return _bucketed(recipe, table, order, choices)
+
+
+def note_weights(recipe: Recipe, targets: Mapping[str, Target], choices: Choices) -> None:
+    """Say how much each class counts, where they do not count the same."""
+    for name, target in targets.items():
+        if weights := target.facts.get("class_weights"):
+            told = [f"{label} {weight[-1]:.3g}" for label, weight in zip(target.facts["labels"], weights, strict=True)]
+            asked = recipe.tasks[name].class_weights  # type: ignore[union-attr]
+            reason = "rows / (classes x rows of the class)" if asked == "balanced" else "as the recipe says"
+            choices.note(f"class weights of {name}", listed(told, 10), reason)
+
+
+def plan_of(recipe: Recipe, table: Table) -> Plan | None:
+    """How often training rows are drawn; None where each comes once an epoch."""
+    return sampling_plan(table, recipe.data.balance, recipe.data.weights, recipe.columns(), table.at("train"))
 
 
 def _bucketed(recipe: Recipe, table: Table, order: Order, choices: Choices) -> Order:
@@ -38,7 +60,11 @@ def _bucketed(recipe: Recipe, table: Table, order: Order, choices: Choices) -> O
     spared = np.mean([1 - (1 - a) / (1 - b) for a, b in zip(before, after, strict=True)])
     if asked == "auto":
         contrasts = any(task.kind == "contrast" for task in recipe.tasks.values())
-        why = "its other rows are what a row is contrasted with" if contrasts else f"it would take padding from {pads}"
+        why = (
+            "a task contrasts each row with the others of its batch, which should be any"
+            if contrasts
+            else f"it would take padding from {pads}"
+        )
         if contrasts or spared < WORTH:
             choices.note("length buckets", "none", why)
             return order

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task
+from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
-from triptych.data.settings import DataSettings
+from triptych.data.settings import ColumnSettings, DataSettings
 from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
+from triptych.run.settings import Spread, Track, short_track
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(\.last\((?P<last>[1-9]\d*)\))?$")
@@ -114,6 +116,13 @@ class Recipe(Settings):
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
     report: Report = Field(default_factory=Report, description="settings of the report")
+    track: Annotated[
+        Track | None,
+        BeforeValidator(short_track, json_schema_input_type=Literal["tensorboard", "wandb", "mlflow"] | list[str] | Track | None),
+    ] = Field(None, description="trackers that keep the curves too: tensorboard, wandb, mlflow, or a list of them")
+    search: dict[Annotated[str, Field(min_length=1)], Spread | Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="what `triptych tune` may change, by path: {stages.0.lr: {log: [1e-4, 1e-2]}, training.batch_size: [32, 64]}"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -148,9 +157,27 @@ class Recipe(Settings):
         """Names a stage may train."""
         return [*self.inputs, "fusion", *self.tasks]
 
-    def columns(self) -> dict[str, str]:
-        """{input: column of the table}."""
+    def named(self) -> dict[str, str]:
+        """{input: column of the source}, as the recipe names it."""
         return {name: settings.column or name for name, settings in self.inputs.items()}
+
+    def columns(self) -> dict[str, str]:
+        """{input: column of the table}. One that a second room reads too is there again: `clip`, and `clip as MODALITY`."""
+        first: dict[str, str] = {}
+        for name, column in self.named().items():
+            first.setdefault(column, self.inputs[name].modality)
+        kinds = {name: settings.modality for name, settings in self.inputs.items()}
+        return {name: column if kinds[name] == first[column] else f"{column} as {kinds[name]}" for name, column in self.named().items()}
+
+    def read_from(self) -> DataSettings:
+        """The words under `data`, which also say which columns are there again."""
+        made = dict(self.data.columns)
+        for name, column in self.columns().items():
+            if column != (source := self.named()[name]):
+                words = made.setdefault(source, ColumnSettings(column=source))
+                again = words if words.column or words.template else words.model_copy(update={"column": source})
+                made[column] = again
+        return self.data.model_copy(update={"columns": made})
 
     def prompted(self, name: str) -> tuple[str, str] | None:
         """The contrast task, and its input that takes sentences, in whose space a task's prompts lie; None of a task without.
@@ -201,12 +228,16 @@ def _check_names(recipe: Recipe) -> None:
 
 def _check_columns(recipe: Recipe) -> None:
     reader: dict[str, str] = {}
-    for name, column in recipe.columns().items():
+    for name, column in recipe.named().items():
         first = reader.setdefault(column, name)
-        if recipe.inputs[first].modality != recipe.inputs[name].modality:
+        one, other = (recipe.inputs[each].modality for each in (first, name))
+        if one != other and not share(rooms()[one], rooms()[other]):
             raise InputError(
-                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities", fix=f"name another column for {name!r}"
+                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities, and no file is both {one} and {other}",
+                fix=f"name another column for {name!r}",
             )
+        if recipe.columns()[name] != column and recipe.columns()[name] in recipe.data.columns:
+            raise InputError(f"data.columns may not write {recipe.columns()[name]!r}: input {name!r} is called so", fix="rename it there")
     for name, task in recipe.tasks.items():
         target = getattr(task, "target", None)
         if target in reader:
@@ -347,7 +378,8 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
         tree = {**tree, "data": {**tree.get("data", {}), "source": source}}
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
-    return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
+    inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
+    return recipe.model_copy(update={"data": data, "inputs": inputs, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
 
 
 def _source(source: str, recipe: Path) -> str:
@@ -355,6 +387,15 @@ def _source(source: str, recipe: Path) -> str:
     if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
     return absolute(source, recipe.parent)
+
+
+def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
+    """An input's settings with paths from the recipe's folder made absolute."""
+    try:
+        return settings.placed(lambda path: absolute(path, recipe.parent))
+    except InputError as error:
+        where = f"{recipe.name}: inputs.{name}.prepare ({error.where})"
+        raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
 
 
 def _tree(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
+from triptych.data.sampling import Plan
 from triptych.objective.classes import confusion, per_class, reliability
 from triptych.objective.gap import gap
 from triptych.run import examples
@@ -43,8 +44,10 @@ def write_down(
         "rows": {side: len(bench.table.at(side)) for side in SIDES},
         "rejected": len(bench.table.rejects),
         "judged_on": bench.judged_side(),
-        "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets)],
+        "lengths": [one.as_dict() for one in bench.lengths],
+        "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets, bench.lengths)],
         "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()},
+        "sampling": bench.order.draws.as_dict() if isinstance(bench.order.draws, Plan) else None,
         "stages": bench.stops,
         "best": {"score": best.name, "value": best.value, "epoch": best.epoch},
         "cost": watch.read(),
@@ -154,6 +157,9 @@ def _row_words(bench: Bench, task: Any, rows: list[int]) -> list[str]:
 
 def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": measured.ids}
+    if group := bench.recipe.data.split.group:  # rows of one group are drawn together when runs are compared
+        cells = [row.cells.get(group) for row in bench.table.rows.take(bench.table.at(bench.judged_side()), [group])]
+        columns[".group"] = [None if cell is None else str(cell) for cell in cells]
     for name, task in bench.recipe.tasks.items():
         if task.kind == "contrast":
             continue
@@ -172,6 +178,7 @@ def _embeddings(bench: Bench, measured: Measured) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": measured.ids}
     for name, by_column in measured.embeddings.items():
         columns[f"{name}.label"] = _row_words(bench, bench.recipe.tasks[name], rows)
+        columns[f"{name}.group"] = measured.truth[name].tolist()  # rows with equal numbers are right answers to each other
         for column, vectors in by_column.items():
             there = measured.present[column].tolist()
             columns[f"{name}.{column}"] = [vector if has else None for vector, has in zip(vectors.tolist(), there, strict=True)]

@@ -37,7 +37,7 @@ from triptych.run.measure import Measured, Mixed
 from triptych.run.recipe import Recipe
 from triptych.run.state import read_state, write_state
 
-FREE = ("name", "about", "report", "training.save_seconds")
+FREE = ("name", "about", "report", "training.save_seconds", "track", "search")
 """What a recipe may say otherwise when a run goes on: nothing of it reaches the weights."""
 LOGS = ("log.jsonl", "ledger.jsonl")
 """Files with a line an epoch."""

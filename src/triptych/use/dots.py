@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from triptych.use.charts import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, _figure, _plain_axes, _points, _short, _svg
+from triptych.use.charts import points_of
+from triptych.use.drawing import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, drawn, plain_axes, short, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +39,9 @@ def intervals(dots: Sequence[Dot], title: str, zero: bool = False) -> str:
     dots = [dot for dot in dots if math.isfinite(dot.value)]
     if not dots:
         return ""
-    with _figure((WIDTH, 0.7 + 0.42 * len(dots)), title) as figure:
+    with drawn((WIDTH, 0.7 + 0.42 * len(dots)), title) as figure:
         ax = figure.add_subplot()
-        _plain_axes(ax)
+        plain_axes(ax)
         ends = [end for dot in dots for end in (dot.low, dot.value, dot.high) if end is not None and math.isfinite(end)]
         low, high = min(ends), max(ends)
         low, high = (min(low, -0.02), max(high, low + FRAME)) if zero else (min(low, 0.0), max(high, 1.0))
@@ -48,14 +49,14 @@ def intervals(dots: Sequence[Dot], title: str, zero: bool = False) -> str:
             ax.axvline(0, color=MUTED, linewidth=1)
         _dots(ax, dots, low, high)
         told = "; ".join(f"{dot.name} {dot.value:.3f}" + _said(dot) for dot in dots)
-        return _svg(figure, title, told)
+        return svg(figure, title, told)
 
 
 def _dots(ax: Axes, dots: Sequence[Dot], low: float, high: float) -> None:
     span = high - low
     for place, dot in enumerate(dots):
         colour = ACCENT if dot.ours else MUTED
-        ax.text(0.02 * span if low < 0 else low, place - 0.33, _short(dot.name, 48), va="center", color=INK)
+        ax.text(0.02 * span if low < 0 else low, place - 0.33, short(dot.name, 48), va="center", color=INK)
         if dot.low is not None and dot.high is not None and math.isfinite(dot.low + dot.high):
             ax.plot([dot.low, dot.high], [place, place], color=colour, linewidth=3.2, alpha=0.45, solid_capstyle="round")
         ax.plot([dot.value], [place], marker="o", markersize=6.5, color=colour, fillstyle="full" if dot.ours else "none")
@@ -74,11 +75,11 @@ def moved(rows: Sequence[tuple[str, float | None, float | None]], title: str, mo
     rows = [row for row in rows if row[1] is not None or row[2] is not None]
     if not rows:
         return ""
-    with _figure((WIDTH, 0.9 + 0.42 * len(rows)), title) as figure:
+    with drawn((WIDTH, 0.9 + 0.42 * len(rows)), title) as figure:
         ax = figure.add_subplot()
-        _plain_axes(ax)
+        plain_axes(ax)
         for place, (name, before, after) in enumerate(rows):
-            ax.text(0, place - 0.33, _short(name, 48), va="center", color=INK)
+            ax.text(0, place - 0.33, short(name, 48), va="center", color=INK)
             if before is not None and after is not None:
                 ax.plot([before, after], [place, place], color=LINE, linewidth=2.4)
             for value, colour, fill in ((before, MUTED, "none"), (after, ACCENT, "full")):
@@ -90,7 +91,7 @@ def moved(rows: Sequence[tuple[str, float | None, float | None]], title: str, mo
         ax.grid(visible=False, axis="y")
         handles = [ax.plot([], [], marker="o", linestyle="", color=c, fillstyle=f)[0] for c, f in ((MUTED, "none"), (ACCENT, "full"))]
         figure.legend(handles, ["untouched", "trained"], loc="outside lower left", ncols=2, frameon=False, handlelength=1.2)
-        return _svg(figure, title, "; ".join(f"{name}: untouched {b}, trained {a}" for name, b, a in rows))
+        return svg(figure, title, "; ".join(f"{name}: untouched {b}, trained {a}" for name, b, a in rows))
 
 
 def multiples(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, best_at: int | None) -> str:
@@ -105,22 +106,22 @@ def multiples(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
     Returns:
         The chart; an empty string where no row holds any of the names.
     """
-    lines = {name: points for name in names if (points := _points(log, name))}
+    lines = {name: found for name in names if (found := points_of(log, name))}
     if not lines:
         return ""
     rows = math.ceil(len(lines) / 2)
-    with _figure((WIDTH, 0.5 + 1.35 * rows), title) as figure:
+    with drawn((WIDTH, 0.5 + 1.35 * rows), title) as figure:
         grid = figure.subplots(rows, 2, squeeze=False)
         for ax in grid.flat[len(lines) :]:
             ax.set_axis_off()
-        for ax, (name, points) in zip(grid.flat, lines.items(), strict=False):
-            _plain_axes(ax)
-            ax.plot(*zip(*points, strict=True), color=ACCENT, linewidth=1.6, marker="o" if len(points) < 3 else "", markersize=3)
-            if best_at in dict(points):
-                ax.plot([best_at], [dict(points)[best_at]], marker="o", markersize=6, fillstyle="none", color=ACCENT2)
-            ax.set_title(_short(name, 26), size=9, loc="left", color=INK)
+        for ax, (name, held) in zip(grid.flat, lines.items(), strict=False):
+            plain_axes(ax)
+            ax.plot(*zip(*held, strict=True), color=ACCENT, linewidth=1.6, marker="o" if len(held) < 3 else "", markersize=3)
+            if best_at in dict(held):
+                ax.plot([best_at], [dict(held)[best_at]], marker="o", markersize=6, fillstyle="none", color=ACCENT2)
+            ax.set_title(short(name, 26), size=9, loc="left", color=INK)
             ax.locator_params(axis="x", integer=True, nbins=4, min_n_ticks=1)
             ax.locator_params(axis="y", nbins=3)
             ax.tick_params(labelsize=8)
-        told = "; ".join(f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in lines.items())
-        return _svg(figure, title, told)
+        told = "; ".join(f"{name} from {held[0][1]:.3g} to {held[-1][1]:.3g}" for name, held in lines.items())
+        return svg(figure, title, told)

@@ -42,6 +42,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "seen": shown.get("seen", []),
         "worst": shown.get("worst", []),
         "cost": _cost(about),
+        "lengths": _lengths(about),
         "choices": about["choices"],
         "findings": _findings(run, about),
         "recipe": (run.path / "recipe.yaml").read_text(encoding="utf-8"),
@@ -186,6 +187,25 @@ def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _lengths(about: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A line an input that has a limit: how long its training rows are, and what the limit cuts off."""
+    from triptych.run.lengths import Lengths, plain, share
+
+    found = [Lengths(**one) for one in about.get("lengths", [])]
+    return [
+        (
+            one.input,
+            one.unit,
+            *(plain(number) for number in (one.shortest, one.half, one.most, one.longest)),
+            f"{one.word} {plain(one.limit)}",
+            share(one.rows_cut),
+            share(one.cut),
+            one.measured(),
+        )
+        for one in found
+    ]
+
+
 def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, Any]]:
     findings = [{"severity": "note", "text": one} if isinstance(one, str) else dict(one) for one in about["findings"]]
     for row in _rejects(run)[:20]:
@@ -216,7 +236,7 @@ def next_commands(run: RunFolder) -> list[str]:
     tries = []
     for name, settings in recipe.inputs.items():
         room = rooms()[settings.modality]
-        liked = next((suffix for suffix in (".png", ".wav") if suffix in room.suffixes), min(room.suffixes))
+        liked = next((suffix for suffix in (".png", ".wav", ".mp4") if suffix in room.suffixes), min(room.suffixes))
         alone = sum(liked in rooms()[other.modality].suffixes for other in recipe.inputs.values()) == 1
         given = f"some{liked}" if room.by_reference and alone else f"--{name} {f'some{liked}' if room.by_reference else QUOTED}"
         tries.append(f"triptych predict {path} {given}")

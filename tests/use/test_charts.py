@@ -173,6 +173,7 @@ FIELDS = (
     "retrieval",
     "seen",
     "worst",
+    "lengths",
     "cost",
     "choices",
     "findings",
@@ -275,6 +276,7 @@ def report() -> dict:
         ],
         "seen": [{"column": EVIL, "value": picture, "seen": picture}],
         "worst": [{"task": EVIL, "rows": [{"id": EVIL, "said": EVIL, "truth": EVIL, "confidence": 0.9, "values": [picture]}]}],
+        "lengths": [(EVIL,) * 10],
         "cost": [("time", EVIL)],
         "choices": [{"about": "what it is for", "name": EVIL, "value": EVIL, "reason": EVIL}],
         "findings": [{"severity": EVIL, "text": EVIL}],
@@ -320,7 +322,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 16
+    assert page.tags.count("section") == 17
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

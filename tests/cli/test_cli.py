@@ -16,7 +16,22 @@ import pytest
 
 from triptych.cli.main import run as run_command
 
-VERBS = {"data", "tune", "bakeoff", "train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
+VERBS = {
+    "data",
+    "continue",
+    "evaluate",
+    "tune",
+    "bakeoff",
+    "train",
+    "predict",
+    "embed",
+    "report",
+    "compare",
+    "init",
+    "check",
+    "recipes",
+    "schema",
+}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from triptych.base.errors import InputError, TriptychError
 from triptych.contract.tasks import Classify
+from triptych.data.ahead import Gate, ahead
 from triptych.data.inputs import InputColumn
 from triptych.data.loader import Loader
 from triptych.data.locate import locate
@@ -111,14 +113,13 @@ def test_an_input_that_nobody_has_is_absent_but_present_says_so(image):
 
 
 @pytest.mark.parametrize("name", ["image", "text", "audio"])
-def test_batches_do_not_depend_on_threads_nor_on_what_was_kept(tiny_table, name):
+def test_batches_do_not_depend_on_threads_nor_on_what_was_kept(tiny_table, name, monkeypatch):
     """One thread and all kept; four threads; nothing kept: three epochs, number for number."""
     made = [
         loader({name: column(tiny_table, keep, name)}, 5, 1, threads=threads)
         for keep, threads in ((2**30, 1), (2**30, 4), (0, 4), (20_000, 2))
     ]
-    for each in made[1:]:
-        each._row_seconds = 1.0  # as if rows took long: all threads work at once
+    monkeypatch.setattr(Gate, "_decided", lambda gate: gate.threads)  # all threads work at once
     for _ in range(3):
         for first, *others in zip(*made, strict=True):
             assert all(same(first, other) for other in others)
@@ -215,3 +216,48 @@ def test_a_place_in_other_rows_is_refused(image):
     ):
         with pytest.raises(InputError, match="place in the epoch"):
             other.load_state_dict(state)
+
+
+def test_work_is_done_in_order_and_a_failure_comes_when_it_is_due():
+    def work(number: int) -> int:
+        time.sleep(0.01 * (number % 3))
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    done = []
+    with pytest.raises(ValueError, match="five"):
+        for number in ahead(work, range(10), 3, 4):
+            done.append(number)
+    assert done == [0, 1, 2, 3, 4] and not at_work()
+
+
+def test_torch_keeps_its_threads_and_the_helpers_have_one_each():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert set(ahead(lambda _: torch.get_num_threads(), range(6), 2, 4)) == {1}
+        assert torch.get_num_threads() == 3
+        (later,) = ThreadPoolExecutor(1).map(lambda _: torch.get_num_threads(), [0])
+        assert later == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("together", "limit"), [(1.5, 2), (3.0, 1)])
+def test_the_gate_stays_with_what_is_faster(monkeypatch, together, limit):
+    """Of two threads at once, each piece may take up to twice as long as alone."""
+    clock = [0.0]
+    monkeypatch.setattr("triptych.data.ahead.time.perf_counter", lambda: clock[0])
+    gate = Gate(2)
+    for _ in range(10):
+        with gate.pass_for(4):
+            clock[0] += together if gate.limit == 2 else 1.0
+    assert gate.limit == limit
+
+
+def test_one_thread_alone_is_never_waited_for():
+    gate = Gate(1)
+    for _ in range(5):
+        with gate.pass_for(1):
+            assert gate.limit == 1

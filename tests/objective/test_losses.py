@@ -126,6 +126,7 @@ def test_at_1024_pairs_of_512_the_strips_are_the_plain_loss_in_float32(monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute of processor time, on a machine that may do other things too
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])
 def test_32768_pairs_of_512_stay_under_512_mb(form):
     """Above what the process took before: embeddings, their gradients and all that lies between."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -114,7 +115,7 @@ class Deep(torch.nn.Module):
     drop_inputs = 0.0
     def __init__(self):
         super().__init__()
-        self.layers = torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.Linear(1024, 1024), torch.nn.GELU()) for _ in range(12)])
+        self.layers = torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.GELU()) for _ in range(32)])
     def shown(self, batch): return batch.present
     def forward(self, batch, shown=None):
         x = F.normalize(self.layers(batch.inputs["x"].tensors["x"]), dim=1)
@@ -125,12 +126,13 @@ def memory(word):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(word)) / 1024
 
-rows, model = 2048, Deep()
-batch = Batch({"x": Packed({"x": torch.randn(rows, 1024)})}, {"x": torch.ones(rows, dtype=torch.bool)})
+rows, model = 4096, Deep()
+batch = Batch({"x": Packed({"x": torch.randn(rows, 256)})}, {"x": torch.ones(rows, dtype=torch.bool)})
 def step(batch, chunk):
     a = answers(model, batch, chunk)["t"]["embedding.x_BD"]
     contrastive_softmax(a, a.roll(1, 1), torch.tensor(10.0), torch.arange(len(a))).mean().backward()
 step(batch.part(0, 8), None)
+model.zero_grad()
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")
 before = memory("VmRSS")
@@ -142,8 +144,10 @@ print(memory("VmHWM") - before)
 @pytest.mark.slow
 def test_memory_falls_with_the_rows_at_once():
     def peak(chunk):
-        return float(subprocess.run([sys.executable, "-c", CHILD, str(chunk)], capture_output=True, text=True, check=True).stdout)
+        honest = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc gives back at once what a tensor no longer needs
+        command = [sys.executable, "-c", CHILD, str(chunk)]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, env=honest).stdout)
 
-    whole, half, small = peak(2048), peak(1024), peak(128)
-    assert half < 0.8 * whole
+    whole, half, small = peak(4096), peak(2048), peak(256)
+    assert half < 0.85 * whole
     assert small < 0.5 * whole

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
-from threading import Barrier
+from threading import Barrier, Condition
 from typing import TypeVar
 
 import torch
@@ -45,6 +48,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     pool, started, before = ThreadPoolExecutor(threads, "ahead"), Barrier(threads + 1), torch.get_num_threads()
 
     def settle() -> None:
+        torch.get_num_threads()  # a thread that has not asked yet takes the count of those to come at its first operation
         torch.set_num_threads(1)
         started.wait()
 
@@ -53,3 +57,47 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     started.wait()
     torch.set_num_threads(before)
     return pool
+
+
+class Gate:
+    """Lets one thread work at a time, or all: both ways are tried, and the one that takes less time for a row stays.
+
+    Decoding leaves Python's lock, and then two threads do twice as much. But values that are read in a tenth of a millisecond
+    cost more in handing the lock over than is gained. Which of them it is depends on the files and the machine.
+    """
+
+    TRIALS = 2
+    """Pieces of work one at a time, and for each thread all at once, before it is decided."""
+
+    def __init__(self, threads: int) -> None:
+        """Of so many threads."""
+        self.threads = threads
+        self.limit = 1
+        """How many may work at once."""
+        self._seconds: dict[int, list[float]] = {1: [], threads: []}
+        self._working = 0
+        self._turn = Condition()
+
+    @contextmanager
+    def pass_for(self, rows: int) -> Iterator[None]:
+        """Wait for a turn, and work on so many rows."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._working < self.limit)
+            self._working += 1
+            at_once, began = self.limit, time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._working -= 1
+                self._seconds[at_once].append((time.perf_counter() - began) / max(rows, 1) / at_once)
+                self.limit = self._decided()
+                self._turn.notify_all()
+
+    def _decided(self) -> int:
+        alone, together = self._seconds[1], self._seconds[self.threads]
+        if self.threads == 1 or len(alone) < self.TRIALS:
+            return 1
+        if len(together) < self.TRIALS * self.threads:
+            return self.threads
+        return self.threads if statistics.median(together) < statistics.median(alone) else 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy as np
 from triptych.base.errors import InputError
 from triptych.base.runtime import usable_cores
 from triptych.contract.values import Batch
-from triptych.data.ahead import ahead
+from triptych.data.ahead import Gate, ahead
 from triptych.data.inputs import InputColumn
 from triptych.data.order import Order
 from triptych.data.table import Table
@@ -23,8 +21,6 @@ __all__ = ["InputColumn", "Loader"]
 MOST_THREADS = 4
 AHEAD = 2
 """Batches made or in the making beyond one a thread."""
-SLOW = 5e-4
-"""Seconds a row from which it pays to make several batches at once: below, threads wait for Python's lock most of the time."""
 
 
 class Loader:
@@ -54,7 +50,6 @@ class Loader:
         self.epoch, self.position = 0, 0
         self.share = share
         self._begun = False
-        self._row_seconds = 0.0
 
     @property
     def rows(self) -> list[int]:
@@ -76,22 +71,13 @@ class Loader:
             yield batch
 
     def _ahead(self, left: list[np.ndarray]) -> Iterator[Batch]:
-        """One thread works at a time, until rows are seen to take long."""
-        at_work = Semaphore(self.threads if self._row_seconds > SLOW else 1)
+        gate = Gate(self.threads)
 
-        def made(rows: np.ndarray) -> tuple[Batch, float]:
-            with at_work:
-                began = time.perf_counter()
-                return self.batch(rows.tolist()), (time.perf_counter() - began) / len(rows)
+        def made(rows: np.ndarray) -> Batch:
+            with gate.pass_for(len(rows)):
+                return self.batch(rows.tolist())
 
-        seconds: list[float] = []
-        for number, (batch, taken) in enumerate(ahead(made, left, self.threads, self.threads + AHEAD)):
-            if number == 0 and self._row_seconds <= SLOW < taken and self.threads > 1:
-                at_work.release(self.threads - 1)
-            seconds.append(taken)
-            if number == len(left) - 1:  # nobody may ask again
-                self._row_seconds = float(np.median(seconds))
-            yield batch
+        yield from ahead(made, left, self.threads, self.threads + AHEAD)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The batch of these rows.

@@ -7,7 +7,6 @@ or stays too long at one row, it is known which one that was.
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 import subprocess
@@ -18,54 +17,21 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from triptych.base.errors import TriptychError
-from triptych.data.chunk import THREADS, Chunk, Done, judge_from, write_chunk
+from triptych.data.board import Board
+from triptych.data.chunk import Chunk, Done, judge_from, write_chunk
 from triptych.data.rows import Reject
 
 RECENT = 2  # chunks under way for each worker: one is written, one is ready
 TRIES = 3  # times that a chunk is begun again where no row of it can be blamed
 GLANCE = 0.5  # seconds between looks at what the workers do
 START = "from triptych.data.workers import serve; serve({})"
-
-
-class Board:
-    """What each thread of a worker is reading: the row's place in its chunk, in memory that both processes see."""
-
-    SIZE = 8 * THREADS
-
-    def __init__(self, file: int) -> None:
-        """`file`: an open file of `SIZE` bytes or more."""
-        self._map = mmap.mmap(file, Board.SIZE)
-        self._places = memoryview(self._map).cast("q")
-        self._mine = threading.local()
-        self._taken = iter(range(THREADS))
-
-    def clear(self) -> None:
-        """Nothing is being read."""
-        self._places[:] = memoryview(bytes(Board.SIZE)).cast("q")
-        self._taken, self._mine = iter(range(THREADS)), threading.local()
-
-    @contextmanager
-    def reading(self, place: int) -> Iterator[None]:
-        """This thread reads the row at `place`."""
-        slot = getattr(self._mine, "slot", None)
-        if slot is None:
-            slot = self._mine.slot = next(self._taken)
-        self._places[slot] = place + 1
-        try:
-            yield
-        finally:  # which a crash does not come to
-            self._places[slot] = 0
-
-    def read(self) -> list[int]:
-        """The places of rows that are being read."""
-        return sorted(place - 1 for place in self._places if place)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from triptych.run.folder import RunFolder, open_folder
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.search import changed
-from triptych.run.shared import Shared
+from triptych.run.shared import Shared, alone_only
 
 WINNER, SAME, BEHIND, FAILED = "ahead", "not told apart", "behind", "failed"
 
@@ -38,6 +38,7 @@ def bake(recipe: Recipe, rivals: Mapping[str, Recipe], seeds: int, folder: Path,
     Raises:
         InputError: a run of another recipe stands in the folder.
     """
+    alone_only(recipe, "a bake-off")
     folder.mkdir(parents=True, exist_ok=True)
     with held_alone(folder / "bakeoff.lock", "bake-off"):
         runs: dict[str, dict[int, RunFolder]] = {kind: {} for kind in rivals}

@@ -77,13 +77,10 @@ from triptych.run.resume import (
     restore_of,
     write_course,
 )
-from triptych.run.shared import Shared
+from triptych.run.shared import Report, Shared
 from triptych.run.strategy import trainer_words
 from triptych.run.trackers import Trackers
 from triptych.run.watch import Watch
-
-Report = Callable[[RunFolder], Path]
-"""Writes the report of a finished run and says where."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +283,7 @@ def fit_only(recipe: Recipe, run: RunFolder, voice: Voice, shared: Shared, liste
         TriptychError: no epoch gave a score that is a number.
     """
     table = table_to_judge_by(recipe, voice, shared)
-    return train_stages(build(recipe, table, voice, shared), run, voice, Stopwatch(), listener=listener)
+    return train_stages(build(recipe, table, voice, shared=shared), run, voice, Stopwatch(), listener=listener)
 
 
 def table_to_judge_by(recipe: Recipe, voice: Voice, shared: Shared) -> Table:

@@ -38,6 +38,7 @@ from triptych.base.settings import parse, spelled_out
 from triptych.run.recipe import Recipe
 
 FORMAT = 1
+LOG = "log.jsonl"
 ABOUT = ("made", "versions", "choices", "rows", "parameters", "stages", "best", "cost", "judged_on", "files")
 NEEDED = ("recipe.yaml", "run.json", "scores.json")
 WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "soundfile", "av")
@@ -118,13 +119,13 @@ class RunFolder:
         watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
-    def log(self, row: Mapping[str, Any], name: str = "log.jsonl") -> None:
+    def log(self, row: Mapping[str, Any], name: str = LOG) -> None:
         """Add one line to a log; of the main one the listeners hear. A line that a full disk cuts off is ignored when it is read."""
         if self.rank:
             return
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        for listener in self.listeners if name == "log.jsonl" else ():
+        for listener in self.listeners if name == LOG else ():
             listener(row)
 
     def read_log(self, name: str = "log.jsonl") -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ class Training(Settings):
         description="most rows of a batch that go through the model at once: less memory, the same gradients, one more pass forward "
         "(GradCache, Gao et al. 2021)",
     )
-    check_batch: bool | Literal["auto"] = Field(
+    check_batch: Literal["auto", True, False] = Field(
         "auto", description="whether a copy of the model first tries to learn one batch by heart; auto: before 1,000 steps or more"
     )
     buckets: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from triptych.base.errors import InputError
+from triptych.base.ranks import ranks
 from triptych.base.settings import spelled_out
 from triptych.data.loader import InputColumn
 from triptych.data.table import Table
+from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
+
+Report = Callable[[RunFolder], Path]
+"""Writes the report of a finished run and says where."""
 
 
 @dataclass
@@ -40,3 +47,11 @@ def rows_of(recipe: Recipe) -> str:
     words = ("kind", "target", "positives", "between", "separator")
     tasks = {name: [getattr(task, word, None) for word in words] for name, task in recipe.tasks.items()}
     return json.dumps([spelled_out(recipe.data), inputs, tasks])
+
+
+def alone_only(recipe: Recipe, what: str) -> None:
+    """Raise InputError where several processes would do the same trainings side by side."""
+    if recipe.training.devices > 1 or ranks().size > 1:
+        raise InputError(
+            f"{what} trains in one process", where="training.devices", fix="--set training.devices=1; train the winner on all of them"
+        )

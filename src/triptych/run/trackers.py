@@ -43,11 +43,13 @@ class Trackers:
         self.live: dict[str, Tracker] = {name: KINDS[name]() for name in dict.fromkeys(recipe.track.to if recipe.track else [])}
 
     def start(self, run: RunFolder, choices: Choices) -> None:
-        """Open all of them; from here on they hear what the run's log hears."""
+        """Open all of them; from here on they hear what the run's log hears. Of several processes the first one tells them."""
         if self.recipe.track is None:
             return
         named, project = self.recipe.track.folder, self.recipe.track.project or self.recipe.name
         choices.note("tracked by", ", ".join(self.live), f"project {project}, files in {named or 'the run folder'}")
+        if run.rank:
+            self.live = {}
         for name in list(self.live):
             folder = Path(named) / name if named else run.tracked / name
             self._ask(name, partial(_start, run, self.recipe, folder, project))

@@ -16,13 +16,13 @@ from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone, write_json, write_text
 from triptych.base.settings import flat, read_yaml, spelled_out, write_yaml
 from triptych.objective.scores import Score
-from triptych.run.fit import Report, fit, fit_only, resume, table_to_judge_by
+from triptych.run.fit import fit, fit_only, resume, table_to_judge_by
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.search import Space, bare, changed
 from triptych.run.settings import Spread
-from triptych.run.shared import Shared
+from triptych.run.shared import Report, Shared, alone_only
 from triptych.run.study import Study, Trial, of_storage
 
 HOPELESS = 5
@@ -47,6 +47,7 @@ def tune(
             costs itself alone.
         TriptychError: every trial failed.
     """
+    alone_only(recipe, "a search")
     _claim(folder, recipe, space)
     with held_alone(folder / "study.lock", "search"):
         study, shared = Study(folder, recipe, space, pruner), Shared()

@@ -7,8 +7,11 @@ where the format allows it.
 
 from __future__ import annotations
 
+import io
+import os
 import string
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +25,8 @@ MAX_SECONDS = 2 * 3600
 MAX_SAMPLES = MAX_SECONDS * 48_000  # what that is at 48 kHz: bounds the memory to 1.4 GB whatever the rate
 MIN_RATE, MAX_RATE = 1_000, 768_000
 MAX_CHANNELS = 64
-BLOCK = 1 << 16
+BLOCK = 1 << 20  # numbers read at once, of all channels together
+MOST_COPIED = 64 << 20  # bytes of a file in memory that are laid where libsndfile can read them itself
 SOUGHT = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF"})
 """Formats of libsndfile in which any sample is found at once, exactly."""
 
@@ -35,11 +39,11 @@ def decode(file: BinaryIO, span: Span | None = None) -> tuple[np.ndarray, int]:
     """
     import soundfile
 
-    try:
-        sound = soundfile.SoundFile(file)
-    except Exception as refused:
-        return _with_ffmpeg(file, str(refused), span)
-    with sound:
+    with ExitStack() as stack:
+        try:
+            sound = stack.enter_context(soundfile.SoundFile(stack.enter_context(_native(file)), closefd=False))
+        except Exception as refused:
+            return _with_ffmpeg(file, str(refused), span)
         check_rate(sound.samplerate)
         if sound.channels > MAX_CHANNELS:
             raise BadValue(f"the file says it has {sound.channels} channels; {MAX_CHANNELS} are allowed")
@@ -76,6 +80,31 @@ def _sought(sound: Any, start: int, end: int) -> np.ndarray:
     except Exception as error:
         raise BadValue(f"the sound is damaged: {start / sound.samplerate:.2f} s of it are not found ({error})") from error
     return _collected(_blocks(sound, end - start), sound.samplerate, end - start)
+
+
+@contextmanager
+def _native(file: BinaryIO) -> Iterator[int | BinaryIO]:
+    """The file as the system knows it: libsndfile then reads by itself, where it would call Python for every piece, lock and all.
+
+    Bytes become a file in memory, where the system has such files.
+    """
+    try:
+        yield file.fileno()
+        return
+    except io.UnsupportedOperation:
+        content = file.read()
+        file.seek(0)
+    if not hasattr(os, "memfd_create") or len(content) > MOST_COPIED:
+        yield file
+        return
+    handle = os.memfd_create("sound")
+    try:
+        with open(handle, "wb", closefd=False) as copy:
+            copy.write(content)
+        os.lseek(handle, 0, os.SEEK_SET)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def mono(samples_NC: np.ndarray) -> np.ndarray:
@@ -129,9 +158,21 @@ def _passed_to(sound: Any, start: int, end: int) -> np.ndarray:
 
 
 def _blocks(sound: Any, most: int = 1 << 62) -> Iterator[np.ndarray]:
-    while most > 0 and len(block_NC := sound.read(min(BLOCK, most), dtype="float32", always_2d=True)):
+    """Samples, `most` of them at most, in as few reads as may be, since each makes libsndfile seek.
+
+    One read that gives less than was asked is the last.
+    """
+    step = BLOCK // sound.channels
+    if 0 < sound.frames < 1 << 62:
+        step = min(step, sound.frames + 1)
+    while most > 0:
+        asked = min(step, most)
+        block_NC = sound.read(asked, dtype="float32", always_2d=True)
+        if len(block_NC):
+            yield block_NC
+        if len(block_NC) < asked:
+            return
         most -= len(block_NC)
-        yield block_NC
 
 
 def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.ndarray:
@@ -154,7 +195,7 @@ def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.nda
             f"the sound is damaged or cut off: {count / rate:.2f}{length} s could be read" + (f" ({problem})" if problem else ""),
             fix="copy the file again, or convert what is left of it",
         )
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.float32)])
 
 
 def _with_ffmpeg(file: BinaryIO, refused: str, span: Span | None) -> tuple[np.ndarray, int]:

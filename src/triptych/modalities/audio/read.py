@@ -163,7 +163,7 @@ def _from_array(array: Any, rate: Any, name: str) -> Recording:
 def _recording(samples_N: np.ndarray, rate: int, name: str) -> Recording:
     if not len(samples_N):
         raise BadValue("there are no samples in the sound: only a header, or nothing")
-    peak = float(np.abs(samples_N).max())  # NaN and infinity come through the maximum
+    peak = max(float(samples_N.max()), -float(samples_N.min()))  # NaN and infinity come through both
     if not np.isfinite(peak):
         _refuse_numbers(samples_N, rate)
     if peak > 1.0:

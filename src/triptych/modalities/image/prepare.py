@@ -64,14 +64,20 @@ class ImagePreparation:
         if not self.mean:
             raise InputError("this preparation of pictures has not been fitted", fix="call fit with training pictures, or load")
         mean_C11, std_C11 = (np.array(x, np.float32)[:, None, None] for x in (self.mean, self.std))
-        return [{"pixels": torch.from_numpy((self._levels(value) - mean_C11) / std_C11)} for value in values]
+        made = []
+        for levels_CHW in map(self._levels, values):
+            levels_CHW -= mean_C11
+            levels_CHW /= std_C11
+            made.append({"pixels": torch.from_numpy(levels_CHW)})
+        return made
 
     def _levels(self, value: Image.Image) -> NDArray[np.float32]:
         """The square picture as (C, H, W) from 0 to 1."""
-        plain = value.convert("L" if self.settings.channels == 1 else "RGB")
-        square = squared(plain, self.settings.size, self.settings.fit)
-        levels_HWC = np.asarray(square, np.float32).reshape(self.settings.size, self.settings.size, -1) / np.float32(255)
-        return np.ascontiguousarray(levels_HWC.transpose(2, 0, 1))
+        mode, size = "L" if self.settings.channels == 1 else "RGB", self.settings.size
+        plain = value if value.mode == mode else value.convert(mode)
+        square = plain if plain.size == (size, size) else squared(plain, size, self.settings.fit)
+        bytes_CHW = np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
+        return np.divide(bytes_CHW, np.float32(255), dtype=np.float32, order="C")
 
     def collate(self, items: Sequence[Item]) -> Packed:
         """P items -> pixels (P, C, H, W); all have one size, so there is no mask."""

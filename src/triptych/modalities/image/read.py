@@ -176,8 +176,14 @@ _TURNS = {
 }
 
 
+NOTES = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+"""Where Pillow looks for a camera's notes, but for TIFF, whose own tags they are."""
+
+
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """The turn the picture's EXIF asks for; a broken EXIF block asks for none."""
+    if image.format != "TIFF" and not NOTES & image.info.keys():
+        return None
     with _hushed():
         try:
             return _TURNS.get(image.getexif().get(ORIENTATION, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -78,7 +79,10 @@ def test_wandb_offline_writes_everything_to_a_file(tiny_recipe, tmp_path, monkey
         monkeypatch.delenv(name, raising=False)
     run = trained(tiny_recipe, tmp_path / "run", "wandb")
     (file,) = (run.tracked / "wandb" / "wandb").glob("offline-run-*/*.wandb")
-    records = list(wandb_records(file))
+    deadline, records = time.monotonic() + 60, list(wandb_records(file))
+    while not any(record.HasField("exit") for record in records) and time.monotonic() < deadline:
+        time.sleep(0.1)  # a process of its own writes the file, and may be behind
+        records = list(wandb_records(file))
     held = [
         json.loads(item.value_json)
         for record in records

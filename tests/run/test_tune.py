@@ -15,6 +15,7 @@ import time
 import pytest
 
 from triptych.base.errors import InputError, TriptychError
+from triptych.base.files import held_alone
 from triptych.data.loader import InputColumn
 from triptych.run import fit as fitting
 from triptych.run import study as studies
@@ -234,6 +235,11 @@ def test_a_file_locked_in_mid_search_is_not_blamed_on_the_trial(tiny_recipe, tmp
     assert told["trials"][0]["words"] == told["trials"][1]["words"]
 
 
+def test_two_searches_do_not_work_in_one_folder(tiny_recipe, tmp_path):
+    with held_alone(tmp_path / "study" / "study.lock", "search"), pytest.raises(InputError, match="another search is at work"):
+        searched(tiny_recipe, tmp_path / "study", ["stages.0.lr=log:1e-3:3e-2"], 1)
+
+
 @pytest.mark.parametrize("content", ["this is no database, " * 100, None])
 def test_a_damaged_file_and_a_strange_folder_are_refused(tiny_recipe, tmp_path, content):
     folder = tmp_path / "study"
@@ -270,8 +276,6 @@ def test_killed_in_mid_trial_it_goes_on_and_does_that_trial_again(tiny_recipe, t
     folder, epochs = tmp_path / "study", 12
     log = folder / "trials" / "0001" / "log.jsonl"
     process = started(command(tiny_recipe, folder, 3, epochs), lambda: log.exists() and len(log.read_text().splitlines()) >= 2)
-    while_at_work = subprocess.run(command(tiny_recipe, folder, 3, epochs), capture_output=True, text=True)
-    assert while_at_work.returncode == 2 and "another search is at work" in while_at_work.stderr
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     first = (folder / "trials" / "0000" / "log.jsonl").read_text()

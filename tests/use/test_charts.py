@@ -190,9 +190,6 @@ EMPTY = {
 }
 
 
-GROUP = {"name": EVIL, "mark": "more", "rows": 3, "row_share": 0.1, "loss": 0.5, "loss_share": 0.5, "gradient_share": None}
-
-
 @functools.cache
 def report() -> dict:
     svg, picture = charts.confusion([[1, 0], [0, 1]], ["a", "b"], "t"), '<figure class="value image"><img alt="p" src="data:,"></figure>'

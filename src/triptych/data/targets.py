@@ -70,8 +70,8 @@ def _classify(name: str, task: Any, table: Table) -> Target:
             fix="add rows of another class, or check data.split",
         )
     made = _as_classes(name, task, table, cells, {"labels": labels})
-    count_C = torch.bincount(made.values[table.at("train")] + 1, minlength=len(labels) + 1)[1:]
-    return replace(made, facts={**made.facts, **_weights(name, task, labels, count_C[:, None], table)})
+    count_C = torch.bincount(made.values[table.at("train")].clamp(min=-1) + 1, minlength=len(labels) + 1)[1:]
+    return replace(made, facts={"labels": labels, **_weights(name, task, labels, count_C[:, None], table)})
 
 
 def _as_classes(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
@@ -114,14 +114,10 @@ def _multilabel(name: str, task: Any, table: Table) -> Target:
             where=f"{table.source}, column {task.target}",
             fix=f"check separator: {task.separator!r}",
         )
-    return _with_label_weights(name, task, table, _as_labels(name, task, table, cells, {"labels": labels}))
-
-
-def _with_label_weights(name: str, task: Any, table: Table, made: Target) -> Target:
-    train = table.at("train")
-    given_C = made.values[train].sum(0)
-    counts_CK = torch.stack([len(train) - given_C, given_C], 1)
-    return replace(made, facts={**made.facts, **_weights(name, task, made.facts["labels"], counts_CK, table)})
+    made = _as_labels(name, task, table, cells, {"labels": labels})
+    given_C = made.values[table.at("train")].sum(0)
+    weights = _weights(name, task, labels, torch.stack([len(train) - given_C, given_C], 1), table)
+    return replace(made, facts={"labels": labels, **weights})
 
 
 def _as_labels(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:

@@ -1,6 +1,6 @@
 """What triptych's loop adds to a step: the digits model in it, and in a bare loop over the same batches in memory.
 
-    python -m benchmarks overhead
+python -m benchmarks overhead
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two processes that share each step against one with the same threads in all: rows a second, and the share of communication.
 
-    python -m benchmarks processes
+python -m benchmarks processes
 """
 
 from __future__ import annotations

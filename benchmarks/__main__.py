@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "features", "encoders", "waiting", "demo")
+ALL = ("startup", "features", "encoders", "loss", "waiting", "watch", "demo")
 
 
 def main() -> None:

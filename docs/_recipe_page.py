@@ -52,7 +52,7 @@ def of_names(field: dict[str, Any]) -> list[dict[str, Any]]:
 
 def which(part: dict[str, Any]) -> str:
     """` (kind: vit)`: the word that chooses this class among its siblings."""
-    tag = next((name for name in ("kind", "modality") if "const" in part["properties"].get(name, {})), None)
+    tag = next((name for name in ("kind", "modality", "by") if "const" in part["properties"].get(name, {})), None)
     return f" ({tag}: {part['properties'][tag]['const']})" if tag else ""
 
 

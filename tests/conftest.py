@@ -110,3 +110,70 @@ def tiny_run(tiny_recipe, tmp_path_factory):
     import triptych
 
     return triptych.train(tiny_recipe, out=tmp_path_factory.mktemp("runs") / "tiny", quiet=True)
+
+
+def write_film_file(
+    path: Path,
+    *,
+    frames: int = 24,
+    rate: int = 8,
+    size: tuple[int, int] = (32, 24),
+    codec: str = "",
+    sound: str = "",
+    sound_rate: int = 16000,
+    levels=None,
+    stamps=None,
+    gop: int = 6,
+) -> Path:
+    """A film whose frame k is grey of brightness `levels(k)`, at `stamps[k]` / `rate` seconds; `sound` names the codec of a rising tone."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    codec = codec or ("libvpx" if path.suffix == ".webm" else "mpeg4")
+    with av.open(str(path), "w") as file:
+        track = None
+        if frames:
+            stream = file.add_stream(codec, rate=rate)
+            (stream.width, stream.height), stream.pix_fmt, stream.gop_size = size, "yuv420p", gop
+            stream.bit_rate = 1_000_000
+            stream.codec_context.thread_count = 1
+        if sound:
+            track = file.add_stream(sound, rate=sound_rate)
+            track.layout = "mono"
+        for number in range(frames):
+            level = levels(number) if levels else 20 + 8 * number % 200
+            picture = np.full((size[1], size[0], 3), level, np.uint8) if np.isscalar(level) else level
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = stamps[number] if stamps else number
+            file.mux(stream.encode(frame))
+        if frames:
+            file.mux(stream.encode())
+        if track is not None:
+            time = np.arange(int(sound_rate * max(frames, rate) / rate)) / sound_rate
+            tone = (0.4 * np.sin(2 * np.pi * (200 + 60 * time) * time)).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(tone[None], format="flt", layout="mono")
+            frame.sample_rate, frame.pts = sound_rate, 0
+            file.mux(track.encode(frame))
+            file.mux(track.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_film():
+    """`write_film_file`, for tests anywhere."""
+    return write_film_file
+
+
+@pytest.fixture(scope="session")
+def write_sound():
+    """A WAV of 0.2 seconds at 8 kHz."""
+
+    def write(path: Path, seconds: float = 0.2, rate: int = 8000) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time = np.arange(int(rate * seconds)) / rate
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", ""))
+            file.writeframes((0.5 * 32767 * np.sin(2 * np.pi * (300 + 40 * time) * time)).astype("<i2").tobytes())
+        return path
+
+    return write

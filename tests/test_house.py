@@ -19,6 +19,7 @@ NAMED = re.compile(r"image|picture|pixel|photo|audio|sound|wave|(?<![a-z])mel(?!
 ALLOWED = {
     # `tokens` is the contract's own name for a sequence of vectors, whatever it is a sequence of.
     "model/fusion.py": re.compile(r"(to_)?tokens(_B[A-Z]+)?\.?"),
+    "run/encoded.py": re.compile(r"tokens_BTD"),
     "run/folder.py": re.compile(r"tokenizers|soundfile"),  # packages, whose versions stand in run.json
 }
 # A published data set has the files and columns that its publisher named (`audio/`, `train-images-idx3-ubyte`, `ImageID`).
@@ -82,7 +83,10 @@ def test_a_quick_start_loads_nothing_heavy(module):
     assert run(f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))") == "[]"
 
 
-OPTIONAL = ("sklearn", "espeakng_loader", "datasets", "transformers", "hypothesis", "pytest")
+OPTIONAL = (
+    *("sklearn", "espeakng_loader", "piper", "py3langid", "datasets", "transformers", "hypothesis", "pytest"),
+    *("optuna", "tensorboard", "wandb", "mlflow"),
+)
 
 
 def test_every_module_is_imported_with_the_base_dependencies_alone():

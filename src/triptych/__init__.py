@@ -19,24 +19,32 @@ from triptych.base.errors import BadValue, InputError, TriptychError
 
 if TYPE_CHECKING:
     from triptych.data.build import Built
+    from triptych.data.rendered import Rendered
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
     from triptych.run.folder import RunFolder
+    from triptych.use.evaluate import Evaluation
     from triptych.use.opened import Answer, Run
 
 __all__ = [
     "Answer",
     "BadValue",
+    "Evaluation",
     "InputError",
     "Run",
     "TriptychError",
     "__version__",
+    "bakeoff",
     "build",
+    "compare",
     "continue_run",
+    "evaluate",
     "from_rows",
     "open_run",
     "resume",
+    "speak",
     "train",
+    "tune",
 ]
 __version__ = metadata.version("triptych")
 
@@ -70,9 +78,16 @@ def train(
 
     source = None if rows is None else _as_source(rows)
     checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set, source.name if source else None)
-    from triptych.run import fit
+    from triptych.base.ranks import ranks
 
-    return _reported(fit.fit(checked, out, quiet=quiet, rows=source))
+    if checked.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import train_shared
+
+        return _opened(train_shared(checked, out, source))
+    from triptych.run import fit
+    from triptych.use.report import write_report
+
+    return _opened(fit.fit(checked, out, quiet=quiet, rows=source, report=write_report))
 
 
 def resume(path: str | Path, *, rows: Source | Rows | None = None, quiet: bool = False) -> Run:
@@ -87,8 +102,9 @@ def resume(path: str | Path, *, rows: Source | Rows | None = None, quiet: bool =
         InputError: there is nothing to resume, or the rows have changed.
     """
     from triptych.run import fit
+    from triptych.use.report import write_report
 
-    return _reported(fit.resume(path, quiet=quiet, rows=None if rows is None else _as_source(rows)))
+    return _opened(fit.resume(path, quiet=quiet, rows=None if rows is None else _as_source(rows), report=write_report))
 
 
 def continue_run(
@@ -107,20 +123,49 @@ def continue_run(
         InputError: the run is not finished, or its rows have changed.
     """
     from triptych.run import fit
-
-    return _reported(fit.go_on(path, epochs, out, quiet=quiet, rows=None if rows is None else _as_source(rows)))
-
-
-def _reported(folder: RunFolder) -> Run:
-    from triptych.use.opened import Run
     from triptych.use.report import write_report
 
-    write_report(folder)
+    given = None if rows is None else _as_source(rows)
+    return _opened(fit.go_on(path, epochs, out, quiet=quiet, rows=given, report=write_report))
+
+
+def _opened(folder: RunFolder) -> Run:
+    from triptych.use.opened import Run
+
     return Run(folder)
 
 
+def evaluate(
+    recipe_or_run: str | Path,
+    *,
+    untouched: bool = False,
+    data: str | Path | None = None,
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Measure a run's trained model again, or a recipe's untouched one, as `triptych evaluate` does; nothing is trained.
+
+    Args:
+        recipe_or_run: folder of a finished run; with `untouched` also a recipe's path or name.
+        untouched: measure the model before its first step, and what can be had without training.
+        data: another source with the same columns, all of whose rows are judged; by default the run's own test rows.
+        set: changes of the recipe, of an untouched model alone.
+        out: folder for evaluation.json and evaluation.html; by default one below the run, or runs/DATE-NAME-untouched.
+        quiet: print nothing.
+
+    Raises:
+        InputError: what is given is neither, is not trained, or its rows cannot be used.
+    """
+    from triptych.run.progress import Voice
+    from triptych.use.evaluate import evaluate as evaluated
+
+    source = None if data is None else str(data)
+    return evaluated(str(recipe_or_run), untouched=untouched, data=source, changes=set, out=out, voice=Voice(quiet))
+
+
 def build(
-    source: str | Path | Source | Rows,
+    source: str | Path | Source | Rows | Mapping[str, Any],
     table: str | Path,
     *,
     copy: bool = False,
@@ -132,7 +177,8 @@ def build(
     """Bring a source into one table on the disk, as `triptych data build` does.
 
     Args:
-        source: a path, a pattern of files, `hf:owner/name`; or rows, as `from_rows` takes or gives them.
+        source: a path, a pattern of files, `hf:owner/name`; rows, as `from_rows` takes or gives them; or the words that a
+            recipe has under `data:` as a dictionary: `{"source": "calls/", "windows": {...}, "join": [...]}`.
         table: NAME.lance.
         copy: put the files' content into the table; else it holds their paths.
         append: add the rows to the table that is there.
@@ -148,12 +194,158 @@ def build(
     """
     from triptych.data.build import Plan
     from triptych.data.build import build as built
-    from triptych.data.sources import open_source
+    from triptych.data.sources.asked import as_words
+    from triptych.data.sources.words import opened
     from triptych.modalities import rooms
     from triptych.run.progress import Voice
 
-    found = open_source(Path(source), rooms()) if isinstance(source, str | Path) else _as_source(source)
+    words = {"source": str(source)} if isinstance(source, str | Path) else source
+    found = opened(as_words(words, rooms()), rooms(), {}) if isinstance(words, Mapping) else _as_source(words)
     return built(found, Path(table), rooms(), Plan(copy, append, workers, max_rejected), Voice(quiet=quiet))
+
+
+def speak(
+    table: str | Path,
+    column: str,
+    *,
+    into: str = "voice",
+    files: str | Path | None = None,
+    replace: bool = False,
+    workers: int = 1,
+    quiet: bool = False,
+    **words: Any,
+) -> Rendered:
+    """Add a spoken column to a table on the disk, as `triptych data speak` does.
+
+    Args:
+        table: NAME.lance.
+        column: a column of texts.
+        into: the new column; who speaks and how stands in columns beside it: `voice.speaker` and so on.
+        files: a folder for the sounds; by default they lie in the table.
+        replace: put it in the place of an older column of that name.
+        workers: processes that speak.
+        quiet: print nothing.
+        words: the options of the command line: `engine`, `voices`, `speed`, `pitch`, `language`, `seed` and the others.
+
+    Returns:
+        How many rows there are, were spoken, are empty, were left out; the table's new version.
+
+    Raises:
+        InputError: the table, the column or a word cannot be used, or nothing can be spoken.
+    """
+    from triptych.base.settings import parse
+    from triptych.modalities import rooms
+
+    tool: Any = next(tool for room in rooms().values() for tool in getattr(room, "tools", ()) if tool.name == "speak")
+    options = parse(tool.Options, words, "speak")
+    from triptych.data.rendered import Task, render_column
+    from triptych.run.progress import Voice
+
+    beside = Path(files) if files else None
+    task = Task(Path(table), column, into, tool.open(options), rooms()[tool.reads], beside, workers, replace)
+    return render_column(task, Voice(quiet=quiet))
+
+
+def tune(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    trials: int = 50,
+    search: Iterable[str] = (),
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    pruner: str = "median",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Search hyper-parameters on the validation rows, then train the winner, as `triptych tune` does.
+
+    Args:
+        recipe: as for `train`.
+        trials: in all, those of earlier calls included.
+        search: what to try, over the recipe's `search:`; `["stages.0.lr=log:1e-4:1e-2"]`.
+        set: changes as on the command line.
+        out: folder of the search; by default runs/tune-NAME. The same one goes on.
+        pruner: median, hyperband or none.
+        quiet: print nothing.
+
+    Returns:
+        What stands in study.json: `trials`, `best`, `importance`, `run` (folder of the winner).
+
+    Raises:
+        InputError: the recipe, its search or the folder cannot be used.
+        TriptychError: every trial failed.
+    """
+    from triptych.base.errors import unknown_word
+    from triptych.run.recipe import read
+    from triptych.run.search import asked_space
+
+    if pruner not in (known := ("median", "hyperband", "none")):
+        raise unknown_word("pruner", pruner, known)
+    checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set)
+    space = asked_space(checked, search)
+    from triptych.run.progress import Voice
+    from triptych.run.tune import tune as tuned
+    from triptych.use.report import write_report
+
+    found = tuned(checked, space, trials, Path(out or f"runs/tune-{checked.name}"), pruner, Voice(quiet), report=write_report)
+    if found["interrupted"]:
+        raise KeyboardInterrupt
+    return found
+
+
+def bakeoff(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    fusions: Iterable[str] | None = None,
+    seeds: int = 3,
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train every fusion on equal terms and judge them, as `triptych bakeoff` does.
+
+    Args:
+        recipe: as for `train`.
+        fusions: by default all that take the recipe's inputs.
+        seeds: trainings of each.
+        set: changes as on the command line.
+        out: folder of the runs; by default runs/bakeoff-NAME. The same one goes on.
+        quiet: print nothing.
+
+    Returns:
+        What stands in bakeoff.json: `rivals` (best first, with intervals), `said` (the verdict in words), `page`, and more.
+
+    Raises:
+        InputError: the recipe, a fusion or the folder cannot be used.
+    """
+    from triptych.run.recipe import read
+    from triptych.run.search import fusions as with_fusions
+
+    checked = read(recipe if isinstance(recipe, Mapping) else str(recipe), set)
+    rivals = with_fusions(checked, None if fusions is None else list(fusions))
+    from triptych.run.bakeoff import bake
+    from triptych.run.progress import Voice
+    from triptych.use.contest import write_page
+
+    folder = Path(out or f"runs/bakeoff-{checked.name}")
+    found = bake(checked, rivals, seeds, folder, Voice(quiet))
+    page = write_page(found, folder / "bakeoff.html")
+    if found["interrupted"]:
+        raise KeyboardInterrupt
+    return {**found, "page": str(page)}
+
+
+def compare(runs: Iterable[str | Path], out: str | Path | None = None) -> dict[str, Any]:
+    """Lay finished runs side by side, as `triptych compare` does; `out` is a page to write.
+
+    Raises:
+        InputError: a run is missing, unfinished or damaged.
+    """
+    from triptych.run.folder import open_folder
+    from triptych.use.compare import compare as compared
+    from triptych.use.compare import write_page
+
+    found = compared([open_folder(run) for run in runs])
+    return {**found, "page": str(write_page(found, Path(out)))} if out else found
 
 
 def _as_source(rows: Source | Rows) -> Source:
@@ -176,6 +368,10 @@ def __getattr__(name: str) -> Any:
         from triptych.use import opened
 
         return getattr(opened, name)
+    if name == "Evaluation":
+        from triptych.use.evaluate import Evaluation
+
+        return Evaluation
     if name == "from_rows":
         from triptych.data.sources.iterable import from_rows
 

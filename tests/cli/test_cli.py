@@ -16,7 +16,22 @@ import pytest
 
 from triptych.cli.main import run as run_command
 
-VERBS = {"data", "train", "predict", "embed", "report", "compare", "init", "check", "recipes", "schema"}
+VERBS = {
+    "data",
+    "continue",
+    "evaluate",
+    "tune",
+    "bakeoff",
+    "train",
+    "predict",
+    "embed",
+    "report",
+    "compare",
+    "init",
+    "check",
+    "recipes",
+    "schema",
+}
 
 
 @pytest.fixture
@@ -215,6 +230,12 @@ def test_init_check_train_predict_on_a_folder_of_ones_own(cli, tiny_table, tmp_p
         (["frob"], "No such command"),
         (["report", "nowhere"], "there is no run"),
         (["compare", "nowhere"], "two runs or more"),
+        (["tune", "digits", "--set", "training.select=digit.acuracy"], "did you mean 'digit.accuracy'"),
+        (["tune", "digits", "--search", "stages.0.lr=log:1"], "stages.0.lr"),
+        (["tune", "digits", "--search", "stages.0.rate=1,2"], "did you mean"),
+        (["tune", "digits", "--search", "data.split.seed=1,2"], "could not be compared"),
+        (["bakeoff", "digits", "--fusions", "joint,gatd"], "did you mean 'gated'"),
+        (["bakeoff", "digits", "--fusions", "joint"], "nothing to compare"),
         (["init", "nowhere"], "there is no file or folder"),
         (["embed", "nowhere", "x", "--out", "y"], "there is no run"),
     ],

@@ -48,7 +48,7 @@ def test_every_task_has_a_headline_that_is_one_of_its_scores():
     assert all("loss" in scores and scores["loss"] == "lower" for scores in METRICS.values())
 
 
-@pytest.mark.parametrize("words", [{"weight": 0}, {"label_smoothing": 1}, {"dropout": 1}, {"hidden": [0]}, {"tagret": "x"}])
+@pytest.mark.parametrize("words", [{"weight": -1}, {"label_smoothing": 1}, {"dropout": 1}, {"hidden": [0]}, {"tagret": "x"}])
 def test_impossible_tasks_are_refused(words):
     with pytest.raises(ValidationError):
         Classify(**{"target": "x", **words})

@@ -205,3 +205,46 @@ def test_a_thousand_equal_rows_are_one_finding_soon(tmp_path):
     rows = [{"image": "one.png", "label": "ab"[n % 2]} for n in range(1000)]
     told = found(tmp_path, rows, **IMAGE)
     assert len(told["leak"]) == 1 and told["leak"][0]["severity"] == "error"
+
+
+def test_classes_called_like_nothing(tmp_path):
+    rows = [{"text": sentence(n), "label": ("cat", "dog", "cat", "dog", "NA", "n/a")[n % 6]} for n in range(60)]
+    (told,) = found(tmp_path, rows, **TEXT)["word for nothing"]
+    assert told["severity"] == "warning" and told["rows"] == 20 and "'NA', 'n/a' are classes" in told["text"]
+    assert 'data.empty: ["NA", "n/a"]' in told["fix"]
+    for row in rows:
+        row["label"] = row["label"].replace("NA", "none").replace("n/a", "dog")
+    (told,) = found(tmp_path, rows, **TEXT)["word for nothing"]
+    assert told["severity"] == "note" and "'none' is a class" in told["text"]
+
+
+def test_signs_beside_each_other_are_classes(tmp_path):
+    assert "word for nothing" not in found(tmp_path, [{"text": sentence(n), "label": "+-"[n % 2]} for n in range(60)], **TEXT)
+
+
+def test_check_counts_rows(tmp_path):
+    """Of numbers the rows and where they lie, of lists each label, of many classes the rows and how many there are."""
+    rows = [
+        {"text": sentence(n), "label": f"c{n % 9}", "n": n / 2 if n % 2 else "", "tags": ("a|b", "a", "")[n % 3], "side": "train"}
+        for n in range(80)
+    ]
+    tasks = {
+        "kind": {"kind": "classify", "target": "label"},
+        "number": {"kind": "regress", "target": "n"},
+        "tags": {"kind": "multilabel", "target": "tags"},
+    }
+    told = counted(tmp_path, rows, tasks)
+    assert told["kind (label)"]["train"] == "80 rows, 9 classes"
+    assert told["number (n)"]["train"] == "40 rows, 0.5 to 39.5"
+    assert told["tags (tags)"]["train"] == "54 a, 27 b"
+
+
+def counted(tmp_path, rows: list[dict], tasks: dict) -> dict[str, dict[str, str]]:
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    data = {"source": str(tmp_path / "t.csv"), "split": {"column": "side", "validation": 0}}
+    tree = {"data": data, "inputs": TEXT, "tasks": tasks, "stages": [{"train": ["all"], "epochs": 1}]}
+    recipe = parse(Recipe, tree, "a test")
+    return findings(recipe, open_table(recipe, Voice(quiet=True)))["targets"]

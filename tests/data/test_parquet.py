@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
 import tracemalloc
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -174,6 +176,44 @@ def test_damage_in_the_middle_is_named_when_it_is_met(tmp_path):
     found = open_source(path, rooms())
     with pytest.raises(InputError, match="damaged"):
         list(found.rows())
+
+
+def test_a_text_that_is_not_utf8_costs_its_row(tmp_path):
+    """Arrow does not check it when it reads; Python cannot hold it."""
+    bad = pa.Array.from_buffers(pa.string(), 3, pa.array([b"good", b"b\xe5d", b"fine"]).buffers())
+    struct = pa.StructArray.from_arrays([bad], ["inner"])
+    first, second, last = rows(written(tmp_path / "t.parquet", {"n": [1, 2, 3], "deep": struct}))
+    assert (first.cells["deep.inner"], last.cells["deep.inner"]) == ("good", "fine")
+    assert second == Reject("row-2", "deep: its text is not UTF-8")
+    assert [row.id for row in rows(written(tmp_path / "ids.parquet", {"id": bad, "n": [1, 2, 3]}))] == ["row-1", "row-2", "row-3"]
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_any_damage_ends_in_rows_or_reasons(tmp_path, compression):
+    """200 damaged files: bits flipped everywhere or in the footer, cut off."""
+    table = pa.table(
+        {
+            "id": [f"r{n}" for n in range(50)],
+            "text": [f"some words, number {n}" for n in range(50)],
+            "deep": [{"a": n, "b": [n, n + 1]} for n in range(50)],
+            "image": [{"bytes": b"x" * n, "path": "a.png"} for n in range(50)],
+        }
+    )
+    content = written(tmp_path / "t.parquet", table, compression=compression, row_group_size=20).read_bytes()
+    draw, ends = random.Random(0), Counter()
+    for number in range(200):
+        damaged = bytearray(content)
+        for _ in range(1 << number % 5):
+            damaged[draw.randrange(0 if number % 2 else len(content) - 600, len(content))] ^= 1 << draw.randrange(8)
+        path = tmp_path / "damaged.parquet"
+        path.write_bytes(damaged[: draw.randrange(len(damaged))] if number % 7 == 0 else damaged)
+        try:
+            assert all(isinstance(row, Row | Reject) for row in rows(path))
+            ends["rows"] += 1
+        except InputError as problem:
+            assert "damaged.parquet" in problem.where
+            ends["refused"] += 1
+    assert ends["rows"] > 5 and ends["refused"] > 50
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):

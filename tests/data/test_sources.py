@@ -2,18 +2,26 @@ from __future__ import annotations
 
 import codecs
 import csv
+import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from triptych.base.errors import InputError
+from triptych.data.build import Plan, build
+from triptych.data.sources import open_source
 from triptych.data.sources.delimited import read_delimited
 from triptych.data.sources.folder import read_folder
+from triptych.data.sources.iterable import from_rows
 from triptych.data.sources.tabled import read_source
+from triptych.data.stored import read_stored
 from triptych.modalities import rooms
+from triptych.run.progress import Voice
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -101,10 +109,18 @@ def test_a_folder_without_the_right_to_read_it(tmp_path):
         (tmp_path / "y").chmod(0o755)
 
 
-def test_a_loop_of_links_ends(tmp_path):
+def test_a_loop_of_links_ends_and_is_said(tmp_path):
     files(tmp_path, "x/a.png")
     (tmp_path / "x" / "again").symlink_to(tmp_path, target_is_directory=True)
-    assert len(look(tmp_path).rows) == 1
+    found = look(tmp_path)
+    assert len(found.rows) == 1
+    assert found.findings == ["links to folders were not followed: x/again; to read what lies there, put the folder itself in place"]
+
+
+def test_a_text_about_the_data_is_no_row(tmp_path):
+    found = look(files(tmp_path, "README.md", "License.txt", "x/a.png", "x/readme.txt", "readme.png"))
+    assert sorted(row.id for row in found.rows) == ["readme", "x/a", "x/readme"]
+    assert found.findings == ["2 files of other kinds were left aside: 1 License.txt, 1 README.md"]
 
 
 @pytest.mark.parametrize("name", ["a b.png", "smile 😀.png", "two\nlines.png", "a.b.c.png", "-x.png", "%41.png", "ünï.png", "a,b;c.png"])
@@ -240,6 +256,32 @@ def test_ids_are_used_where_they_are_whole_and_single(tmp_path):
     assert ids("id,a\nx,1\ny,2\n") == ["x", "y"]
     assert ids("id,a\nx,1\nx,2\n") == ["row-1", "row-2"]
     assert ids("id,a\nx,1\n,2\n") == ["row-1", "row-2"]
+
+
+@pytest.mark.parametrize(("second", "says"), [("x", "the ids of 1 of 3 rows stand in earlier ones"), ("", "1 of 3 rows lack an id")])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "rows"])
+def test_ids_that_cannot_name_the_rows_are_said_and_kept(tmp_path, kind, second, says):
+    """In silence, splits and scores would go by the place of a row, and what it was called would be gone."""
+    given = [{"id": "x", "a": 1}, {"id": second or None, "a": 2}, {"id": "y", "a": 3}]
+    path = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        path.write_text("id,a\n" + "".join(f"{row['id'] or ''},{row['a']}\n" for row in given))
+    elif kind == "jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in given))
+    elif kind == "parquet":
+        parquet.write_table(pa.Table.from_pylist(given), path)
+    source = from_rows(given, name=path.name) if kind == "rows" else open_source(path, rooms())
+    built = build(source, tmp_path / "out.lance", rooms(), Plan(), Voice(quiet=True))
+    (said,) = built.findings
+    assert said.startswith(f"{path.name}: {says}, so all rows are called by their number")
+    table = read_stored(tmp_path / "out.lance")
+    assert list(table.rows.ids()) == ["row-1", "row-2", "row-3"] and table.columns == ["id", "a"]
+    assert list(table.rows.cells("id")) == ["x", second or None, "y"] and table.rows[0].cells == {"id": "x", "a": 1}
+    assert [row.cells.get("id") for row in table.subset([2, 1]).rows] == ["y", second or None]
+
+
+def test_no_ids_and_good_ids_say_nothing(tmp_path):
+    assert not table(tmp_path, "a\n1\n").findings and not table(tmp_path, "id,a\nx,1\n").findings
 
 
 def test_a_long_document_in_a_cell(tmp_path):

@@ -226,7 +226,7 @@ def test_a_stored_table_gives_what_memory_does(tmp_path_factory, cells, said, da
 def opened_in_memory(stored: Table, rows: list[Row], asked: DataSettings):
     columns = Columns(asked.columns, dict.fromkeys(stored.columns))
     columns.check("memory")
-    return [columns.row(row) for row in rows]
+    return [columns.row(row, Path()) for row in rows]
 
 
 def same(found, wanted: list[Row], columns: list[str]):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -99,3 +102,37 @@ def test_regression_loss_is_of_the_standardised_target():
     output = Output({"standard_B": torch.tensor([2.0, 4.0]), "std": torch.tensor(5.0)})
     loss = task_loss(output, terms(output, torch.tensor([3.0, 4.0]), torch.tensor([True, True]), Regress(target="t"), {}))
     torch.testing.assert_close(loss, torch.tensor(0.5))
+
+
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("groups", [1024, 300])
+def test_at_1024_pairs_of_512_the_strips_are_the_plain_loss_in_float32(monkeypatch, form, groups):
+    monkeypatch.setattr(contrastive, "STRIP", 2**16)
+    a, b = (x.requires_grad_() for x in pair(1024, 512))
+    scale, bias, group = torch.tensor(14.0, requires_grad=True), torch.tensor(-5.0, requires_grad=True), torch.arange(1024) % groups
+    strips = contrastive_softmax(a, b, scale, group) if form == "softmax" else contrastive_sigmoid(a, b, scale, bias, group)
+    same = (group[:, None] == group[None]).float()
+    logits = scale * a @ b.T + (bias if form == "sigmoid" else 0.0)
+    if form == "softmax":
+        wanted = same / same.sum(1, keepdim=True)
+        plain = 0.5 * (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted))
+    else:
+        plain = -F.logsigmoid((2 * same - 1) * logits).sum(1).mean()
+    known = [a, b, scale] + ([bias] if form == "sigmoid" else [])
+    ours, theirs = torch.autograd.grad(strips.mean(), known), torch.autograd.grad(plain, known)
+    torch.testing.assert_close(strips.mean(), plain, rtol=1e-5, atol=1e-5)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute of processor time, on a machine that may do other things too
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+def test_32768_pairs_of_512_stay_under_512_mb(form):
+    """Above what the process took before: embeddings, their gradients and all that lies between."""
+    path = Path(__file__).parents[2] / "benchmarks" / "loss.py"
+    if not path.exists():
+        pytest.skip("the benchmarks are not here")
+    loss = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("loss", path))
+    spec.loader.exec_module(loss)
+    assert loss.peak_megabytes(form, 32_768) < 512

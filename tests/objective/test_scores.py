@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
-from torchmetrics.functional.classification import multiclass_calibration_error
-from torchmetrics.functional.retrieval import retrieval_average_precision
+from sklearn.calibration import calibration_curve
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_auroc, multiclass_calibration_error, multiclass_f1_score
+from torchmetrics.functional.regression import mean_absolute_error, r2_score
+from torchmetrics.functional.retrieval import retrieval_average_precision, retrieval_hit_rate, retrieval_reciprocal_rank
 
 from triptych.contract.tasks import METRICS
 from triptych.objective import classes, numbers, retrieval, scores
@@ -38,6 +41,46 @@ def test_classify_scores_are_sklearns(seed, count, rows):
         assert found["top5"] == pytest.approx(metrics.top_k_accuracy_score(truth, answers, k=5, labels=range(count)))
     matrix = classes.confusion(torch.tensor(answers), torch.tensor(truth))
     assert matrix == metrics.confusion_matrix(truth, guess, labels=range(count)).tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(6, 12), st.integers(1, 60))
+def test_classify_scores_are_torchmetrics(seed, count, rows):
+    """Also where classes are absent, or all rows are of one."""
+    draw = np.random.default_rng(seed)
+    truth, answers = torch.tensor(draw.integers(0, draw.integers(1, count + 1), rows)), torch.tensor(draw.dirichlet(np.ones(count), rows))
+    found = classes.classify_scores(answers, truth)
+    assert found["accuracy"] == pytest.approx(float(multiclass_accuracy(answers, truth, count, average="micro")))
+    assert found["top5"] == pytest.approx(float(multiclass_accuracy(answers, truth, count, top_k=5, average="micro")))
+    assert found["weighted_f1"] == pytest.approx(float(multiclass_f1_score(answers, truth, count, average="weighted")), abs=1e-6)
+    there = [c for c in range(count) if 0 < int((truth == c).sum()) < rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs warns of absent classes; ours says so before training
+        each = multiclass_auroc(answers, truth, count, average=None)
+    assert found["roc_auc"] == pytest.approx(mean([float(each[c]) for c in there]), abs=1e-6, nan_ok=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(1, 300))
+def test_the_reliability_curve_is_sklearns(seed, count, rows):
+    draw = np.random.default_rng(seed)
+    truth, answers = draw.integers(0, count, rows), draw.dirichlet(np.ones(count) / 2, rows)
+    found = classes.reliability(torch.tensor(answers), torch.tensor(truth))
+    right, sure = calibration_curve(answers.argmax(1) == truth, answers.max(1), n_bins=classes.BINS)
+    assert [one["accuracy"] for one in found] == pytest.approx(list(right))
+    assert [one["confidence"] for one in found] == pytest.approx(list(sure))
+
+
+def test_a_class_that_validation_lacks_leaves_numbers():
+    """scikit-learn's roc_auc_score refuses such rows; here the absent class is left out of the means."""
+    answers = torch.softmax(torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), 1)
+    truth = torch.arange(40) % 3  # the fourth class is never true
+    found = classes.classify_scores(answers, truth)
+    assert all(math.isfinite(value) for value in found.values())
+    with pytest.raises(ValueError, match="Number of classes"):
+        metrics.roc_auc_score(truth, answers, multi_class="ovr")
+    alone = classes.classify_scores(answers, torch.zeros(40, dtype=torch.long))
+    assert math.isnan(alone["roc_auc"]) and all(math.isfinite(value) for name, value in alone.items() if name != "roc_auc")
 
 
 def test_roc_auc_over_all_classes_is_sklearns_one_against_the_rest():
@@ -98,6 +141,8 @@ def test_regress_scores_are_sklearns():
     assert found["r2"] == pytest.approx(metrics.r2_score(truth, guess), abs=1e-5)
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, guess), abs=1e-5)
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, guess), abs=1e-5)
+    assert found["r2"] == pytest.approx(float(r2_score(guess, truth)), abs=1e-4)
+    assert found["mae"] == pytest.approx(float(mean_absolute_error(guess, truth)), abs=1e-5)
 
 
 def test_regress_scores_of_one_target_are_no_number_and_an_error_has_its_unit():
@@ -121,6 +166,22 @@ def test_retrieval_is_what_sorting_by_hand_gives(seed, queries, answers, groups)
     precision = [right.cumsum() / np.arange(1, answers + 1) for right in sorted_right]
     by_hand = [(p * r)[:10].sum() / min(10, r.sum()) for p, r in zip(precision, sorted_right, strict=True)]
     assert found["map@10"] == pytest.approx(mean(by_hand), abs=1e-6, nan_ok=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 25), st.integers(1, 6))
+def test_retrieval_is_torchmetrics(seed, queries, answers, groups):
+    """Hit rate at k, and the mean of each query's average precision where ten are all there are."""
+    draw = np.random.default_rng(seed)
+    q, a = torch.tensor(draw.normal(size=(queries, 4))), torch.tensor(draw.normal(size=(answers, 4)))
+    gq, ga = torch.tensor(draw.integers(0, groups, queries)), torch.tensor(draw.integers(0, groups, answers))
+    found = retrieval.retrieval_scores(q, a, gq, ga)
+    pairs = [((q[i] @ a.T).exp(), ga == gq[i]) for i in range(queries) if bool((ga == gq[i]).any())]
+    for k in (1, 5, 10):
+        theirs = [float(retrieval_hit_rate(s, r, top_k=min(k, answers))) for s, r in pairs]
+        assert found[f"recall@{k}"] == pytest.approx(mean(theirs), nan_ok=True)
+    first = [1 / float(retrieval_reciprocal_rank(s, r)) for s, r in pairs]
+    assert found["median_rank"] == pytest.approx(np.median(first) if first else math.nan, nan_ok=True)
 
 
 def test_map_is_torchmetrics_and_sklearns_where_ten_are_all():

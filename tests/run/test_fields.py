@@ -10,10 +10,12 @@ import csv
 import hashlib
 import itertools
 import json
+import tempfile
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -21,11 +23,12 @@ from pydantic import BaseModel
 
 from triptych.base.settings import override
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
-from triptych.data.settings import BalanceSettings, DataSettings, SourceSettings, SplitSettings
+from triptych.data.settings import BalanceSettings, DataSettings, IdJoin, SourceSettings, SplitSettings, TimeJoin, WindowSettings
 from triptych.modalities import rooms
 from triptych.model import settings as fusion_words
 from triptych.run.fit import fit
 from triptych.run.recipe import Recipe, Report, Stage, Training, read
+from triptych.run.settings import Track
 from triptych.use.report import write_report
 
 BASE = """
@@ -35,6 +38,7 @@ inputs:
   image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
   audio: {prepare: {rate: 8000, bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
   text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}
+  video: {prepare: {rate: 4, frames: 3, size: 16}, encoder: {kind: gru, widths: [4], width: 8, depth: 1}}
 tasks:
   match: {kind: contrast, between: [image, text], width: 8}
   label: {kind: classify, target: label}
@@ -50,6 +54,8 @@ SMALL = {  # smaller than the defaults, so that the walk takes a minute
     "vit": ["width=12", "depth=2", "heads=2", "patch=8"],
     "transformer": ["width=12", "depth=2", "heads=2"],
     "mobilenet": ["multiplier=0.1", "width=8"],
+    "video transformer": ["widths=[4]", "width=12", "depth=2", "heads=2"],
+    "video gru": ["widths=[4]", "width=8"],
 }
 
 MIXED = ["data.source=[{name: a, source: table.csv}, {name: b, source: table2.csv}]"]
@@ -59,16 +65,25 @@ TEXT_ALONE = [
     "tasks={label: {kind: classify, target: label}}",
 ]
 
+# Windows of a column that is no input: what they do to the rows is seen in counts and findings.
+WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
+BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
+BY_TIME = ["data.max_rejected=0.9", *WINDOWS, "data.join=[{source: said.csv, by: time, on: {speaker: who}, text: [said]}]"]
+
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
     DataSettings: ("data", []),
+    WindowSettings: ("data.windows", WINDOWS),
+    IdJoin: ("data.join.0", BY_ID),
+    TimeJoin: ("data.join.0", BY_TIME),
     SplitSettings: ("data.split", []),
     BalanceSettings: ("data.balance", ["data.balance={by: label}"]),
     SourceSettings: ("data.source.0", MIXED),
     Stage: ("stages.0", []),
     Training: ("training", []),
     Report: ("report", []),
+    Track: ("track", ["track=tensorboard"]),
     Contrast: ("tasks.match", []),
     Classify: ("tasks.label", []),
     MultiLabel: ("tasks.tags", []),
@@ -91,8 +106,12 @@ PLACES[fusion_words.Single] = (
 TRY: dict[str, tuple[str, list[str]]] = {
     "Recipe.name": ("other", []),
     "Recipe.about": ("what it is for", []),
+    "Track.to": ("[mlflow]", []),
+    "Track.project": ("other", []),
+    "Track.folder": (tempfile.mkdtemp(), []),
     "DataSettings.source": ("table2.csv", []),
     "DataSettings.limit": ("20", []),
+    "DataSettings.empty": ("[low]", ["tasks.label.target=speaker"]),
     "DataSettings.balance": ("{by: label, temperature: 0.5, epoch: 30}", []),
     "BalanceSettings.by": ("modality", []),
     "BalanceSettings.temperature": ("1", ["data.balance={by: speaker}"]),
@@ -101,6 +120,22 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "SourceSettings.source": ("table2.csv", []),
     "SourceSettings.weight": ("3", []),
     "DataSettings.max_rejected": ("0", []),
+    "WindowSettings.column": ("sound3", []),
+    "WindowSettings.overlap": ("0.05", []),
+    "WindowSettings.last": ("drop", ["data.max_rejected=0.9"]),
+    "WindowSettings.name": ("speaker", HASHED),
+    "IdJoin.source": ("notes2.csv", []),
+    "IdJoin.prefix": ("their_", []),
+    "IdJoin.on": ("{id: other}", []),
+    "TimeJoin.source": ("said2.csv", []),
+    "TimeJoin.prefix": ("their_", []),
+    "TimeJoin.on": ("{speaker: other}", []),
+    "TimeJoin.at": ("second", []),
+    "TimeJoin.start": ("start2", []),
+    "TimeJoin.end": ("null", []),
+    "TimeJoin.match": ("0.9", []),
+    "TimeJoin.text": ("[said, more]", []),
+    "TimeJoin.separator": ("'|'", ["tasks.tags={kind: multilabel, target: said, separator: '|'}"]),
     "SplitSettings.column": ("null", []),
     "SplitSettings.group": ("speaker", HASHED),
     "SplitSettings.test_where": ("{speaker: [s1]}", HASHED),
@@ -115,6 +150,8 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Training.buckets": ("2", ["training.buckets=0", *TEXT_ALONE]),
     "Training.clip": ("1.0e-3", []),
     "Training.device": ("cpu", []),
+    "Training.chunk": ("4", []),
+    "Training.check_batch": ("true", []),
     "Training.seed": ("5", []),
     "audio.Prepare.features": ("mfcc", ["inputs.audio.prepare.bins=24"]),
     "audio.Prepare.coefficients": ("8", ["inputs.audio.prepare.features=mfcc", "inputs.audio.prepare.bins=24"]),
@@ -123,13 +160,17 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "audio.Transformer.patch_bins": ("4", []),
     "image.Prepare.channels": ("1", []),
     "text.Prepare.vocabulary": ("280", []),
+    "text.Prepare.lowercase": ("false", []),
     "text.Prepare.max_tokens": ("4", []),
+    "video.Prepare.channels": ("1", []),
+    "video.Prepare.rate": ("1.0", []),
     "Training.threads": ("2", []),
     "Contrast.between": ("[image, audio]", []),
     "Contrast.positives": ("label", []),
     "Classify.class_weights": ("{low: 3}", []),
     "MultiLabel.class_weights": ("balanced", []),
     "Classify.target": ("speaker", []),
+    "Classify.prompt": ("a {label} one", []),
     "MultiLabel.target": ("label", []),
     "MultiLabel.separator": ("'e'", []),
     "MultiLabel.threshold": ("0.3", []),
@@ -137,7 +178,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
 }
 for kind in ("Classify", "MultiLabel", "Regress"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
-for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2")):
+for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
     TRY[f"{room}.Input.column"] = (column, [])
 
 
@@ -156,7 +197,9 @@ def leaves() -> list[Any]:
         for words in get_args(room.Input.model_fields["encoder"].annotation):
             tag = words.model_fields["kind"].default
             sets = [f"{base}.encoder={{kind: {tag}}}"] + [
-                f"{base}.encoder.{w}" for w in SMALL.get(tag, ["width=8"]) if w.split("=")[0] in words.model_fields
+                f"{base}.encoder.{w}"
+                for w in SMALL.get(f"{room.name} {tag}", SMALL.get(tag, ["width=8"]))
+                if w.split("=")[0] in words.model_fields
             ]
             found += [(words, field, f"{base}.encoder", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
     return [pytest.param(*leaf, id=f"{leaf[4]}.{leaf[1]}") for leaf in found]
@@ -195,7 +238,7 @@ def literals(annotation: Any) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_table, tmp_path_factory):
+def bench(tiny_table, tmp_path_factory, write_film):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
     import shutil
 
@@ -203,13 +246,28 @@ def bench(tiny_table, tmp_path_factory):
     shutil.copytree(tiny_table.parent, folder, dirs_exist_ok=True)
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    for row in rows:
+    for number, row in enumerate(rows):
+        film = f"films/{number % 6}.mp4"
+        if number < 6:
+            write_film(folder / film, frames=8, rate=8, size=(24, 16), levels=lambda k, n=number: noise(n, k))
+        row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
+        row["video"], row["film2"] = film if number % 4 else "", "films/1.mp4" if number % 4 else ""
         row["other_number"] = str(-(float(row["number"]) ** 2))
+        row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square
         Image.linear_gradient("L").resize((24, 12)).rotate(wide).save(folder / f"pictures/{wide}.png")
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "table2.csv", rows[:30])
+    notes = [{"row": f"row-{n}", "other": f"row-{n + 3}", "note": f"n{n}"} for n in (*range(1, 35), 1, 2, 99)]
+    write_csv(folder / "notes.csv", notes)
+    write_csv(folder / "notes2.csv", notes[:20])
+    times = [
+        {"who": f"s{n % 5}", "other": f"s{n % 7}", "start": n / 100, "start2": n / 50, "end": n / 100 + 0.08, "said": word, "more": word}
+        for n, word in enumerate(["one", "two", "three"] * 6)
+    ]
+    write_csv(folder / "said.csv", times)
+    write_csv(folder / "said2.csv", times[:12])
     seen: dict[str, str] = {}
     numbers = itertools.count()
     tree = yaml.safe_load(BASE)
@@ -228,6 +286,10 @@ def bench(tiny_table, tmp_path_factory):
 
     run.tree = tree
     return run
+
+
+def noise(film: int, frame: int) -> np.ndarray:
+    return np.random.default_rng([film, frame]).integers(0, 250, (16, 24, 3)).astype(np.uint8)
 
 
 def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
@@ -263,11 +325,13 @@ def test_the_same_recipe_gives_the_same_run(bench):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "field", "place", "sets", "name"), leaves())
 def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench):
-    if field in ("kind", "modality"):
+    if field in ("kind", "modality", "by"):
         pytest.skip("the tag that chose this class; choosing another is tested by the other classes")
     path = f"{place}.{field}" if place else field
-    if name == "DataSettings" and field == "max_rejected":
+    if (name, field) in {("DataSettings", "max_rejected"), ("TimeJoin", "unused")}:
         pytest.skip("decides whether a run happens at all: see tests/data")
+    if (name, field) in {("Training", "devices"), ("Training", "strategy")}:
+        pytest.skip("more processes than one: see test_shared.py")
     trial = TRY.get(f"{name}.{field}")
     if trial is None:
         settings = read_back(bench.tree, sets, place)

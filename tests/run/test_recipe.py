@@ -88,7 +88,14 @@ CHANGED = [
     ("stages=[]", ["stages must have at least 1 entry"]),
     ("stages=3", ["stages must be a valid list"]),
     ("training.select=match.recall", ["unknown score in training.select 'match.recall'", "match.recall@1"]),
-    ("training.select=label.recall@1", ["unknown score in training.select"]),
+    (
+        "training.select=label.recall@1",
+        ["recall@1 is no score of 'label', a classify task; contrast tasks have it", "known: label.accuracy, label"],
+    ),
+    ("training.select=label.acuracy", ["unknown score in training.select 'label.acuracy'", "did you mean 'label.accuracy'"]),
+    ("training.select=nobody.r2", ["unknown score in training.select 'nobody.r2'"]),
+    ("training.select=r2", ["no task of this recipe has the score 'r2'; regress tasks do", "known: match.recall@1"]),
+    ("training.select=macro_f2", ["unknown score in training.select 'macro_f2'"]),
     ("training.batch_size=0", ["batch_size must be greater than or equal to 1, not 0"]),
     ("training.seed=99999999999", ["seed must be less than"]),
     ("training.device=gpu", ["unknown device 'gpu'", "known: auto, cpu, cuda, mps"]),
@@ -109,6 +116,14 @@ def test_a_wrong_word_is_answered(write, change, parts):
     for part in parts:
         assert part in text, text
     assert "mine.yaml" in text
+
+
+def test_a_score_may_be_named_alone_where_one_task_has_it(write):
+    assert read(write(), ["training.select=macro_f1"]).selected() == "label.macro_f1"
+    assert read(write(), ["training.select=recall@5"]).selected() == "match.recall@5"
+    assert read(write(), ["training.select=loss"]).selected() == "loss"
+    said = refused(write(), ["training.select=macro_f1", "tasks.many={kind: multilabel, target: tags}"])
+    assert "'macro_f1' could be label.macro_f1 or many.macro_f1" in said and "select: label.macro_f1" in said
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from sklearn import metrics
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
 from triptych.objective.retrieval import chance_scores, retrieval_scores
 from triptych.run.baselines import Features, _of_head
+from triptych.run.bench import groups_of
 from triptych.run.measure import Measured
-from triptych.run.verdict import groups_of, in_words, statistics, verdict
+from triptych.run.verdict import in_words, statistics, verdict
 
 
 def seen(task, answers, truth, has=None, embeddings=None):
@@ -105,3 +106,16 @@ def test_chance_is_the_mean_of_random_orders():
 
 def test_groups_are_numbered_and_rows_without_one_stand_alone():
     assert groups_of(["a", None, "a", "b", None]).tolist() == [0, 1, 0, 2, 3]
+
+
+def test_parts_are_judged_too(tiny_run):
+    """Each mixture and direction has a change with an interval, whose middle is the difference of the two scores."""
+    verdicts, scores = tiny_run.folder.read("verdicts.json"), tiny_run.scores
+    for name, told in verdicts.items():
+        apart = {s["of"]: s for s in scores if s["task"] == name and s["metric"] == told["metric"] and s["of"]}
+        assert set(told["parts"]) == set(apart)
+        for of, part in told["parts"].items():
+            change = part["change"]
+            assert change["value"] == pytest.approx(apart[of]["trained"] - apart[of]["untouched"], abs=1e-6)
+            assert change["low"] <= change["value"] + 1e-9 and change["value"] <= change["high"] + 1e-9
+            assert (part["verdict"] == "not told apart") == (change["low"] <= 0 <= change["high"])

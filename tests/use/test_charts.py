@@ -14,6 +14,7 @@ import matplotlib
 import pytest
 
 import triptych.use.charts as charts
+from triptych.use import dots
 
 LOG = [
     {"epoch": n, "stage": 1 if n < 4 else 2, "train loss": 2.0 / n, "validation loss": 2.2 / n, "validation f1": 1 - 1 / n, "lr": 0.1}
@@ -136,17 +137,64 @@ def test_words_of_users_are_escaped_and_never_formulas():
         assert any("$x_1$" in text for text in texts(svg))
 
 
+def test_dots_say_their_values_and_leave_out_what_is_none():
+    made = [dots.Dot("trained", 0.9, 0.85, 0.95), dots.Dot("chance", 0.1, ours=False), dots.Dot("gone", float("nan"))]
+    svg = dots.intervals(made, "f1")
+    assert {"trained", "0.900", "chance", "0.100", "f1"} <= set(texts(svg)) and "gone" not in texts(svg)
+    assert "trained 0.900 (0.850 to 0.950)" in svg
+    assert "-0.050" in texts(dots.intervals([dots.Dot("a", -0.05, -0.2, 0.1)], "t", zero=True))
+    assert dots.intervals([], "t") == dots.intervals([dots.Dot("a", float("nan"))], "t") == ""
+
+
+def test_before_and_after_may_lack_one_of_them():
+    svg = dots.moved([("a and b", 1.25, 0.5), ("a and c", None, 0.75), ("gone", None, None)], "gap", 2.0)
+    assert {"a and b", "0.500", "0.750", "untouched", "trained"} <= set(texts(svg)) and "gone" not in texts(svg)
+    assert dots.moved([("gone", None, None)], "gap", 2.0) == ""
+
+
+def test_small_curves_one_a_name():
+    svg = dots.multiples(LOG, ["validation f1", "validation loss", "train loss", "nothing"], "all", 3)
+    assert {"validation f1", "validation loss", "train loss", "all"} <= set(texts(svg)) and "nothing" not in texts(svg)
+    assert dots.multiples(LOG, ["nothing"], "all", None) == "" == dots.multiples([], ["train loss"], "all", None)
+
+
 # ---- the page
 
-FIELDS = ("summary", "headline", "charts", "scores", "classes", "retrieval", "seen", "worst", "cost", "choices", "findings", "commands")
-EMPTY = {"about": "what it is for", "name": "a run", "made": "today", "stopped": "", "recipe": "", **{field: [] for field in FIELDS}}
+FIELDS = (
+    "summary",
+    "headline",
+    "charts",
+    "noticed",
+    "balance",
+    "scores",
+    "reliance",
+    "gap",
+    "classes",
+    "retrieval",
+    "seen",
+    "worst",
+    "lengths",
+    "cost",
+    "choices",
+    "findings",
+    "commands",
+)
+EMPTY = {
+    "about": "what it is for",
+    "name": "a run",
+    "made": "today",
+    "stopped": "",
+    "recipe": "",
+    "curves": [],
+    **{field: [] for field in FIELDS},
+}
 
 
 @functools.cache
 def report() -> dict:
     svg, picture = charts.confusion([[1, 0], [0, 1]], ["a", "b"], "t"), '<figure class="value image"><img alt="p" src="data:,"></figure>'
     hits = [{"html": picture, "right": True, "score": 0.9, "label": EVIL}, {"html": picture, "right": False, "score": 0.5, "label": "b"}]
-    score = {"about": "what it is for", "name": EVIL, "untouched": None, "trained": 0.5, "direction": "higher"}
+    score = {"about": "what it is for", "name": EVIL, "same": False, "untouched": None, "trained": 0.5, "direction": "higher"}
     return {
         "about": "what it is for",
         "name": EVIL,
@@ -155,10 +203,57 @@ def report() -> dict:
         "recipe": EVIL,
         "summary": [("rows", EVIL)],
         "headline": [
-            {"task": EVIL, "metric": "f1", "untouched": 0.1, "trained": 0.9, "best": "higher is better", "said": [EVIL], "same": False},
-            {"task": "age", "metric": "error", "untouched": 3.0, "trained": 4.0, "best": "lower is better", "said": [], "same": False},
+            {"task": EVIL, "metric": "f1", "untouched": 0.1, "trained": 0.9, "best": "higher is better", "said": [EVIL], "same": False}
+            | {"chart": dots.intervals([dots.Dot(EVIL, 0.5)], "f1"), "unbeaten": [EVIL]},
+            {"task": "age", "metric": "error", "untouched": 3.0, "trained": 4.0, "best": "lower is better", "said": [], "same": False}
+            | {"chart": "", "unbeaten": []},
         ],
         "charts": every_chart(),
+        "curves": [dots.multiples(LOG, ["validation f1", "train loss"], EVIL, 5)],
+        "noticed": {
+            "quiet": EVIL,
+            "left_out": EVIL,
+            "said": [{"severity": "error", "text": EVIL, "fix": EVIL, "epoch": 1, "step": 7}],
+        },
+        "balance": {
+            "epoch": 2,
+            "rows": 1000,
+            "measured": 3,
+            "steps": 9,
+            "tasks": [{"name": EVIL, "rows": 9, "weight": 1.0, "loss": 0.5, "loss_share": 0.5, "gradient_share": None}],
+            "encoders": [{"name": EVIL, "gradient_share": 0.4}],
+            "groups": [
+                {
+                    "title": EVIL,
+                    "odd": True,
+                    "left": 2,
+                    "rows": [
+                        {"name": EVIL, "rows": 9, "row_share": 0.1, "loss": 0.5, "loss_share": 0.6, "gradient_share": 0.7, "mark": "more"}
+                    ],
+                }
+            ],
+        },
+        "reliance": {
+            "why_not": EVIL,
+            "warnings": [EVIL],
+            "measured": EVIL,
+            "tasks": [
+                {
+                    "task": EVIL,
+                    "metric": "f1",
+                    "chart": dots.intervals([dots.Dot(EVIL, 0.1, -0.1, 0.3), dots.Dot("b", 0.2, ours=False)], EVIL, zero=True),
+                    "inputs": [{"input": EVIL, "rows": 9, "shuffle": 0.1, "drop": None, "alone": 0.5, "said": EVIL, "flagged": True}],
+                }
+            ],
+        },
+        "gap": [
+            {
+                "task": EVIL,
+                "whens": ["untouched", "trained"],
+                "chart": dots.moved([(EVIL, 1.0, 0.5)], EVIL, 2.0),
+                "rows": [{"pair": EVIL, "distances": [1.0, 0.5], "share": 0.3, "rows": 9}],
+            }
+        ],
         "scores": [
             {
                 "group": EVIL,
@@ -181,6 +276,7 @@ def report() -> dict:
         ],
         "seen": [{"column": EVIL, "value": picture, "seen": picture}],
         "worst": [{"task": EVIL, "rows": [{"id": EVIL, "said": EVIL, "truth": EVIL, "confidence": 0.9, "values": [picture]}]}],
+        "lengths": [(EVIL,) * 10],
         "cost": [("time", EVIL)],
         "choices": [{"about": "what it is for", "name": EVIL, "value": EVIL, "reason": EVIL}],
         "findings": [{"severity": EVIL, "text": EVIL}],
@@ -226,7 +322,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 12
+    assert page.tags.count("section") == 17
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

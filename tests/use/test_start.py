@@ -228,3 +228,13 @@ def test_a_target_alone_is_no_task(tmp_path):
 def test_an_empty_folder(tmp_path):
     with pytest.raises(InputError, match="it is empty"):
         propose(tmp_path, tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("picture", ["picture", "file"])
+def test_a_picture_with_several_captions_stays_on_one_side(tmp_path, media, picture):
+    """Else the test would ask for captions of pictures that were learnt from."""
+    names = [path.name for path in sorted((media / "pictures").glob("*.png"))[:12]]
+    lines = [f"{media / 'pictures' / name},words for {name} in another order {n}" for name in names for n in range(5)]
+    (tmp_path / "t.csv").write_text("\n".join([f"{picture},caption", *lines]) + "\n")
+    recipe, text = proposed(tmp_path / "t.csv")
+    assert recipe.data.split.group == picture and "as several rows share it" in text

@@ -37,6 +37,10 @@ class BadValue(InputError):
     """One value (a file, a cell) cannot be read. In a table it costs its row and leaves the reason; alone it is an error."""
 
 
+class Absent(BadValue):
+    """A file is whole but has nothing of what was looked for in it: a film without sound. In a table the row is used without it."""
+
+
 def nearest(word: str, known: Iterable[object], most: int = 3) -> list[str]:
     """The known words closest to a misspelt one, best first; empty where none is near."""
     by_lower = {str(k).lower(): str(k) for k in known}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from triptych.base.errors import InputError
 
 
 @contextmanager
@@ -36,6 +40,38 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a whole JSON file, readable and with a last newline."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room on the disk, none left of a user's share, a file longer than it may be."""
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written for want of room; libraries in Rust say the number in their text alone."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return (error.errno or (int(said[1]) if said else 0)) in FULL
+
+
+@contextmanager
+def held_alone(path: Path, what: str) -> Iterator[None]:
+    """Hold `path` as a lock until the block ends; the system lets it go when the process dies, however that happens.
+
+    Raises:
+        InputError: another process holds it; `what` is at work there.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            fix = "wait for it, stop it, or name another folder with --out"
+            raise InputError(f"another {what} is at work in this folder", where=str(path.parent), fix=fix) from None
+        yield
 
 
 def digest(path: Path) -> str:

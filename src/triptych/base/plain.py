@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -121,6 +122,17 @@ def _put(tree: Any, keys: list[str], value: Any, assignment: str) -> None:
             raise InputError(f"{held} holds one value ({tree!r}), it has no field {keys[depth + 1]!r}", where=f"--set {assignment}")
 
 
+def flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """Nested values as {a.b.0.c: value}; an empty mapping or list is a value."""
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if pairs is None or not tree:
+        return {path: tree}
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found.update(flat(value, f"{path}.{key}" if path else str(key)))
+    return found
+
+
 def is_number(value: object) -> bool:
     """Whether a cell says a number: 7, "7", "1e3", "nan"."""
     try:
@@ -128,3 +140,11 @@ def is_number(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def one_line(text: str) -> str:
+    """A text from a user's files as one harmless line: newlines and what would steer a terminal are spelled out."""
+    return "".join(letter if unicodedata.category(letter) not in _SPELLED else letter.encode("unicode_escape").decode() for letter in text)
+
+
+_SPELLED = frozenset({"Cc", "Cs", "Zl", "Zp"})

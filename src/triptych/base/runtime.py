@@ -55,12 +55,13 @@ def choose_device(asked: str, choices: Choices) -> str:
     return device
 
 
-def choose_threads(asked: int | None, choices: Choices) -> int:
-    """How many threads one operation may use; sets it for the process."""
+def choose_threads(asked: int | None, choices: Choices, sharing: int = 1) -> int:
+    """How many threads one operation may use; sets it for the process. `sharing` processes have the cores together."""
     cores = usable_cores()
-    threads = asked or cores
+    threads = asked or max(1, cores // sharing)
     torch.set_num_threads(threads)
-    choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used")
+    shared = f" by {sharing} processes" if sharing > 1 else ""
+    choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used{shared}")
     return threads
 
 

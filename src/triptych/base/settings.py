@@ -12,9 +12,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from triptych.base.errors import InputError
 from triptych.base.explain import explained
-from triptych.base.plain import override, read_yaml, write_yaml
+from triptych.base.plain import flat, override, read_yaml, write_yaml
 
-__all__ = ["SchemaWriter", "Settings", "override", "parse", "read_yaml", "spelled_out", "word", "write_yaml"]
+__all__ = ["SchemaWriter", "Settings", "flat", "override", "parse", "read_yaml", "spelled_out", "word", "write_yaml"]
 
 
 S = TypeVar("S", bound=BaseModel)

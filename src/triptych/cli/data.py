@@ -1,4 +1,4 @@
-"""The verbs under `triptych data`: build a table, look at it, divide it."""
+"""The verbs under `triptych data`: build a table, look at it, divide it. `align.py` has those that bring rows together."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build a table from any source, look at it, divide it.", no_args_is_help=True, rich_markup_mode=None)
+from triptych.cli import align
+from triptych.cli.align import AppendOption, ColumnOption, CopyOption, JsonOption, RejectedOption, TableArg, WorkersOption, written
+from triptych.cli.tools import SOURCE, WithTools
 
-TableArg = Annotated[str, typer.Argument(metavar="TABLE", help="a table: NAME.lance")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
-SOURCE = "folder, file, pattern of files, hf:owner/name, data set as published, or table"
+app = typer.Typer(
+    cls=WithTools, help="Build a table from any source, look at it, divide it, add to it.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()
@@ -49,41 +51,28 @@ def split(
 def build(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=f"{SOURCE}; several as name=source")],
     table: TableArg,
-    column: Annotated[list[str] | None, typer.Option(help="column to rename, write or type, as in data.columns: new=old")] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="put the files' content into the table; else it holds their paths")] = False,
-    append: Annotated[bool, typer.Option("--append", help="add the rows to the table that is there")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="processes that read files")] = 1,
-    max_rejected: Annotated[float, typer.Option(min=0, max=1, help="share of rows that may be unusable before nothing is built")] = 0.2,
+    column: ColumnOption = None,
+    empty: Annotated[list[str] | None, typer.Option(help="text that stands for an empty cell: --empty NA --empty -")] = None,
+    windows: Annotated[str | None, typer.Option(help="cut recordings, as in data.windows: '{column: NAME, seconds: 10}'")] = None,
+    join: Annotated[list[str] | None, typer.Option(help="join a table, as in data.join: '{source: people.csv, on: speaker}'")] = None,
+    copy: CopyOption = False,
+    append: AppendOption = False,
+    workers: WorkersOption = 1,
+    patience: Annotated[float, typer.Option(min=1, help="seconds that reading one row may take before it is rejected")] = 120,
+    max_rejected: RejectedOption = 0.2,
     as_json: JsonOption = False,
 ) -> None:
     """Bring any source into one table on the disk. A build that was stopped goes on when it is started again."""
     from triptych.data.build import Plan
-    from triptych.data.build import build as built
     from triptych.data.sources.asked import asked
-    from triptych.data.sources.words import opened
     from triptych.modalities import rooms
-    from triptych.run.progress import Voice
 
-    voice = Voice(quiet=as_json)
-    source = opened(asked(sources, column or [], rooms()), rooms(), {})
-    made = built(source, Path(table), rooms(), Plan(copy, append, workers, max_rejected), voice)
-    if as_json:
-        told = {"table": table, "rows": made.rows, "kept": made.kept, "rejected": made.rejected, "version": made.version}
-        columns = {column.name: column.kind for column in made.columns}
-        print(json.dumps({**told, "columns": columns, "findings": made.findings, "rejects": str(made.rejects) if made.rejects else None}))
-        return
-    from triptych.cli import tables
-    from triptych.data.rejects import read_rejects
+    words = asked(sources, column or [], rooms(), windows, join or [], empty or [])
+    written(words, table, Plan(copy, append, workers, max_rejected, patience=patience), as_json)
 
-    rejects = read_rejects(made.rejects) if made.rejects else []
-    shown = [f"rejected {reject.id}: {reject.reason}" for reject in rejects[:20]]
-    more = [f"and {len(rejects) - 20} more"] if len(rejects) > 20 else []
-    tables.lines(*(f"note: {text}" for text in made.findings), *shown, *more)
-    tables.lines(f"{made.rows:,} rows in, {made.kept:,} kept, {made.rejected:,} rejected -> {table} (version {made.version})")
-    tables.lines(f"columns: {', '.join(f'{column.name} ({column.kind})' for column in made.columns)}")
-    if made.rejects:
-        tables.lines(f"rejects with their reasons: {made.rejects}")
-    tables.lines("", "next:", f"  triptych data show {table}", f"  triptych init {table}")
+
+app.command()(align.windows)
+app.command()(align.join)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import sys
@@ -12,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
-from triptych.cli.data import SOURCE
+from triptych.base.files import is_full
 from triptych.cli.data import app as data_verbs
+from triptych.cli.search import bakeoff, tune
+from triptych.cli.tools import SOURCE
 
 if TYPE_CHECKING:
     from triptych.run.folder import RunFolder
+    from triptych.run.recipe import Recipe
 
 INTERRUPTED = 130
 
@@ -29,6 +31,8 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.command()(tune)
+app.command()(bakeoff)
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]
@@ -42,6 +46,8 @@ def train(
     set_: SetOption = None,
     out: Annotated[str | None, typer.Option(help="run folder; by default runs/DATE-NAME")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with a run that was stopped, as if it had not been")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="devices of this machine that share each step: training.devices")] = None,
+    strategy: Annotated[str | None, typer.Option(help="what they share: ddp the rows, fsdp the weights too: training.strategy")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a recipe; ends with the untouched model against the trained one."""
@@ -49,16 +55,40 @@ def train(
 
     if resume and out:
         raise InputError("--resume goes on in the run's own folder, and --out names another", fix="keep one of them")
-    if recipe is None and (set_ or not resume):
+    if recipe is None and not resume:
         raise InputError("no recipe is named", fix="triptych train RECIPE, or triptych train --resume RUN")
-    checked = read(recipe, set_ or []) if recipe else None
+    words = {"training.devices": devices, "training.strategy": strategy}
+    changes = [*(set_ or []), *(f"{path}={value}" for path, value in words.items() if value is not None)]
+    if changes and recipe is None:
+        raise InputError("--set, --devices and --strategy change a recipe, and none is named", fix="triptych train RECIPE --resume RUN")
+    checked = read(recipe, changes) if recipe else None
+    _shared_out(checked or _recipe_of(resume))
     from triptych.run import fit
+    from triptych.use.report import write_report
 
     quiet = as_json and not sys.stderr.isatty()
     if resume:
-        _ended(fit.resume(resume, checked, quiet=quiet), as_json)
+        _ended(fit.resume(resume, checked, quiet=quiet, report=write_report), as_json)
     elif checked:
-        _ended(fit.fit(checked, out, quiet=quiet), as_json)
+        _ended(fit.fit(checked, out, quiet=quiet, report=write_report), as_json)
+
+
+def _recipe_of(run: str | None) -> Recipe:
+    from triptych.run.folder import RunFolder
+
+    if not (Path(run or "") / "run.json").is_file():
+        raise InputError(f"{run!r} is not a run folder: it has no run.json", fix="triptych train RECIPE starts one")
+    return RunFolder(Path(run or "")).recipe()
+
+
+def _shared_out(recipe: Recipe) -> None:
+    """Where the recipe asks for several devices, start this command for each of them, and leave with what came of it."""
+    from triptych.base.ranks import ranks
+
+    if recipe.training.devices > 1 and ranks().size == 1:
+        from triptych.run.launch import launch
+
+        sys.exit(launch(sys.argv[1:], recipe.training.devices))
 
 
 @app.command("continue")
@@ -69,24 +99,30 @@ def continue_(
     as_json: JsonOption = False,
 ) -> None:
     """Train a finished run for some epochs more, from its last state, into a run of its own."""
+    _shared_out(_recipe_of(run))
     from triptych.run.fit import go_on
+    from triptych.use.report import write_report
 
-    _ended(go_on(run, epochs, out, quiet=as_json and not sys.stderr.isatty()), as_json)
+    _ended(go_on(run, epochs, out, quiet=as_json and not sys.stderr.isatty(), report=write_report), as_json)
 
 
 def _ended(run: RunFolder, as_json: bool) -> None:
-    """Write the report of a training that is done, and say what came of it."""
+    """Say what came of a training that is done."""
+    if run.rank:  # of several processes the first one speaks
+        return
     from triptych.cli import tables
-    from triptych.use.report import next_commands, write_report
+    from triptych.use.report import next_commands
 
-    checked, report = run.recipe(), write_report(run)
-    scores, verdicts = run.read("scores.json"), run.read("verdicts.json", default={})
+    checked = run.recipe()
+    scores, verdicts, relied = run.read("scores.json"), run.read("verdicts.json", default={}), run.read("reliance.json", default={})
     if as_json:
-        print(json.dumps({"run": str(run.path), "report": str(report), "scores": scores, "verdicts": verdicts}))
+        told = {"run": str(run.path), "report": str(run.report), "scores": scores, "verdicts": verdicts, "reliance": relied}
+        print(json.dumps(told))
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
-    tables.lines(f"run     {run.path}", f"report  {report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
+    tables.reliance_warnings(relied)
+    tables.lines(f"run     {run.path}", f"report  {run.report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -156,6 +192,36 @@ def embed(
 
 
 @app.command()
+def evaluate(
+    what: Annotated[str, typer.Argument(metavar="RECIPE_OR_RUN", help="folder of a finished run, or a recipe with --untouched")],
+    untouched: Annotated[bool, typer.Option("--untouched", help="the model before its first step, and what can be had without it")] = False,
+    data: Annotated[str | None, typer.Option(help="another source with the same columns; by default the test rows")] = None,
+    set_: SetOption = None,
+    out: Annotated[str | None, typer.Option(help="folder to write; by default below the run, or runs/DATE-NAME-untouched")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained run again, or a recipe's untouched model, with intervals; nothing is trained."""
+    if not untouched and not Path(what).is_dir():
+        from triptych.run.recipe import read
+
+        read(what, set_ or [])  # a slip is answered before anything heavy is loaded
+    from triptych.cli import tables
+    from triptych.run.progress import Voice
+    from triptych.use.evaluate import evaluate as evaluated
+
+    voice = Voice(quiet=as_json and not sys.stderr.isatty())
+    found = evaluated(what, untouched=untouched, data=data, changes=set_ or [], out=out, voice=voice)
+    if as_json:
+        print(json.dumps({"folder": str(found.folder), "page": str(found.page), **found.told}))
+        return
+    tables.evaluation(found.told)
+    if stored := found.told["stored"]:
+        same = "the same figures as in the run" if stored["same"] else f"{len(stored['differ'])} figures are not those in the run"
+        tables.lines(same)
+    tables.lines(f"page    {found.page}")
+
+
+@app.command()
 def report(run: RunArg, as_json: JsonOption = False) -> None:
     """Write the run's report again and say where it is."""
     from triptych.cli import tables
@@ -165,19 +231,22 @@ def report(run: RunArg, as_json: JsonOption = False) -> None:
     folder = open_folder(run)
     path = write_report(folder)
     if as_json:
-        told = {"scores": folder.read("scores.json"), "verdicts": folder.read("verdicts.json", default={})}
+        told = {"scores": folder.read("scores.json")} | {n: folder.read(f"{n}.json", default={}) for n in ("verdicts", "reliance")}
         print(json.dumps({"run": str(folder.path), "report": str(path), **told}))
         return
     tables.scores(folder.recipe(), folder.read("scores.json"), folder.read("run.json"))
     tables.verdicts(folder.read("verdicts.json", default={}))
+    tables.reliance_warnings(folder.read("reliance.json", default={}))
     tables.lines(f"report  {path}")
 
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")], as_json: JsonOption = False
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="folders of finished runs")],
+    out: Annotated[str | None, typer.Option(help="HTML page to write, with curves and intervals")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Lay runs side by side: recipe differences, scores, cost."""
+    """Lay runs side by side: recipe differences, curves, scores with intervals, cost."""
     from triptych.cli import tables
     from triptych.run.folder import open_folder
     from triptych.use.compare import compare as compared
@@ -185,10 +254,16 @@ def compare(
     if len(runs) < 2:
         raise InputError("comparing takes two runs or more")
     found = compared([open_folder(run) for run in runs])
+    if out:
+        from triptych.use.compare import write_page
+
+        write_page(found, Path(out))
     if as_json:
-        print(json.dumps(found))
-    else:
-        tables.comparison(found)
+        print(json.dumps({**found, "page": out}))
+        return
+    tables.comparison(found)
+    if out:
+        tables.lines(f"page    {out}")
 
 
 def _recipe_name(source: str) -> str:
@@ -273,7 +348,7 @@ def run() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as problem:
-        fix = "make room on the disk, or name another place with --out" if problem.errno == errno.ENOSPC else ""
+        fix = "make room on the disk, or name another place with --out" if is_full(problem) else ""
         print(f"error: {TriptychError(problem.strerror or str(problem), where=str(problem.filename or ''), fix=fix)}", file=sys.stderr)
         sys.exit(1)
     except Exception as problem:

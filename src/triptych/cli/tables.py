@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from triptych.base.plain import one_line
 from triptych.contract.tasks import headline
 from triptych.run.recipe import Recipe
 
@@ -23,9 +24,9 @@ def _console() -> Console:
 
 
 def lines(*texts: str) -> None:
-    """Plain lines, never wrapped: a path that is broken cannot be copied."""
+    """Plain lines, never wrapped: a path that is broken cannot be copied. A name with a newline in it stays on its line."""
     for text in texts:
-        _console().print(text, markup=False, soft_wrap=True)
+        _console().print(one_line(text), markup=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
@@ -53,6 +54,75 @@ def verdicts(found: dict[str, Any]) -> None:
     for name, told in found.items():
         first, *others = in_words(name, told)
         lines(first, *(f"  {line}" for line in others))
+
+
+def evaluation(told: dict[str, Any]) -> None:
+    """What was measured: headline scores with intervals, what can be had without training, classes, inputs, gaps."""
+    lines(f"{told['what']}, on {told['rows']:,} {told['judged_on']} rows of {told['source']}")
+    for reject in told["rejected"][:5]:
+        lines(f"  rejected {reject['id']}: {reject['reason']}")
+    for one in told["findings"]:
+        if one["severity"] != "note" or one["code"] == "source":
+            lines(f"  {one['severity']}: {one['text']}" + (f" ({one['rows']} rows)" if one["rows"] else ""))
+    heads = {(s["task"], s["metric"]) for s in told["scores"] if "low" in s}
+    rows = [s for s in told["scores"] if (s["task"], s["metric"]) in heads]
+    table = Table()
+    for header, justify in (("score", "left"), ("of", "left"), ("value", "right"), ("95 % interval", "left")):
+        table.add_column(header, justify=justify)  # type: ignore[arg-type]
+    for s in rows:
+        sure = f"{_number(s['low'])} to {_number(s['high'])}" if "low" in s else ""
+        table.add_row(*map(escape, (f"{s['task']}.{s['metric']}", s["of"] or "overall", _number(s["value"]), sure)))
+    _console().print(table)
+    for name, baselines in told["baselines"].items():
+        metric = next((metric for task, metric in heads if task == name), None)
+        values = ", ".join(f"{baseline} {_number(values.get(metric))}" for baseline, values in baselines.items())
+        lines(f"{name}.{metric} without training: {values or '-'}")
+    _each_class(told["details"]["classes"])
+    _reliance(told["reliance"])
+    for name, pairs in told["details"]["gap"].items():
+        said = ", ".join(f"{' and '.join(one['pair'])} {_number(one['measured']['distance'])}" for one in pairs)
+        lines(f"{name}: modality gap of {said}   (0 to 2)")
+
+
+def _each_class(classes: dict[str, Any]) -> None:
+    for name, rows in classes.items():
+        table = Table(title=f"classes of {name}", title_justify="left")
+        for header in ("class", "rows", "precision", "recall", "F1"):
+            table.add_column(header, justify="left" if header == "class" else "right", overflow="fold")
+        for row in rows[:20]:
+            table.add_row(escape(row["class"]), str(row["rows"]), *(_number(row[score]) for score in ("precision", "recall", "f1")))
+        _console().print(table)
+        if len(rows) > 20:
+            lines(f"and {len(rows) - 20} more classes; --json lists all")
+
+
+def _reliance(told: dict[str, Any]) -> None:
+    from triptych.run.verdict import with_interval
+
+    if not told:
+        return
+    for name, task in told["tasks"].items():
+        if not any(task["inputs"].values()):
+            continue
+        table = Table(title=f"{name}.{task['metric']} lost without an input", title_justify="left")
+        for header, justify in (("input", "left"), ("rows", "right"), ("exchanged", "left"), ("left out", "left"), ("so it is", "left")):
+            table.add_column(header, justify=justify)  # type: ignore[arg-type]
+        for given, one in task["inputs"].items():
+            if one is not None:
+                lost = (with_interval(one[how]) for how in ("shuffle", "drop"))
+                table.add_row(*map(escape, (given, str(one["rows"]), *lost, one["verdict"])))
+        _console().print(table)
+    if told["why_not"]:
+        lines(told["why_not"])
+    reliance_warnings(told)
+
+
+def reliance_warnings(told: dict[str, Any]) -> None:
+    """A line for each input that a task does not use."""
+    from triptych.run.reliance import warnings
+
+    for line in warnings(told):
+        lines(f"warning: {line}")
 
 
 def table_columns(told: dict[str, Any]) -> None:
@@ -94,6 +164,8 @@ def comparison(found: dict[str, Any]) -> None:
         lines(f"{number}  {name}   (measured on its {side} rows)")
     if len(set(found["judged_on"])) > 1:
         lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    for task in found["intervals"]:
+        _sure(task, found["runs"])
     for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("", overflow="fold")
@@ -105,6 +177,30 @@ def comparison(found: dict[str, Any]) -> None:
             console.print(table)
         else:
             lines(f"{title}: none")
+
+
+def _sure(task: dict[str, Any], runs: list[str]) -> None:
+    """A task's headline with its interval a run, and how sure its difference to the first run is."""
+    table = Table(title=f"{task['task']}.{task['metric']}", title_justify="left", title_style="bold")
+    for header in ("run", "score", "95 %", f"to run {task['first']}", "95 %", "verdict"):
+        table.add_column(header, justify="left" if header == "verdict" else "right", overflow="fold")
+    told = {one["run"]: one for one in task["differences"]}
+    for number in range(1, len(runs) + 1):
+        value, change = task["values"][number - 1], told.get(number)
+        cells = [_number(value["value"]), _range(value)] if value else ["-", ""]
+        if change is not None:
+            why = "" if change["paired"] else f" (not paired: {change['why']})"
+            p_value = change["p_value"]
+            tested = "" if p_value is None else f", McNemar p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
+            gap = "-" if change["value"] is None else f"{change['value']:+.3f}"
+            cells += [gap, _range(change, "+"), f"{change['verdict']}{tested}{why}"]
+        table.add_row(str(number), *(escape(cell) for cell in cells))
+    _console().print(table)
+
+
+def _range(found: dict[str, Any], sign: str = "") -> str:
+    low, high = found["low"], found["high"]
+    return "" if low is None or high is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
 
 
 def _marked(row: dict[str, Any]) -> list[str]:
@@ -127,6 +223,7 @@ def findings(found: dict[str, Any]) -> None:
     _console().print(table)
     if found["sampling"]:
         _sampling(found["sampling"])
+    lengths(found["lengths"])
     for reject in found["rejects"][:20]:
         lines(f"rejected {reject['id']}: {reject['reason']}")
     if len(found["rejects"]) > 20:
@@ -146,6 +243,14 @@ def _sampling(plan: dict[str, Any]) -> None:
     _console().print(table)
     if len(groups) > 20:
         lines(f"and {len(groups) - 20} more groups; --json lists all")
+
+
+def lengths(found: list[dict[str, Any]]) -> None:
+    """How long the values of each input are, and what its limit cuts off."""
+    from triptych.run.lengths import Lengths
+
+    for one in found:
+        lines(Lengths(**one).line())
 
 
 def _findings(found: list[dict[str, Any]]) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from triptych.base.errors import BadValue
+
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 """How the address of something on a network begins; nothing is fetched."""
+
+
+LEEWAY = 0.1
+"""Seconds by which a span may end after its recording: times in a table are rounded, and lengths in a header too."""
 
 
 class Blob(bytes):
@@ -38,6 +45,24 @@ class Span:
         """`talk.mp3 12.5-20.0 s`."""
         name = self.source.name if isinstance(self.source, Blob) else str(self.source)
         return f"{name} {self.start:g}-{'' if self.end is None else f'{self.end:g}'} s"
+
+    def within(self, seconds: float) -> tuple[float, float]:
+        """Start and end in a recording of so many seconds.
+
+        Raises:
+            BadValue: it ends before it begins, is empty, or lies outside of the recording; the message says both lengths.
+        """
+        end = seconds if self.end is None else self.end
+        asked, long = f"the span {self.start:g}-{end:g} s", f"the recording is {seconds:.2f} s long"
+        if not (math.isfinite(self.start) and math.isfinite(end)):
+            raise BadValue(f"{asked} has no such times; {long}")
+        if end < self.start and self.start < seconds:
+            raise BadValue(f"{asked} ends before it begins; {long}", fix="swap its two times")
+        if self.start < 0 or self.start >= seconds or end > seconds + LEEWAY:
+            raise BadValue(f"{asked} lies outside of the recording: it takes {end - self.start:.2f} s, and {long}")
+        if min(end, seconds) <= self.start:
+            raise BadValue(f"{asked} is empty: it takes 0 s, and {long}")
+        return self.start, min(end, seconds)
 
 
 Media = Path | Blob | Span

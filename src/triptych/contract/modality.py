@@ -6,9 +6,9 @@ imported there: recipes are checked against a room's settings before torch is lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
@@ -30,6 +30,10 @@ class InputSettings(Settings):
     column: str | None = Field(default=None, description="column of the table; by default the input's own name")
     prepare: Any
     encoder: Any
+
+    def placed(self, path: Callable[[str], str]) -> Self:
+        """The same with every path in it made absolute by `path`. Raises InputError where a file that it names is not there."""
+        return self
 
 
 class ToyRow(NamedTuple):
@@ -78,12 +82,42 @@ class Preparation(Protocol):
         """Read what `save` wrote. Raises InputError where a file is missing or damaged."""
 
 
+class Limit(NamedTuple):
+    """A preparation sees `most` of `unit` of a value at most: what the recipe says under `prepare.<word>`, in steps of `step`.
+
+    `learnt`: whether lengths depend on what the preparation learns in `fit`.
+    """
+
+    unit: str
+    word: str
+    most: float
+    step: float
+    learnt: bool
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A preparation that cuts what is too long. One that does not lacks these methods."""
+
+    def limit(self) -> Limit:
+        """Where it cuts."""
+
+    def lengths(self, values: Iterable[Value]) -> list[float]:
+        """Each value's whole length in the limit's unit. Before `fit` this is as after a fit on these values alone."""
+
+
 class Modality(Protocol):
-    """A room."""
+    """A room.
+
+    It may also have `tools` (see `contract/tools.py`); and where its values are texts, `plain(value)`: what a person would read out.
+    """
 
     name: str
     suffixes: frozenset[str]
     """File name endings this room reads, lower case with the dot."""
+    guest: frozenset[str]
+    """Those of them that are first of all files of another room, and may hold such a value too: the sound of a film. Rooms of
+    which one is the other's guest may read one column."""
     by_reference: bool
     """True where a table's cell is a path to a file; False where the cell is the value itself."""
     Input: type[InputSettings]
@@ -94,7 +128,14 @@ class Modality(Protocol):
     """Measures of this room against those of another column that are hardly ever above a bound."""
 
     def read(self, source: Any) -> Value:
-        """Path, bytes, array or the value itself -> value. Raises BadValue that says precisely what is wrong."""
+        """Path, bytes, array, span or the value itself -> value.
+
+        Raises:
+            BadValue: it says precisely what is wrong; `Absent` where the file is fine and has nothing for this room.
+        """
+
+    def holds(self, source: Path | bytes) -> bool:
+        """Whether a file has something for this room, by a look at its head; asked of files whose ending several rooms read."""
 
     def preparation(self, settings: Any) -> Preparation:
         """The (not yet fitted) preparation for an input's `prepare` settings."""
@@ -119,3 +160,11 @@ class Modality(Protocol):
 
     def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
         """Look at some of a user's values and propose the settings that should not be left at their defaults."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A room whose values have a length in time says it here; a room that does not have the method has no such length."""
+
+    def duration(self, source: Any) -> float:
+        """Path or bytes -> seconds, from the header alone where that knows it. Raises BadValue like `read`."""

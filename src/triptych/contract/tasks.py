@@ -9,10 +9,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from triptych.base.settings import Settings
 
 Direction = Literal["higher", "lower"]
+LABEL = "{label}"
+"""Stands in a prompt for the name of a class."""
 
 
 class _Task(Settings):
-    weight: float = Field(1.0, gt=0, description="share of this task's loss in the sum")
+    weight: float = Field(1.0, ge=0, description="weight of this task's loss in the sum; 0: nothing is learnt from it, it is only measured")
 
 
 class _Head(_Task):
@@ -45,6 +47,19 @@ class Classify(_Head):
         description="how much a row of a class counts in the loss: balanced (rows / (classes x rows of it)), or {label: weight}, others 1",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the answer spread over all classes (Szegedy et al. 2016)")
+    prompt: str | None = Field(
+        None,
+        description="a sentence about a class, as in This is {label} music.: the classes are also told by how near a row lies to their "
+        "sentences, in the space of a contrast task",
+    )
+
+    @model_validator(mode="after")
+    def _names_the_class(self) -> Classify:
+        if self.prompt is not None and LABEL not in self.prompt:
+            raise ValueError(
+                f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music."
+            )
+        return self
 
 
 class MultiLabel(_Head):

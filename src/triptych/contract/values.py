@@ -35,6 +35,11 @@ class Packed:
         mask = None if self.mask_PT is None else self.mask_PT.to(device)
         return Packed({name: tensor.to(device) for name, tensor in self.tensors.items()}, mask)
 
+    def part(self, start: int, stop: int) -> Packed:
+        """Some of the P rows, as long as they were."""
+        mask = None if self.mask_PT is None else self.mask_PT[start:stop]
+        return Packed({name: tensor[start:stop] for name, tensor in self.tensors.items()}, mask)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -49,6 +54,8 @@ class Batch:
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     has_target: Mapping[str, Tensor] = field(default_factory=dict)  # {task: bool_B}
     ids: tuple[str, ...] = ()
+    shares: tuple[tuple[str, ...], ...] = ()
+    """Where several processes share a step: the ids of each one's rows, this one's included."""
 
     def __len__(self) -> int:
         """Number of rows B."""
@@ -58,7 +65,14 @@ class Batch:
         """The same on another device."""
         inputs = {column: packed.to(device) for column, packed in self.inputs.items()}
         present, targets, has = ({k: v.to(device) for k, v in part.items()} for part in (self.present, self.targets, self.has_target))
-        return Batch(inputs, present, targets, has, self.ids)
+        return Batch(inputs, present, targets, has, self.ids, self.shares)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Rows from `start` up to `stop`; an input that none of them has is absent from `inputs`."""
+        before = {column: (int(there[:start].sum()), int(there[:stop].sum())) for column, there in self.present.items()}
+        inputs = {c: packed.part(*before[c]) for c, packed in self.inputs.items() if before[c][0] < before[c][1]}
+        present, targets, has = ({k: v[start:stop] for k, v in part.items()} for part in (self.present, self.targets, self.has_target))
+        return Batch(inputs, present, targets, has, self.ids[start:stop])
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,10 @@ class Encoded:
             return self
         tokens, mask, pooled = (_spread(rows, present_B) for rows in (self.tokens_BTD, self.mask_BT, self.pooled_BD))
         return replace(self, tokens_BTD=tokens, mask_BT=mask, pooled_BD=pooled)
+
+    def float(self) -> Encoded:
+        """The same in float32, without what was made on the way: what an encoder gave in bf16 is fused and judged in full."""
+        return Encoded(self.tokens_BTD.float(), self.mask_BT, self.pooled_BD.float())
 
 
 def _spread(rows: Tensor, present_B: Tensor) -> Tensor:

@@ -6,11 +6,10 @@ so a table is the old one or the new one and never a half, and a build that was 
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -19,16 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import InputError, TriptychError
+from triptych.base.files import is_full
+from triptych.base.plain import one_line
 from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
-from triptych.data.journal import Journal, alone
+from triptych.data.journal import Journal, alone, sweep
 from triptych.data.place import common_folder, placed
-from triptych.data.rejects import write_rejects
+from triptych.data.rejects import read_rejects, write_rejects
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.sources.stamps import stamp
 from triptych.data.stored import SUFFIX, About, about, is_stored, open_dataset, read_about, unpacked
+from triptych.data.workers import Crew
 
 if TYPE_CHECKING:
     import lance
@@ -47,7 +49,6 @@ class Silent:
 
 SILENT = Silent()
 CHUNK_BYTES = 64 * 2**20
-RECENT = 4  # chunks under way for each worker
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,19 @@ class Built:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to build. `copied`: the content of files goes into the table, not their paths. `append`: to what is there."""
+    """How to build.
+
+    `copied`: the content of files goes into the table, not their paths. `append`: to what is there. `workers`: processes that
+    read files; 0 reads them in this process, which a file that crashes its decoder then ends. `patience`: seconds that reading
+    one row may take in a worker before it is refused.
+    """
 
     copied: bool = False
     append: bool = False
     workers: int = 1
     max_rejected: float = 0.2
     chunk_rows: int = 1000
+    patience: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -102,54 +109,80 @@ def build(source: Source, table: Path, rooms: Mapping[str, Modality], plan: Plan
 
     Raises:
         InputError: there is nothing in the source, too many rows cannot be used, or another build is under way.
+        TriptychError: the disk is full. The table is as it was, and the same build goes on when there is room.
     """
     if table.suffix != SUFFIX:
         raise InputError(f"a table is called NAME{SUFFIX}, not {table.name!r}", fix=f"{table.with_suffix(SUFFIX)}")
     if table.exists() and not table.is_dir():
         raise InputError("a file stands where the table should be", where=str(table))
     aside = table.with_name(table.name + ".build")
-    with alone(aside, table):
+    with _saying_when_full(table), alone(aside, table):
         work = Work(source, table, rooms, plan, voice, Journal(aside / "journal.jsonl"))
         told = _columns(work)
         work = replace(work, source=placed(source, told, table))
-        _sweep(work)
+        sweep(work.before(), table, work.journal.files())
         _write_chunks(work, told)
         try:
-            return _publish(work, told)
-        finally:  # published or refused: there is nothing to go on with
+            made = _publish(work, told)
+        except InputError:  # refused: there is nothing to go on with
             shutil.rmtree(aside)
+            _clear_away(work)
+            raise
+        shutil.rmtree(aside)
+        return made
+
+
+@contextmanager
+def _saying_when_full(table: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        before = "the table is as it was" if is_stored(table) else "there is no table yet"
+        fix = f"make room there, and start the same again: {before}, and the build goes on after the rows that are written"
+        raise TriptychError("the disk is full", where=str(table.absolute().parent), fix=fix) from error
 
 
 def _columns(work: Work) -> About:
     """The columns of the table: those it has, of the build that goes on, or found by looking through the source."""
     journal, source, before = work.journal, work.source, work.before()
-    head = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
+    head: dict[str, Any] = {"source": source.name, "changed": stamp(source), "append": work.plan.append, "copied": work.plan.copied}
     head["version"] = before.version if before else 0
+    if before and journal.head and journal.head["build"] in _made_by(before):
+        head["version"] -= 1  # it was stopped when its version was visible, and its rejects not yet
     if journal.head and {name: journal.head[name] for name in head} == head:
         journal.mend()
         work.voice.say(f"going on with a build that was stopped after {sum(done.taken for done in journal.done):,} rows")
         return unpacked(journal.head["about"])
     if work.plan.append and before is not None:
-        told = read_about(before, work.table)
+        told, findings = read_about(before, work.table), []
     else:
+        refused: list[Reject] = []
         seen = work.voice.track(source.rows(), source.total, "looking through")
-        columns = survey((row for row in seen if isinstance(row, Row)), work.rooms)
-        if not columns:
-            raise InputError("there are no rows in it that can be used", where=source.name)
-        told = about(columns, common_folder(source), work.table)
-    journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told)})
+        surveyed = survey(_kept(seen, refused), work.rooms)
+        if not surveyed.columns:
+            reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in refused)
+            raise InputError(f"there are no rows in it that can be used{':' if reasons else ''}{reasons}", where=source.name)
+        told, findings = about(surveyed.columns, common_folder(source), work.table), surveyed.findings
+    journal.begin({**head, "build": uuid.uuid4().hex, "about": asdict(told), "findings": findings})
     return told
 
 
-def _sweep(work: Work) -> None:
-    """Remove the pieces of builds that were given up: no version and no journal speaks of them."""
-    before = work.before()
-    known = work.journal.files()
-    for batch in before.tracked_files() if before else []:
-        known |= {Path(path).name for path in batch.column("path").to_pylist()}
-    for file in (work.table / "data").glob("*" + SUFFIX):
-        if file.name not in known:
-            file.unlink()
+def _kept(entries: Iterable[Row | Reject], refused: list[Reject]) -> Iterator[Row]:
+    """The rows; a few of the others are noted."""
+    for entry in entries:
+        if isinstance(entry, Row):
+            yield entry
+        elif len(refused) < 10:
+            refused.append(entry)
+
+
+def _clear_away(work: Work) -> None:
+    """Remove all pieces of a build that was refused, and the folder where no version is in it."""
+    sweep(work.before(), work.table, set())
+    if not is_stored(work.table):
+        shutil.rmtree(work.table, ignore_errors=True)
 
 
 def _write_chunks(work: Work, told: About) -> None:
@@ -159,7 +192,7 @@ def _write_chunks(work: Work, told: About) -> None:
     folder, plan = str(work.source.folder), work.plan
     task = partial(Chunk, about=told, table=str(work.table), folder=folder, copied=plan.copied, append=plan.append, rooms=work.rooms)
     left = None if work.source.total is None else work.source.total - taken
-    finished = _finished((task(entries=chunk) for chunk in _chunks(entries, plan.chunk_rows)), plan.workers)
+    finished = _finished((task(entries=chunk) for chunk in _chunks(entries, plan.chunk_rows)), told, plan)
     for _ in work.voice.track(_journaled(finished, work.journal), left, "building"):
         pass
 
@@ -171,19 +204,12 @@ def _journaled(finished: Iterable[Done], journal: Journal) -> Iterator[None]:
         yield from (None for _ in range(done.taken))
 
 
-def _finished(work: Iterator[Chunk], workers: int) -> Iterator[Done]:
-    """Chunks as they are written, in their order. Lance keeps threads, so processes are spawned and never forked."""
-    if workers <= 1:
+def _finished(work: Iterator[Chunk], told: About, plan: Plan) -> Iterator[Done]:
+    """Chunks as they are written, in their order. Only files can crash what reads them: without any, one process does it all."""
+    if plan.workers > 1 or (plan.workers == 1 and any(column.kind == "media" for column in told.columns)):
+        yield from Crew(plan.workers, plan.patience).written(work)
+    else:
         yield from map(write_chunk, work)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: list[Future[Done]] = []
-        for chunk in work:
-            waiting.append(pool.submit(write_chunk, chunk))
-            if len(waiting) >= RECENT * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
 
 
 def _unique(work: Work) -> Iterator[Row | Reject]:
@@ -224,10 +250,7 @@ def _bytes(cell: Any) -> int:
 
 
 def _publish(work: Work, told: About) -> Built:
-    """Make all chunks visible in one step, after the rejects are beside the table."""
-    import lance
-    from lance.fragment import FragmentMetadata
-
+    """Make all chunks visible in one step, once the rejects are written; they are put beside the table right after it."""
     done, name = work.journal.done, work.journal.head["build"]
     rows, kept = sum(chunk.taken for chunk in done), sum(chunk.kept for chunk in done)
     rejects = [Reject(*reject) for chunk in done for reject in chunk.rejects]
@@ -237,18 +260,30 @@ def _publish(work: Work, told: About) -> Built:
     if len(rejects) > work.plan.max_rejected * rows + 1e-9 or not kept:
         write_rejects(refused, rejects)
         raise _too_many(work.source, rejects, rows, kept, refused)
+    ready, dataset = work.journal.path.with_name("rejects.csv"), work.before()
+    if dataset is None or name not in _made_by(dataset):  # else it was stopped right after this
+        write_rejects(ready, [*(read_rejects(beside) if work.plan.append and beside.exists() else []), *rejects])
+        dataset = _committed(work, told, dataset, f"{kept} rows from {work.source.name} ({name})")
+    if ready.exists():
+        ready.replace(beside)  # which a full disk cannot stop
+    elif not rejects and not work.plan.append:
+        beside.unlink(missing_ok=True)
     refused.unlink(missing_ok=True)
-    write_rejects(beside, rejects, append=work.plan.append)
-    dataset = work.before()
-    if dataset is None or name not in _made_by(dataset):  # else it was killed right here
-        fragments = [FragmentMetadata.from_json(chunk.fragment) for chunk in done if chunk.fragment]
-        operation: Any = lance.LanceOperation.Append(fragments)
-        if dataset is None or not work.plan.append:
-            operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
-        message = f"{'append' if work.plan.append else 'build'} {kept} rows from {work.source.name} ({name})"
-        version = dataset.version if dataset else 0
-        dataset = lance.LanceDataset.commit(str(work.table), operation, read_version=version, commit_message=message)
-    return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, list(work.source.findings))
+    findings = list(dict.fromkeys([*work.source.findings, *work.journal.head["findings"]]))
+    return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, findings)
+
+
+def _committed(work: Work, told: About, before: lance.LanceDataset | None, said: str) -> lance.LanceDataset:
+    """The next version of the table: the pieces that the journal speaks of, alone or after those that are there."""
+    import lance
+    from lance.fragment import FragmentMetadata
+
+    fragments = [FragmentMetadata.from_json(chunk.fragment) for chunk in work.journal.done if chunk.fragment]
+    operation: Any = lance.LanceOperation.Append(fragments)
+    if before is None or not work.plan.append:
+        operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
+    message = f"{'append' if work.plan.append else 'build'} {said}"
+    return lance.LanceDataset.commit(str(work.table), operation, read_version=before.version if before else 0, commit_message=message)
 
 
 def _made_by(dataset: lance.LanceDataset) -> str:
@@ -258,8 +293,8 @@ def _made_by(dataset: lance.LanceDataset) -> str:
 
 
 def _too_many(source: Source, rejects: list[Reject], rows: int, kept: int, beside: Path) -> InputError:
-    reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in rejects[:10])
-    more = f"\n    and {len(rejects) - 10} more, all in {beside}" if len(rejects) > 10 else ""
+    reasons = "".join(f"\n    {one_line(f'{reject.id}: {reject.reason}')}" for reject in rejects[:10])
+    reasons += f"\n    and {len(rejects) - 10:,} more" if len(rejects) > 10 else ""
     share = -(-100 * len(rejects) // rows) / 100 if rows else 1
     fix = f"mend the rows, or allow more with --max-rejected {share}" if kept else "check that it is what you meant to read"
-    return InputError(f"{len(rejects)} of {rows} rows cannot be used:{reasons}{more}", where=source.name, fix=fix)
+    return InputError(f"{len(rejects):,} of {rows:,} rows cannot be used, all listed in {beside}:{reasons}", where=source.name, fix=fix)

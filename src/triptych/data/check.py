@@ -11,10 +11,12 @@ from dataclasses import replace
 from itertools import islice
 
 from triptych.base.errors import BadValue, InputError
+from triptych.base.plain import one_line
 from triptych.contract.cells import ADDRESS
 from triptych.contract.examined import Examined
 from triptych.contract.modality import Modality
 from triptych.data.facts import Facts
+from triptych.data.lacking import Lacking, costs_row
 from triptych.data.table import Reject, Row, Table
 
 TRIAL, CHUNK = 32, 256
@@ -33,6 +35,9 @@ def screen(
 ) -> Table:
     """Read every input cell of every row; rows with an unreadable or no input at all become rejects.
 
+    A file that has nothing of an input (a film without sound) is that input's absence, and so is one that cannot be read as
+    this input while another room reads it: such rows are kept without the input, and `facts` counts them.
+
     Args:
         table: located rows.
         columns: {column of the table: its room}.
@@ -46,16 +51,18 @@ def screen(
     total = len(table.rows) + len(table.rejects)
     keep: list[int] = []
     rejects: list[Reject] = []
-    for index, reject in enumerate(track(_screened(table, columns, facts), len(table.rows))):
+    absent: dict[str, set[str]] = {}
+    for index, reject in enumerate(track(_screened(table, columns, facts, absent), len(table.rows))):
         if reject is None:
             keep.append(index)
         else:
             rejects.append(reject)
     kept = replace(table.subset(keep), rejects=[*table.rejects, *rejects])
+    kept = replace(kept, rows=Lacking(kept.rows, absent)) if absent else kept
     if len(kept.rows) + len(kept.rejects) != total:
         raise AssertionError(f"{total} rows came in, {len(kept.rows)} were kept and {len(kept.rejects)} rejected: some are lost")
     if len(kept.rejects) > max_rejected * total + 1e-9 or not kept.rows:
-        reasons = "".join(f"\n    {reject.id}: {reject.reason}" for reject in kept.rejects[:10])
+        reasons = "".join(f"\n    {one_line(f'{reject.id}: {reject.reason}')}" for reject in kept.rejects[:10])
         more = f"\n    and {len(kept.rejects) - 10} more" if len(kept.rejects) > 10 else ""
         fix = (
             f"mend the rows, or allow more with --set data.max_rejected={math.ceil(len(kept.rejects) / total * 100) / 100}"
@@ -66,17 +73,20 @@ def screen(
     return kept
 
 
-def _screened(table: Table, columns: Mapping[str, Modality], facts: Facts | None) -> Iterator[Reject | None]:
-    """What became of each row, in order. Facts of kept rows are noted on the way."""
+def _screened(table: Table, columns: Mapping[str, Modality], facts: Facts | None, absent: dict[str, set[str]]) -> Iterator[Reject | None]:
+    """What became of each row, in order. Facts of kept rows are noted on the way, and which of their inputs are `absent`."""
     rows = iter(table.rows)
     with ThreadPoolExecutor(THREADS) as pool:
         pace = Pace()
         while chunk := list(islice(rows, pace.chunk)):  # a pool takes all it is given at once, so it is given little
             with pace.timed(len(chunk)):
                 done = list((pool.map if pace.threaded else map)(lambda row: _read(row, columns, facts), chunk))
-            for reject, seen in done:
-                if reject is None and facts is not None:
-                    facts.add(seen)
+            for row, (reject, seen, problems) in zip(chunk, done, strict=True):
+                if reject is None:
+                    for column in problems:
+                        absent.setdefault(column, set()).add(row.id)
+                    if facts is not None:
+                        facts.add(seen, problems)
                 yield reject
 
 
@@ -104,21 +114,25 @@ class Pace:
             self.threaded, self.chunk = self.seconds[2] < self.seconds[3], CHUNK
 
 
-def _read(row: Row, columns: Mapping[str, Modality], facts: Facts | None) -> tuple[Reject | None, dict[str, Examined]]:
-    """Why the row cannot be used, and what was seen of its values until then."""
-    filled = [column for column in columns if row.cells.get(column) is not None]
+def _read(row: Row, columns: Mapping[str, Modality], facts: Facts | None) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:
+    """Why the row cannot be used; else what was seen of its values, and why it lacks others."""
+    filled = {column: row.cells[column] for column in columns if row.cells.get(column) is not None}
     if not filled:
-        return Reject(row.id, f"no input at all: {', '.join(columns)} {'is' if len(columns) == 1 else 'are'} empty"), {}
-    seen = {}
-    for column in filled:
-        cell, room = row.cells[column], columns[column]
+        return Reject(row.id, f"no input at all: {', '.join(columns)} {'is' if len(columns) == 1 else 'are'} empty"), {}, {}
+    seen: dict[str, Examined] = {}
+    problems: dict[str, BadValue] = {}
+    for column, cell in filled.items():
+        room = columns[column]
         if room.by_reference and isinstance(cell, str) and ADDRESS.match(cell):
-            return Reject(row.id, f"{column}: {cell} is an address, and nothing is fetched; download it and name the file"), {}
+            return Reject(row.id, f"{column}: {cell} is an address, and nothing is fetched; download it and name the file"), {}, {}
         try:
             value = room.read(cell)
         except BadValue as problem:
-            where = f" ({problem.where})" if problem.where else ""
-            return Reject(row.id, f"{column}: {problem.what}{where}"), {}
+            problems[column] = problem
+            continue
         if facts is not None:
             seen[column] = room.examine(value, facts.columns[column].settings)
-    return None, seen
+    if costly := costs_row(problems, filled, columns):
+        worst = problems[costly]
+        return Reject(row.id, f"{costly}: {worst.what}" + (f" ({worst.where})" if worst.where else "")), {}, {}
+    return None, seen, problems

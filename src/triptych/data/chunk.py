@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,8 @@ from triptych.contract.cells import ADDRESS, Blob, Cell, Media, Span
 from triptych.contract.modality import Modality
 from triptych.data.check import Pace
 from triptych.data.columns import encoded, schema
+from triptych.data.held import HELD, hold
+from triptych.data.kinds import readers, suffix_of
 from triptych.data.rows import Reject, Row
 from triptych.data.stored import About, import_lance
 
@@ -46,13 +49,17 @@ class Done:
     fragment: str | None
 
 
-def write_chunk(chunk: Chunk) -> Done:
+Reading = Callable[[int], AbstractContextManager[Any]]
+"""Told the place of each row while it is read."""
+
+
+def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
     """Read every value of the rows, and write those that can be used."""
     import_lance()
     import pyarrow as pa
     from lance.fragment import write_fragments
 
-    judged = list(_each(chunk))
+    judged = list(_each(chunk, reading))
     rejects = [[entry.id, entry.reason] for entry in judged if isinstance(entry, Reject)]
     rows = [entry for entry in judged if not isinstance(entry, Reject)]
     fragment = None
@@ -65,15 +72,26 @@ def write_chunk(chunk: Chunk) -> Done:
     return Done(len(chunk.entries), len(rows), rejects, fragment)
 
 
-def _each(chunk: Chunk) -> Iterator[list[Any] | Reject]:
-    """Every entry judged, in order, by threads where they are faster."""
-    rest = iter(chunk.entries)
-    pace = Pace()
+def _each(chunk: Chunk, reading: Reading) -> Iterator[list[Any] | Reject]:
+    """Every entry judged, in order, in threads where they are faster."""
+
+    def judged_at(place: int) -> list[Any] | Reject:
+        with reading(place):
+            return _judged(chunk.entries[place], chunk)
+
+    places, pace = iter(range(len(chunk.entries))), Pace()
     with ThreadPoolExecutor(THREADS) as pool:
-        while some := list(islice(rest, pace.chunk)):
+        while some := list(islice(places, pace.chunk)):
             with pace.timed(len(some)):
-                judged = list((pool.map if pace.threaded else map)(lambda entry: _judged(entry, chunk), some))
+                judged = list((pool.map if pace.threaded else map)(judged_at, some))
             yield from judged
+
+
+def judge_from(chunk: Chunk, first: int, reading: Reading) -> None:
+    """Read the rows from one on, one after the other, and keep nothing: is there one that this process does not survive?"""
+    for place in range(first, len(chunk.entries)):
+        with reading(place):
+            _judged(chunk.entries[place], chunk)
 
 
 def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
@@ -95,43 +113,53 @@ def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
 
 
 def _file(cell: Cell, chunk: Chunk) -> Cell:
-    """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content."""
+    """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content.
+
+    A recording of which spans are taken is never copied into a cell: a film of two hours would be there once a row.
+    """
     if isinstance(cell, Span):
-        return replace(cell, source=_file(cell.source, chunk))  # type: ignore[arg-type]
+        _read(cell, chunk.rooms)
+        whole = cell.source
+        lies = hold(whole, Path(chunk.table)) if chunk.copied or isinstance(whole, Blob) else _named(whole, chunk)
+        return replace(cell, source=lies)
     if isinstance(cell, str) and ADDRESS.match(cell):
         raise BadValue(f"{cell} is an address, and nothing is fetched; download it and name the file")
     found: Media = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
-    if not isinstance(found, Path):
-        _read(found, chunk.rooms)
-        return found
-    within = chunk.folder.rstrip(os.sep) + os.sep
-    named = name.removeprefix(within) if (name := str(found)).startswith(within) else str(found.absolute())
-    if chunk.copied and found.is_file():
-        content = Blob(_content(found), name)
-        _read(content, chunk.rooms)
-        content.name = named
-        return content
+    if isinstance(found, Path) and chunk.copied and found.is_file():
+        content = Blob(_content(found), str(found))
+        _read(content, chunk.rooms)  # what was judged is what is kept, and it is read once
+        return Blob(content, str(_named(found, chunk)))
     _read(found, chunk.rooms)
-    return Path(named)
+    return _named(found, chunk) if isinstance(found, Path) else found
+
+
+def _named(path: Path, chunk: Chunk) -> Path:
+    """As the table says it. Compared as text: `Path.relative_to` took a sixth of the time of a build."""
+    name, folder = str(path), chunk.folder.rstrip(os.sep) + os.sep
+    inside = name.startswith(folder) and not name.startswith(HELD, len(folder))
+    return Path(name[len(folder) :]) if inside else path.absolute()
 
 
 def _read(value: Media, rooms: Mapping[str, Modality]) -> None:
-    """Let the room that takes such files read it.
+    """Let a room that takes such files read it; where several do, one that can is enough.
 
     Raises:
-        BadValue: it cannot be read.
+        BadValue: none can read it; the reason is that of the room whose files they are.
     """
-    name = value.name if isinstance(value, Blob) else str(value)
-    suffix = Path(name).suffix.lower()
-    room = next((room for room in rooms.values() if suffix in room.suffixes), None)
-    try:
-        if room is not None:
+    whole = value.source if isinstance(value, Span) else value
+    name = whole.name if isinstance(whole, Blob) else str(whole)
+    problems: list[BadValue] = []
+    for room in readers(suffix_of(name), rooms.values()):
+        try:
             room.read(bytes(value) if isinstance(value, Blob) else value)
-        elif isinstance(value, Path) and not value.is_file():
-            raise BadValue("there is no such file")
-    except BadValue as problem:
-        where = name if isinstance(value, Blob) else problem.where or name  # a room knows bytes by their number only
-        raise BadValue(problem.what, where=where) from problem
+            return
+        except BadValue as problem:
+            where = name if isinstance(value, Blob) else problem.where or name  # a room knows bytes by their number only
+            problems.append(BadValue(problem.what, where=where))
+    if problems:
+        raise problems[0]
+    if isinstance(whole, Path) and not whole.is_file():
+        raise BadValue("there is no such file", where=name)
 
 
 def _content(path: Path) -> bytes:

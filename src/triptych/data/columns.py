@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from triptych.base.errors import BadValue
 from triptych.contract.cells import Blob, Cell, Span
 from triptych.contract.modality import Modality
 from triptych.data.rows import Row
+from triptych.data.suspects import is_suspect
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +44,8 @@ class Seen:
 
     kinds: set[Kind] = field(default_factory=set)
     cells: int = 0
+    suspects: Counter[str] = field(default_factory=Counter)
+    """Words that may stand for an empty cell."""
     plain_integers: bool = True
     plain_numbers: bool = True
     by_suffix: dict[str, int] = field(default_factory=dict)
@@ -51,6 +55,9 @@ class Seen:
         self.cells += 1
         if isinstance(cell, str):
             self.kinds.add("text")
+            if is_suspect(cell):
+                self.suspects[cell.strip()] += 1
+                return
             self.plain_integers = self.plain_integers and _plain_integer(cell)
             self.plain_numbers = self.plain_numbers and (self.plain_integers or _plain_number(cell))
             suffix = os.path.splitext(cell)[1].lower()
@@ -66,10 +73,19 @@ class Seen:
         if self.kinds == {"text"}:
             if self._paths(rooms):
                 return "media"
-            return "integer" if self.plain_integers else "number" if self.plain_numbers else "text"
+            return "text" if self.suspects else "integer" if self.plain_integers else "number" if self.plain_numbers else "text"
         if len(self.kinds) == 1:
             return next(iter(self.kinds))
         return "number" if self.kinds == {"integer", "number"} else "text"
+
+    def suspicion(self, name: str) -> str:
+        """What to say of a column that would hold numbers but for some words; nothing of others."""
+        numbers = self.cells - self.suspects.total()
+        if not self.suspects or not numbers or self.kinds - {"text", "integer", "number"} or not self.plain_numbers:
+            return ""
+        words = ", ".join(f"{count:,} say {word!r}" for word, count in self.suspects.most_common(3))
+        option = " ".join(f"--empty {word}" for word, _ in self.suspects.most_common(3))
+        return f"{name}: {numbers:,} numbers, but {words}, so it is kept as text; {option} makes those cells empty"
 
     def _paths(self, rooms: Mapping[str, Modality]) -> bool:
         """Most cells end like files of one room whose values are files."""
@@ -105,14 +121,30 @@ def _kind_of(cell: Cell) -> Kind:
     return "number" if isinstance(cell, float) else "list" if isinstance(cell, list) else "text"
 
 
-def survey(rows: Iterable[Row], rooms: Mapping[str, Modality]) -> list[Column]:
-    """The columns of all these rows, in the order in which they first appear."""
+@dataclass(frozen=True)
+class Surveyed:
+    """What a look through all rows found."""
+
+    columns: list[Column]
+    findings: list[str]
+
+
+def survey(rows: Iterable[Row], rooms: Mapping[str, Modality]) -> Surveyed:
+    """The columns of all these rows, in the order in which they first appear.
+
+    A column `id` whose cells are the rows' ids is not kept twice; one that could not name them is a column like others.
+    """
     seen: dict[str, Seen] = {}
+    named = True
     for row in rows:
         for name, cell in row.cells.items():
             if cell is not None:
                 seen.setdefault(name, Seen()).add(cell)
-    return [Column(name, found.kind(rooms), as_field(name)) for name, found in seen.items() if name != ID]
+        named = named and str(row.cells.get(ID, row.id)).strip() == row.id
+    if named:
+        seen.pop(ID, None)
+    columns = [Column(name, found.kind(rooms), as_field(name)) for name, found in seen.items()]
+    return Surveyed(columns, [said for name, found in seen.items() if (said := found.suspicion(name))])
 
 
 def as_field(name: str) -> str:

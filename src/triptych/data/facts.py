@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from triptych.base.errors import Absent, BadValue
 from triptych.contract.examined import SKETCH, Examined, Fault
 from triptych.contract.modality import Modality
 
@@ -54,6 +55,18 @@ class ColumnFacts:
         for fault in seen.faults:
             self.faults.setdefault(fault, array("Q")).append(row)
 
+    def add_absent(self, row: int, problem: BadValue) -> None:
+        """A row that is used without this input. The first reason stands for all of its kind."""
+        kind = "absent" if isinstance(problem, Absent) else "unreadable"
+        said = {
+            "absent": "their files have nothing of this input, and they are used without it",
+            "unreadable": "this part of their files cannot be read, and they are used without it",
+        }[kind]
+        common = 0.05 if kind == "absent" else 0.0
+        fault = next((fault for fault in self.faults if fault.code == kind), None)
+        fault = fault or Fault(kind, f"{said} (the first: {problem.what})", problem.fix, "warning", common)
+        self.faults.setdefault(fault, array("Q")).append(row)
+
     def sketches_NS(self) -> np.ndarray:
         """All sketches as numbers, (N, SKETCH) uint8."""
         return np.frombuffer(self.sketches, np.uint8).reshape(-1, SKETCH)
@@ -68,10 +81,12 @@ class Facts:
         self.columns = {column: ColumnFacts(room, settings) for column, (room, settings) in views.items()}
         self.kept = 0
 
-    def add(self, seen: Mapping[str, Examined]) -> None:
-        """One more kept row, in the order of the table."""
+    def add(self, seen: Mapping[str, Examined], absent: Mapping[str, BadValue] | None = None) -> None:
+        """One more kept row, in the order of the table; `absent`: why it lacks inputs whose cells are filled."""
         for column, examined in seen.items():
             self.columns[column].add(self.kept, examined)
+        for column, problem in (absent or {}).items():
+            self.columns[column].add_absent(self.kept, problem)
         self.kept += 1
 
     def lengths(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding
-from triptych.data.named import named_group
+from triptych.data.named import named_group, own_name
 from triptych.data.sheet import Sheet, listed
 
 FEW = 3.0
@@ -22,7 +22,7 @@ def groups(sheet: Sheet) -> Iterator[Finding]:
         if column == sheet.asked.group:
             yield from _torn(sheet, column, "given")
         elif column not in sheet.asked.used and column != "id":
-            kind = "named" if named_group(column) else "repeated" if _comes_again(sheet, column) else ""
+            kind = "named" if named_group(own_name(column, sheet.table.columns)) else "repeated" if _comes_again(sheet, column) else ""
             if kind:
                 yield from _torn(sheet, column, kind)
 

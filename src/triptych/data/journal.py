@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import InputError
 from triptych.data.chunk import Done
+
+if TYPE_CHECKING:
+    import lance
 
 
 class Journal:
@@ -23,6 +26,7 @@ class Journal:
         self.path = path
         self.head: dict[str, Any] = {}
         self.done: list[Done] = []
+        self._whole = 0  # bytes of the lines that can be read
         for number, line in enumerate(self._whole_lines()):
             if number == 0:
                 self.head = line
@@ -30,9 +34,13 @@ class Journal:
                 self.done.append(Done(**line))
 
     def _whole_lines(self) -> Iterator[dict[str, Any]]:
-        if self.path.exists():
-            for line in self.path.read_bytes().split(b"\n")[:-1]:  # a line without its end was being written
-                yield json.loads(line)
+        for line in self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else ():  # one without its end was being written
+            try:
+                found = json.loads(line)
+            except ValueError:  # a disk that lost its power
+                return
+            self._whole += len(line) + 1
+            yield found
 
     def begin(self, head: dict[str, Any]) -> None:
         """Forget all and start anew."""
@@ -47,12 +55,9 @@ class Journal:
         self._write(asdict(done))
 
     def mend(self) -> None:
-        """Cut off a line that was being written when the build was killed."""
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
+        """Cut off what was being written when the build was stopped."""
+        with self.path.open("r+b") as file:
+            file.truncate(self._whole)
 
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("ab") as file:
@@ -64,6 +69,16 @@ class Journal:
         """Names of the data files that the chunks lie in."""
         pieces = [json.loads(done.fragment) for done in self.done if done.fragment]
         return {Path(file["path"]).name for piece in pieces for file in piece["files"]}
+
+
+def sweep(dataset: lance.LanceDataset | None, table: Path, kept: set[str]) -> None:
+    """Remove the pieces of work that was given up: no version speaks of them, nor any journal, whose files are `kept`."""
+    known = set(kept)
+    for batch in dataset.tracked_files() if dataset else []:
+        known |= {Path(path).name for path in batch.column("path").to_pylist()}
+    for file in (table / "data").glob("*.lance"):
+        if file.name not in known:
+            file.unlink()
 
 
 @contextmanager

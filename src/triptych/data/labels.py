@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from triptych.contract.examined import Finding
 from triptych.contract.modality import SIDES
 from triptych.data.copies import Copies
 from triptych.data.sheet import Sheet, listed
+from triptych.data.suspects import is_suspect
 
 FEWEST = 5
 """Training rows below which a class is hardly learnt."""
@@ -33,9 +35,23 @@ def labels(sheet: Sheet) -> Iterator[Finding]:
         for row, cell in enumerate(sheet.words(column)):
             for label in _split(cell, separator):
                 rows[label].append(row)
+        yield from _suspects(sheet, column, rows)
         if len(rows) > 1:
             yield from _balance(sheet, column, rows)
             yield from _misspelt(sheet, column, rows)
+
+
+def _suspects(sheet: Sheet, column: str, rows: dict[str, list[int]]) -> Iterator[Finding]:
+    """Classes called like nothing. None and - may well be answers; - beside + is one."""
+    words = sorted((word for word in rows if is_suspect(word) and (word != "-" or "+" not in rows)), key=lambda word: -len(rows[word]))
+    if words:
+        kind = "are classes" if len(words) > 1 else "is a class"
+        text = f"{column}: {listed(repr(word) for word in words)} {kind}, and may mean an empty cell"
+        fix = f"if so, data.empty: {json.dumps(words)} makes such cells empty, in every column"
+        likely = any(word.lower() not in {"none", "nil", "-"} for word in words)
+        yield sheet.finding(
+            "warning" if likely else "note", "word for nothing", text, fix, sorted(row for word in words for row in rows[word])
+        )
 
 
 def _split(cell: str | None, separator: str | None) -> list[str]:

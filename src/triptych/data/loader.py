@@ -37,12 +37,18 @@ class Loader:
         targets: dict[str, Target],
         order: Order,
         threads: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        """`threads` make batches; by default as many as there are cores, up to `MOST_THREADS`."""
+        """`threads` make batches; by default as many as there are cores, up to `MOST_THREADS`.
+
+        `share` (this process, all of them): only every so manyth row of a batch is made here. Where none is left for it, the
+        first row is, without its id, so that the model has something to do.
+        """
         self.ids = table.rows.ids()
         self.table, self.inputs, self.targets, self.order = table, inputs, targets, order
         self.threads = threads or min(usable_cores(), MOST_THREADS)
         self.epoch, self.position = 0, 0
+        self.share = share
         self._begun = False
 
     @property
@@ -79,13 +85,18 @@ class Loader:
         Raises:
             TriptychError: a file is gone or was changed since the rows were checked.
         """
+        rank, size = self.share
+        own = indices[rank::size]
+        ids = tuple(self.ids[index] for index in own)
+        shares = tuple(tuple(self.ids[index] for index in indices[other::size]) for other in range(size)) if size > 1 else ()
+        indices = own or indices[:1]
         packed, present = {}, {}
         for name, column in self.inputs.items():
             made, present[name] = column.pack(indices)
             if made is not None:
                 packed[name] = made
         values, has = pick(self.targets, indices)
-        return Batch(packed, present, values, has, tuple(self.ids[index] for index in indices))
+        return Batch(packed, present, values, has, ids, shares)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch comes from, as JSON takes it: the epoch, and how many of its batches were handed out."""

@@ -23,7 +23,7 @@ def common_folder(source: Source) -> Path:
 def _folders(source: Source) -> Iterator[Path]:
     if not source.parts:
         yield source.folder
-    for part in source.parts.values():
+    for part in [*source.parts.values(), *source.reads]:
         yield from _folders(part)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from triptych.base.files import written_aside
 from triptych.data.rows import Reject
 
 
-def write_rejects(path: Path, rejects: Iterable[Reject], append: bool = False) -> None:
-    """`id, reason` a line; no file where there is nothing to tell. `append` keeps those that are there."""
-    before = read_rejects(path) if append and path.exists() else []
-    rejects = list(dict.fromkeys([*before, *rejects]))  # a build killed right after this step does it again
+def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    """`id, reason` a line; no file where there is nothing to tell."""
     if not rejects:
         path.unlink(missing_ok=True)
         return

@@ -118,3 +118,5 @@ class Source:
     """The table in which the rows stand already, unchanged; None where they come as a stream."""
     version: str = ""
     """Of what has no files here to look at, a word that changes with its content."""
+    reads: Sequence[Source] = ()
+    """Sources that this one is made from by windows and joins: what they depend on, it depends on."""

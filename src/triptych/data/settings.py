@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -94,6 +94,10 @@ class ColumnSettings(Settings):
         None, description="what its cells must be; one that is something else costs its row"
     )
     separator: str = Field("|", min_length=1, description="what stands between the entries of a list")
+    start: str | None = Field(
+        None, min_length=1, description="column of seconds (75.5 or 1:15.5) at which a piece of the file begins; the cells are pieces"
+    )
+    end: str | None = Field(None, min_length=1, description="column of seconds at which the piece ends; by default at the file's end")
 
     @model_validator(mode="after")
     def _one_way(self) -> ColumnSettings:
@@ -101,7 +105,17 @@ class ColumnSettings(Settings):
             raise ValueError("column and template both say what stands in the cells; keep one of them")
         if self.template is not None:
             named(self.template)
+        if self.end is not None and self.start is None:
+            raise ValueError("end says where a piece of a file ends and nothing says where it begins; add start")
+        if self.start is not None and (self.template is not None or self.type is not None):
+            raise ValueError(f"start makes pieces of files and {'template' if self.template is not None else 'type'} makes none")
         return self
+
+    def reads(self, new: str) -> list[str]:
+        """The columns of the source that the column `new` is made from."""
+        if self.template is not None:
+            return named(self.template)
+        return [name for name in (self.column or new, self.start, self.end) if name is not None]
 
 
 def named(template: str) -> list[str]:
@@ -130,8 +144,105 @@ def _short(value: Any) -> Any:
 Column = Annotated[ColumnSettings, BeforeValidator(_short, json_schema_input_type=str | ColumnSettings)]
 
 
-class DataSettings(Settings):
-    """Where the rows come from."""
+class WindowSettings(Settings):
+    """Long recordings cut into windows, each a row of its own."""
+
+    column: str = Field(min_length=1, description="column of the recordings")
+    seconds: float = Field(ge=0.01, le=7200, description="length of a window")
+    overlap: float = Field(0.0, ge=0, description="seconds that a window shares with the one before it")
+    last: Literal["keep", "drop", "shift"] = Field(
+        "keep",
+        description="a shorter piece at the end: keep it, drop it (how much is told), or shift it back until it is as long as the others; "
+        "a recording shorter than one window is one, or with drop a reject",
+    )
+    name: str = Field(
+        "recording",
+        min_length=1,
+        description="column that says which recording a window is of, by its row's id; one that is there already stays as it is",
+    )
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> WindowSettings:
+        if self.overlap > self.seconds - 0.001:
+            raise ValueError(
+                f"windows of {self.seconds:g} s that overlap by {self.overlap:g} s do not move on; make overlap less than seconds"
+            )
+        return self
+
+
+Name = Annotated[str, Field(min_length=1)]
+Key = Name | Annotated[list[Name], Field(min_length=1)] | Annotated[dict[Name, Name], Field(min_length=1)]
+
+
+def sides(on: str | list[str] | dict[str, str]) -> dict[str, str]:
+    """{column of the rows: column of the joined table} of a word `on`."""
+    return on if isinstance(on, dict) else {name: name for name in ([on] if isinstance(on, str) else on)}
+
+
+class JoinSettings(Settings):
+    """A table joined to the rows; a source takes the same words as `data.source`."""
+
+    source: str = Field(min_length=1, description="the table to join, as in data.source")
+    columns: dict[Annotated[str, Field(min_length=1)], Column] = Field({}, description="its columns, as in data.columns")
+    prefix: str = Field("", description="put before the names of its columns, where both sides have one of the same name")
+    missing: Literal["keep", "reject", "refuse"] = Field(
+        "keep", description="a row that finds no partner there: keep it without, reject it with its reason, or refuse to go on"
+    )
+
+
+class IdJoin(JoinSettings):
+    """A table joined where its key is equal: 7, 7.0 and '7 ' are one key, '07' and 'A' beside 'a' are others."""
+
+    by: Literal["id"] = "id"
+    on: Key = Field(
+        description="column with the key on both sides, several, or {column of the source: column of the table}; id is also a row's id"
+    )
+    many: Literal["rows", "first", "refuse", "all"] = Field(
+        "rows",
+        description="a row with several partners: a row for each, the first only, or refuse; where the key comes several times on both "
+        "sides, rows refuses and all gives every pair",
+    )
+    unused: Literal["leave", "keep", "refuse"] = Field(
+        "leave", description="rows of the table that nobody asked for: leave them (they are counted), keep them as rows, or refuse to go on"
+    )
+
+
+class TimeJoin(JoinSettings):
+    """Segments in time (a transcript, subtitles, events) joined to windows, pieces or moments of the same recording."""
+
+    by: Literal["time"]
+    on: Key | None = Field(
+        None,
+        description="column that says which recording, on both sides or {column of the source: column of the table}; by default the "
+        "name of data.windows, or recording; a table without it is of the one recording there is",
+    )
+    at: str | None = Field(
+        None, min_length=1, description="column of the source with pieces of recordings, or with moments in seconds; by default the windows"
+    )
+    start: str = Field("start", min_length=1, description="column of the table: where a segment begins, in seconds (75.5 or 1:15.5)")
+    end: str | None = Field("end", min_length=1, description="column of the table: where it ends; null where its rows are moments")
+    windows: WindowSettings | None = Field(None, description="the table holds long recordings, and their windows are the segments")
+    match: Literal["any", "middle"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        "any",
+        description="a segment belongs to a window where they overlap at all, where its middle is inside, or at least this share of it",
+    )
+    many: Literal["join", "rows"] = Field(
+        "join", description="several segments in one window: their texts joined in the order of time, or a row for each pair"
+    )
+    text: list[str] = Field(
+        ["text"], description="columns of the table that are joined; of the others a window has the value on which all its segments agree"
+    )
+    separator: str = Field(" ", description="what stands between joined texts; | makes a list of labels")
+    unused: Literal["leave", "refuse"] = Field(
+        "leave", description="segments that fall into no window: leave them (they are counted), or refuse"
+    )
+
+
+Join = Annotated[IdJoin | TimeJoin, Field(discriminator="by")]
+
+
+class RowSettings(Settings):
+    """Where the rows come from and what is made of them; all that a table on the disk depends on."""
 
     source: Annotated[str, Field(min_length=1)] | Annotated[list[SourceSettings], Field(min_length=1)] = Field(
         description="folder of class folders, table (.csv, .tsv, .jsonl, .parquet, .tar), saved data set, pattern of files (clips/*.wav), "
@@ -141,18 +252,36 @@ class DataSettings(Settings):
         {},
         description="columns to rename {new: old}, to write {caption: It is {label}}, or whose type is known {price: {type: number}}",
     )
-    split: SplitSettings = Field(SplitSettings(), description="how rows are divided")
-    balance: Balance | None = Field(None, description="how often rows are drawn in training; by default each once an epoch")
-    max_rejected: float = Field(0.2, ge=0, le=1, description="share of rows that may be unusable before the run stops with the list")
-    limit: int | None = Field(None, ge=1, description="use only so many rows, drawn by the hash of their ids (a quick trial)")
+    empty: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description='texts that stand for an empty cell, in every column: [NA, "-"]; capitals count'
+    )
+    windows: WindowSettings | None = Field(None, description="long recordings cut into windows, after columns and before join")
+    join: list[Join] = Field([], description="tables joined to the rows, one after the other")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_joins(cls, tree: Any) -> Any:
+        """A join that does not say how goes by id."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("join"), list):
+            return tree
+        joins = [{"by": "id", **join} if isinstance(join, dict) else join for join in tree["join"]]
+        # To YAML 1.1, which other programs read and write, `on` is a truth value.
+        return {**tree, "join": [{"on" if n is True else n: v for n, v in j.items()} if isinstance(j, dict) else j for j in joins]}
 
     @model_validator(mode="after")
-    def _names_differ(self) -> DataSettings:
+    def _names_differ(self) -> RowSettings:
         names = [part.name for part in self.source] if isinstance(self.source, list) else []
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two sources are called {twice[0]!r}; each needs a name of its own")
         if names and SOURCE in self.columns:
             raise ValueError(f"of several sources, the column {SOURCE!r} says which one a row is from; write data.columns another name")
+        return self
+
+    @model_validator(mode="after")
+    def _has_times(self) -> RowSettings:
+        for number, words in enumerate(self.join):
+            if isinstance(words, TimeJoin) and words.at is None and self.windows is None:
+                raise ValueError(f"join.{number} goes by time and nothing says the times of the rows; add data.windows, or at: COLUMN")
         return self
 
     @property
@@ -165,8 +294,26 @@ class DataSettings(Settings):
         """Of several sources, how often a row of each is drawn, by name."""
         return {} if isinstance(self.source, str) else {part.name: part.weight for part in self.source}
 
-    def with_sources(self, change: Callable[[str], str]) -> DataSettings:
-        """The same with every source as `change` gives it: made absolute, or made."""
+    def with_sources(self, change: Callable[[str], str]) -> Self:
+        """The same with every source, joined ones too, as `change` gives it: made absolute, or made."""
+        join = [words.model_copy(update={"source": change(words.source)}) for words in self.join]
         if isinstance(self.source, str):
-            return self.model_copy(update={"source": change(self.source)})
-        return self.model_copy(update={"source": [part.model_copy(update={"source": change(part.source)}) for part in self.source]})
+            return self.model_copy(update={"source": change(self.source), "join": join})
+        parts = [part.model_copy(update={"source": change(part.source)}) for part in self.source]
+        return self.model_copy(update={"source": parts, "join": join})
+
+
+class DataSettings(RowSettings):
+    """Where the rows come from and how they are divided."""
+
+    split: SplitSettings = Field(SplitSettings(), description="how rows are divided")
+    balance: Balance | None = Field(None, description="how often rows are drawn in training; by default each once an epoch")
+    max_rejected: float = Field(0.2, ge=0, le=1, description="share of rows that may be unusable before the run stops with the list")
+    limit: int | None = Field(None, ge=1, description="use only so many rows, drawn by the hash of their ids (a quick trial)")
+
+    @model_validator(mode="after")
+    def _together(self) -> DataSettings:
+        """Windows of one recording overlap and sound alike, so on two sides of the split they would leak."""
+        if self.windows and self.split.group is None:
+            object.__setattr__(self, "split", self.split.model_copy(update={"group": self.windows.name}))
+        return self

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.base.errors import InputError
 from triptych.contract.cells import ADDRESS, Blob, Cell, Span
 from triptych.data.columns import ID, Column
+from triptych.data.held import HELD, held_at
 from triptych.data.rows import Row
 from triptych.data.table import Table
 
@@ -109,7 +110,8 @@ def read_stored(path: Path, version: int | None = None) -> Table:
     told = read_about(dataset, path)
     root = root_of(told, path)
     names = [column.name for column in told.columns]
-    return Table([ID, *names], Stored(dataset, {column.name: column for column in told.columns}, root), str(path), root)
+    rows = Stored(dataset, {column.name: column for column in told.columns}, root)
+    return Table(list(dict.fromkeys([ID, *names])), rows, str(path), root)
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,17 @@ class Stored:
 
     def ids(self) -> list[str]:
         """See `Rows`."""
-        return [str(cell) for cell in self.cells(ID)]
+        return [str(row_id) for row_id in self._read(ID)]
 
     def cells(self, column: str) -> Iterator[Cell]:
         """See `Rows`."""
         if column != ID and column not in self.columns:
             yield from (None for _ in range(len(self)))
             return
-        field = ID if column == ID else self.columns[column].field
+        yield from self._read(self.columns[column].field if column in self.columns else ID)
+
+    def _read(self, field: str) -> Iterator[Cell]:
+        """One field of Lance's."""
         if self.index is None:
             for batch in self.dataset.to_batches(columns=[field], batch_size=SCALARS_AT_ONCE, scan_in_order=True):
                 yield from batch.column(0).to_pylist()
@@ -186,5 +191,7 @@ class Stored:
         name, content, start, end = values
         if content is None and ADDRESS.match(name):
             return str(name)
+        if content is None and name.startswith(HELD):
+            return Span(held_at(name, Path(self.dataset.uri)), start or 0.0, end)
         whole = self.root / name if content is None else Blob(content, name)
         return whole if start is None else Span(whole, start, end)

@@ -58,7 +58,9 @@ class Table:
             raise InputError(f"no column {name!r}, which {asked_by} asks for", where=self.source, known=self.columns, fix=fix)
 
     def has(self, name: str) -> list[bool]:
-        """Which rows have a cell in this column."""
+        """Which rows have a cell in this column; none where there is no such column."""
+        if name not in self.columns:
+            return [False] * len(self.rows)
         return [cell is not None for cell in self.rows.cells(name)]
 
     def at(self, split: Split) -> list[int]:

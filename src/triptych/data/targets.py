@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,17 @@ def learn_target(name: str, task: Any, table: Table, columns: Mapping[str, str])
     return _LEARN[task.kind](name, task, table)
 
 
+def known_target(name: str, task: Any, table: Table, columns: Mapping[str, str], facts: Mapping[str, Any]) -> Target:
+    """The targets of rows that a trained model is to be measured on: labels and unit are those it has learnt, its `facts`.
+
+    Raises:
+        InputError: the column is missing.
+    """
+    if task.kind == "contrast":
+        return _grouped(name, task, table, [columns[given] for given in task.between if columns[given] in table.columns])
+    return _KNOWN[task.kind](name, task, table, table.column(task.target, f"task {name}"), facts)
+
+
 def _cells(name: str, task: Any, table: Table) -> tuple[list[Cell], list[Cell]]:
     cells = table.column(task.target, f"task {name}")
     train = [cells[index] for index in table.at("train")]
@@ -58,12 +69,17 @@ def _classify(name: str, task: Any, table: Table) -> Target:
             where=f"{table.source}, column {task.target}",
             fix="add rows of another class, or check data.split",
         )
-    number = {label: index for index, label in enumerate(labels)}
+    made = _as_classes(name, task, table, cells, {"labels": labels})
+    count_C = torch.bincount(made.values[table.at("train")].clamp(min=-1) + 1, minlength=len(labels) + 1)[1:]
+    return replace(made, facts={"labels": labels, **_weights(name, task, labels, count_C[:, None], table)})
+
+
+def _as_classes(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
+    number = {label: index for index, label in enumerate(facts["labels"])}
     values = torch.tensor([number.get(str(cell), -1) if cell is not None else -1 for cell in cells])
     strange = sorted({str(cell) for cell in cells if cell is not None and str(cell) not in number})
     findings = [f"task {name}: {', '.join(strange[:5])} not in the training rows; rows with them are not scored"] if strange else []
-    count_C = torch.bincount(values[table.at("train")].clamp(min=-1) + 1, minlength=len(labels) + 1)[1:]
-    return Target(values, values >= 0, {"labels": labels, **_weights(name, task, labels, count_C[:, None], table)}, findings)
+    return Target(values, values >= 0, dict(facts), findings)
 
 
 def _weights(name: str, task: Any, labels: list[str], count_CK: Tensor, table: Table) -> dict[str, Any]:
@@ -91,43 +107,59 @@ def _natural(label: str) -> tuple[int, float, str]:
 
 def _multilabel(name: str, task: Any, table: Table) -> Target:
     cells, train = _cells(name, task, table)
-    labels = sorted({label for cell in train for label in _split(cell, task.separator)}, key=_natural)
+    labels = sorted({label for cell in train for label in split_labels(cell, task.separator)}, key=_natural)
     if not labels:
         raise InputError(
             f"task {name}: no training row has a label",
             where=f"{table.source}, column {task.target}",
             fix=f"check separator: {task.separator!r}",
         )
-    rows = [set(_split(cell, task.separator)) for cell in cells]
+    made = _as_labels(name, task, table, cells, {"labels": labels})
+    given_C = made.values[table.at("train")].sum(0)
+    weights = _weights(name, task, labels, torch.stack([len(train) - given_C, given_C], 1), table)
+    return replace(made, facts={"labels": labels, **weights})
+
+
+def _as_labels(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
+    labels = facts["labels"]
+    rows = [set(split_labels(cell, task.separator)) for cell in cells]
     values = torch.tensor([[float(label in row) for label in labels] for row in rows])
     strange = sorted(set().union(*rows) - set(labels))
     findings = [f"task {name}: labels {', '.join(strange[:5])} are not in the training rows and cannot be answered"] if strange else []
     # An empty cell is an answer here: none of the labels.
-    given_C = values[table.at("train")].sum(0)
-    weights = _weights(name, task, labels, torch.stack([len(train) - given_C, given_C], 1), table)
-    return Target(values, torch.ones(len(cells), dtype=torch.bool), {"labels": labels, **weights}, findings)
+    return Target(values, torch.ones(len(cells), dtype=torch.bool), dict(facts), findings)
 
 
-def _split(cell: Cell, separator: str) -> list[str]:
+def split_labels(cell: Cell, separator: str) -> list[str]:
+    """The labels of one cell: a list, or a text with a separator between them."""
     entries = cell if isinstance(cell, list) else [] if cell is None else str(cell).split(separator)
     return [label for entry in entries if (label := str(entry).strip())]
 
 
 def _regress(name: str, task: Any, table: Table) -> Target:
     cells, _ = _cells(name, task, table)
-    numbers = [_number(cell) for cell in cells]
-    values = torch.tensor([float("nan") if n is None else n for n in numbers], dtype=torch.float64)
-    has = values.isfinite()
+    values, wrong = _numbers(cells)
     train = values[table.at("train")]
     train = train[train.isfinite()]
-    wrong = [str(cell) for cell, number in zip(cells, numbers, strict=True) if cell is not None and number is None]
     if len(train) < 2 or float(train.std()) == 0:
         raise _no_numbers(name, f"{table.source}, column {task.target}", wrong)
+    return _as_numbers(name, task, table, cells, {"mean": float(train.mean()), "std": float(train.std())})
+
+
+def _numbers(cells: Sequence[Cell]) -> tuple[Tensor, list[str]]:
+    """Of each cell its number, or NaN; and the cells that hold something else."""
+    numbers = [_number(cell) for cell in cells]
+    wrong = [str(cell) for cell, number in zip(cells, numbers, strict=True) if cell is not None and number is None]
+    return torch.tensor([float("nan") if n is None else n for n in numbers], dtype=torch.float64), wrong
+
+
+def _as_numbers(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
+    values, wrong = _numbers(cells)
+    has, mean = values.isfinite(), facts["mean"]
     findings = (
         [f"task {name}: {len(wrong)} cells are not numbers ({', '.join(wrong[:3])}); those rows are not used for it"] if wrong else []
     )
-    mean, std = float(train.mean()), float(train.std())
-    return Target(((torch.where(has, values, mean) - mean) / std).float(), has, {"mean": mean, "std": std}, findings)
+    return Target(((torch.where(has, values, mean) - mean) / facts["std"]).float(), has, dict(facts), findings)
 
 
 def _no_numbers(name: str, where: str, wrong: list[str]) -> InputError:
@@ -146,14 +178,19 @@ def _number(cell: Cell) -> float | None:
 
 
 def _contrast(name: str, task: Any, table: Table, columns: Mapping[str, str]) -> Target:
-    named = table.column(task.positives, f"task {name}") if task.positives else None
     paired = [list(table.rows.cells(columns[given])) for given in task.between]
     both = sum(sum(cells[index] is not None for cells in paired) > 1 for index in table.at("train"))
     if both < 2:
         what = f"task {name}: {both} training rows have two of {', '.join(task.between)}, so there is nothing to bring together"
         raise InputError(what, where=table.source, fix="remove the task, or put what belongs together into one row")
+    return _grouped(name, task, table, [columns[given] for given in task.between])
+
+
+def _grouped(name: str, task: Any, table: Table, shown: Sequence[str]) -> Target:
+    """A number a row, equal where rows belong together: by the task's positives, or because they share a value that is shown."""
+    named = table.column(task.positives, f"task {name}") if task.positives else None
     if named is None:
-        groups = _sharing(paired)
+        groups = _sharing([list(table.rows.cells(column)) for column in shown])
     else:
         number: dict[str, int] = {}
         groups = [number.setdefault(f"row:{i}" if cell is None else f"cell:{cell!s}", len(number)) for i, cell in enumerate(named)]
@@ -182,6 +219,11 @@ _LEARN: dict[str, Callable[[str, Any, Table], Target]] = {
     "classify": _classify,
     "multilabel": _multilabel,
     "regress": _regress,
+}
+_KNOWN: dict[str, Callable[[str, Any, Table, list[Cell], Mapping[str, Any]], Target]] = {
+    "classify": _as_classes,
+    "multilabel": _as_labels,
+    "regress": _as_numbers,
 }
 
 

@@ -36,12 +36,15 @@ class Model(nn.Module):
                     piece.eval()
         return self
 
-    def forward(self, batch: Batch) -> Passed:
-        """Encode what is there, fuse, ask."""
+    def forward(self, batch: Batch, shown: Mapping[str, Tensor] | None = None) -> Passed:
+        """Encode what is there, fuse what is `shown` (by default drawn anew), ask."""
         encoded = self.encode(batch)
-        present = hide(batch.present, self.drop_inputs) if self.training and self.drop_inputs else batch.present
-        fused = self.fusion(encoded, present)
+        fused = self.fusion(encoded, self.shown(batch) if shown is None else shown)
         return Passed(self.ask(fused), encoded, fused)
+
+    def shown(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Which rows show the fusion which input: those that have it, less what is hidden from a training row."""
+        return hide(batch.present, self.drop_inputs) if self.training and self.drop_inputs else batch.present
 
     def encode(self, batch: Batch) -> dict[str, Encoded]:
         """Each input's present rows through its encoder, spread back over the B rows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ Present = Mapping[str, Tensor]
 
 class FusionPart(Part):
     """Base: projects each input's vector to width D, then mixes."""
+
+    reads_sequences: ClassVar[bool] = False
+    """Whether the mixing looks at the inputs' sequences, and not only at their vectors."""
 
     def __init__(self, settings: words._Fusion, *, columns: dict[str, int]) -> None:
         """`columns` gives the width of each input's encoder."""
@@ -131,6 +135,7 @@ class CrossAttention(FusionPart):
     """Tokens of each input look at the tokens of the others; then the mean over the present inputs."""
 
     Settings = words.CrossAttention
+    reads_sequences = True
 
     def __init__(self, settings: words.CrossAttention, *, columns: dict[str, int]) -> None:
         """See `FusionPart`."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STRIP = 2**22  # similarities at once: 16 MB, some four times that with what is made of them
+STRIP = 2**21  # similarities at once: 8 MB, some five times that with what is made of them
+BLOCK = 64  # numbers of an embedding at once, where rows of a group are summed
 
 
 def contrastive_softmax(a_BD: Tensor, b_BD: Tensor, scale: Tensor, group_B: Tensor) -> Tensor:
@@ -24,14 +25,13 @@ def contrastive_softmax(a_BD: Tensor, b_BD: Tensor, scale: Tensor, group_B: Tens
     loss is half of logsumexp(s) over its row and over its column, less the mean s of what belongs together; the latter
     comes from the groups' means and needs no matrix.
     """
+    _, index_B, count_G = group_B.unique(return_inverse=True, return_counts=True)
     if len(a_BD) * len(b_BD) > STRIP:
-        over_columns_B, over_rows_B = _Logsumexps.apply(a_BD, b_BD, scale)
-    else:
-        logits_BB = scale * a_BD @ b_BD.T
-        over_columns_B, over_rows_B = logits_BB.logsumexp(1), logits_BB.logsumexp(0)
-    together_B = (a_BD * _group_mean(b_BD, group_B)).sum(1) + (b_BD * _group_mean(a_BD, group_B)).sum(1)
-    loss_B: Tensor = 0.5 * (over_columns_B + over_rows_B - scale * together_B)
-    return loss_B
+        loss_B: Tensor = _Softmax.apply(a_BD, b_BD, scale, index_B, count_G)
+        return loss_B
+    logits_BB = scale * a_BD @ b_BD.T
+    together_B = (a_BD * _group_mean(b_BD, index_B, count_G) + b_BD * _group_mean(a_BD, index_B, count_G)).sum(1)
+    return 0.5 * (logits_BB.logsumexp(1) + logits_BB.logsumexp(0) - scale * together_B)
 
 
 def contrastive_sigmoid(a_BD: Tensor, b_BD: Tensor, scale: Tensor, bias: Tensor, group_B: Tensor) -> Tensor:
@@ -47,10 +47,9 @@ def _signed(logits_RB: Tensor, group_R: Tensor, group_B: Tensor) -> Tensor:
     return torch.where(group_R[:, None] == group_B[None, :], logits_RB, -logits_RB)
 
 
-def _group_mean(x_BD: Tensor, group_B: Tensor) -> Tensor:
+def _group_mean(x_BD: Tensor, index_B: Tensor, count_G: Tensor) -> Tensor:
     """Each row's mean over the rows of its group."""
-    _, index_B, count_G = group_B.unique(return_inverse=True, return_counts=True)
-    sums_GD = x_BD.new_zeros(len(count_G), x_BD.shape[1]).index_add(0, index_B, x_BD)
+    sums_GD = x_BD.new_zeros(len(count_G), x_BD.shape[1]).index_add_(0, index_B, x_BD)
     return (sums_GD / count_G[:, None])[index_B]
 
 
@@ -59,31 +58,45 @@ def _strips(rows: int, columns: int) -> Iterator[slice]:
     return (slice(start, min(start + each, rows)) for start in range(0, rows, each))
 
 
-class _Logsumexps(torch.autograd.Function):
-    """Of scale a b', over columns (a number a row of a) and over rows (a number a row of b)."""
+def _blocks(x_BD: Tensor) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, x_BD.shape[1], BLOCK))
+
+
+class _Softmax(torch.autograd.Function):
+    """`contrastive_softmax` of many rows; `index_B` and `count_G` are the rows' groups and their sizes."""
 
     @staticmethod
-    def forward(ctx: Any, a_AD: Tensor, b_BD: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Both are kept for the way back; nothing else is."""
-        over_columns_A, over_rows_B = a_AD.new_empty(len(a_AD)), a_AD.new_full((len(b_BD),), -torch.inf)
-        for strip in _strips(len(a_AD), len(b_BD)):
-            logits_RB = scale * a_AD[strip] @ b_BD.T
-            over_columns_A[strip] = logits_RB.logsumexp(1)
+    def forward(ctx: Any, a_BD: Tensor, b_BD: Tensor, scale: Tensor, index_B: Tensor, count_G: Tensor) -> Tensor:
+        """The two logsumexps are kept for the way back; nothing else is."""
+        over_columns_B, over_rows_B = a_BD.new_empty(len(a_BD)), a_BD.new_full((len(b_BD),), -torch.inf)
+        for strip in _strips(len(a_BD), len(b_BD)):
+            logits_RB = scale * a_BD[strip] @ b_BD.T
+            over_columns_B[strip] = logits_RB.logsumexp(1)
             over_rows_B = torch.logaddexp(over_rows_B, logits_RB.logsumexp(0))
-        ctx.save_for_backward(a_AD, b_BD, scale, over_columns_A, over_rows_B)
-        return over_columns_A, over_rows_B
+        together_B = torch.zeros_like(over_rows_B)
+        for block in _blocks(a_BD):
+            for x_BD, y_BD in ((a_BD, b_BD), (b_BD, a_BD)):
+                together_B += (x_BD[:, block] * _group_mean(y_BD[:, block], index_B, count_G)).sum(1)
+        ctx.save_for_backward(a_BD, b_BD, scale, index_B, count_G, over_columns_B, over_rows_B)
+        return 0.5 * (over_columns_B + over_rows_B - scale * together_B)
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradient of a logsumexp is a softmax."""
-        a_AD, b_BD, scale, over_columns_A, over_rows_B = ctx.saved_tensors
-        of_columns_A, of_rows_B = above
+        """The gradient of a logsumexp is a softmax; that of what belongs together is a mean over the group."""
+        a_BD, b_BD, scale, index_B, count_G, over_columns_B, over_rows_B = ctx.saved_tensors
+        half_B = 0.5 * above[0]
 
         def of_logits(strip: slice, logits_RB: Tensor) -> Tensor:
-            back_RB = (logits_RB - over_rows_B).exp_().mul_(of_rows_B)
-            return logits_RB.sub_(over_columns_A[strip, None]).exp_().mul_(of_columns_A[strip, None]).add_(back_RB)
+            back_RB = (logits_RB - over_rows_B).exp_().mul_(half_B)
+            return logits_RB.sub_(over_columns_B[strip, None]).exp_().mul_(half_B[strip, None]).add_(back_RB)
 
-        return _gradients(a_AD, b_BD, scale, torch.zeros_like(scale), of_logits)[:3]
+        def together(a_grad_BD: Tensor, b_grad_BD: Tensor) -> None:
+            for block in _blocks(a_BD):
+                for grad_BD, y_BD in ((a_grad_BD, b_BD[:, block]), (b_grad_BD, a_BD[:, block])):
+                    grad_BD[:, block] -= half_B[:, None] * _group_mean(y_BD, index_B, count_G)
+                    grad_BD[:, block] -= _group_mean(half_B[:, None] * y_BD, index_B, count_G)
+
+        return *_gradients(a_BD, b_BD, scale, torch.zeros_like(scale), of_logits, together)[:3], None, None
 
 
 class _Sigmoid(torch.autograd.Function):
@@ -112,15 +125,25 @@ class _Sigmoid(torch.autograd.Function):
 
 
 def _gradients(
-    a_AD: Tensor, b_BD: Tensor, scale: Tensor, bias: Tensor, of_logits: Callable[[slice, Tensor], Tensor]
+    a_AD: Tensor,
+    b_BD: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    of_logits: Callable[[slice, Tensor], Tensor],
+    besides: Callable[[Tensor, Tensor], None] = lambda a_grad_AD, b_grad_BD: None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of a, b, scale and bias; `of_logits` gives the loss's gradient by a strip of scale a b' + bias, which it may overwrite."""
+    """Of a, b, scale and bias; `of_logits` gives the loss's gradient by a strip of scale a b' + bias, which it may overwrite.
+
+    `besides` may add to the gradients of a and b, before they are times the scale.
+    """
     a_grad_AD, b_grad_BD = torch.empty_like(a_AD), torch.zeros_like(b_BD)
-    bias_grad = torch.zeros_like(bias)
+    scale_grad, bias_grad = torch.zeros_like(scale), torch.zeros_like(bias)
     for strip in _strips(len(a_AD), len(b_BD)):
         grad_RB = of_logits(strip, scale * a_AD[strip] @ b_BD.T + bias)
-        a_grad_AD[strip] = grad_RB @ b_BD
+        torch.mm(grad_RB, b_BD, out=a_grad_AD[strip])
         b_grad_BD.addmm_(grad_RB.T, a_AD[strip])
         bias_grad += grad_RB.sum()
-    scale_grad = (a_grad_AD * a_AD).sum()  # before the scale is in it: the sum of grad times a b'
+    besides(a_grad_AD, b_grad_BD)
+    for strip in _strips(len(a_AD), a_AD.shape[1]):  # before the scale is in it: the sum of grad times a b'
+        scale_grad += (a_grad_AD[strip] * a_AD[strip]).sum()
     return a_grad_AD.mul_(scale), b_grad_BD.mul_(scale), scale_grad, bias_grad

@@ -6,7 +6,7 @@ resamples are one product: weights (draws x rows) times statistics (rows x K).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,3 +129,14 @@ def r2_of(guess_N: Tensor, truth_N: Tensor) -> Statistics:
         return torch.where(spread > 0, 1 - sums[..., 0] / spread, torch.nan)
 
     return Statistics(rows, score)
+
+
+def mean_of_all(several: Sequence[Statistics]) -> Statistics:
+    """The mean of some scores over the same rows: of several shuffles, say."""
+    widths = [one.rows.shape[1] for one in several]
+
+    def score(sums: Tensor) -> Tensor:
+        parts = zip(several, sums.split(widths, dim=-1), strict=True)
+        return torch.stack([one.score(part) for one, part in parts]).mean(0)
+
+    return Statistics(torch.cat([one.rows for one in several], 1), score)

@@ -44,7 +44,8 @@ def baselines(bench: Bench, untouched: Measured) -> dict[str, Told]:
 
     `majority` (or `mean`) is the training rows' most frequent answer. `nearest rows` and `logistic regression` (`ridge
     regression` of numbers) see the encoders' pooled vectors, each column standardised: scikit-learn's own, as they come.
-    `chance` is the expectation of a random order.
+    `chance` is the expectation of a random order, or of a class drawn at random. `zero-shot by prompts` is what the untouched
+    space says of the sentences about each class (`prompts.py`).
     """
     heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind != "contrast"}
     found: dict[str, Told] = {n: {"chance": _chance(n, task, untouched)} for n, task in bench.recipe.tasks.items() if n not in heads}
@@ -52,7 +53,18 @@ def baselines(bench: Bench, untouched: Measured) -> dict[str, Told]:
         train = features(bench.model, bench.loader("train", rows=_some(bench.table.at("train"))), bench.device)
         judged = features(bench.model, bench.loader(bench.judged_side()), bench.device)
         for name, task in heads.items():
-            found[name] = _of_head(name, task, train, judged, bench.targets[name].facts)
+            found[name] = _of_head(name, task, train, judged, bench.targets[name].facts) | _without_learning(name, task, untouched)
+    return found
+
+
+def _without_learning(name: str, task: Any, untouched: Measured) -> Told:
+    """Of classes: one drawn at random, and the prompts of an untouched space."""
+    rows_N = untouched.has_truth[name]
+    if task.kind != "classify" or not bool(rows_N.any()):
+        return {}
+    found = {"chance": {"accuracy": 1 / untouched.answers[name].shape[1]}}
+    if name in untouched.prompted:
+        found["zero-shot by prompts"] = score_values(task, untouched.prompted[name][rows_N], untouched.truth[name][rows_N], 1.0)
     return found
 
 

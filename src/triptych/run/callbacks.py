@@ -11,12 +11,17 @@ from typing import Any
 import lightning as L
 from rich.progress import Progress
 
+from triptych.contract.tasks import headline
 from triptych.data.loader import Loader
 from triptych.model.assemble import Model
 from triptych.objective.scores import Score, better
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
+from triptych.run.measure import Measured
 from triptych.run.resume import Clock, Course, write_course
+
+Listener = Callable[[int, list[Score]], None]
+"""Hears of every epoch: its number and its validation scores. What it raises ends the training."""
 
 LEAST_GAIN = 1e-3
 """How much lower the loss must be, at an equal score, for patience to start anew: a loss near zero may fall for ever."""
@@ -76,9 +81,9 @@ class Bar(L.Callback):
 class Keep(L.Callback):
     """Logs every epoch, keeps the weights of the best one, stops when none was better for `patience` epochs."""
 
-    def __init__(self, run: RunFolder, model: Model, best: Best, course: Course, say: Any) -> None:
+    def __init__(self, run: RunFolder, model: Model, best: Best, course: Course, say: Any, listener: Listener | None = None) -> None:
         """`course` says how many epochs were done before; `say` takes a line for the user."""
-        self.run, self.model, self.best, self.course, self.say = run, model, best, course, say
+        self.run, self.model, self.best, self.course, self.say, self.listener = run, model, best, course, say, listener
         self.clock = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -87,27 +92,34 @@ class Keep(L.Callback):
         self.course.epochs += 1
         epoch = self.course.before + self.course.epochs
         measured = module.validated()
-        scores = measured.scores if measured else []
+        scores = module.ranks.told(measured.scores if measured else [])  # what they decide must be decided alike
         improved = self.best.beaten_by(scores, epoch)
-        if improved:
+        if improved and module.ranks.first:
             keep_weights(self.run, self.model)
-        self._log(module, trainer, epoch, scores, improved)
+        self._log(module, trainer, epoch, measured, improved)
+        if self.listener is not None:
+            self.listener(epoch, scores)
         patience = module.stage.patience
         if patience is not None and measured and epoch - max(self.best.gained, self.course.before, self.course.since) >= patience:
             self.course.early = trainer.should_stop = True
         self.course.ended = self.course.early or self.course.epochs >= module.stage.epochs
 
-    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, scores: list[Score], improved: bool) -> None:
+    def _log(self, module: Lit, trainer: L.Trainer, epoch: int, measured: Measured | None, improved: bool) -> None:
         means = {f"train {name}": value for name, value in module.take_means().items()}
-        found = {f"validation {score.name}": score.value for score in scores}
+        found = {f"validation {score.name}": score.value for score in measured.scores} if measured else {}
+        watched = module.watch.epoch(epoch, measured)
         rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
-        self.run.log(
-            {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
-        )
-        shown = found.get(f"validation {self.best.name}")
-        tail = f"   validation {self.best.name} {shown:.3f}{'  (best so far)' if improved else ''}" if shown is not None else ""
-        self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{tail}")
+        row = {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
+        self.run.log({**row, **watched})
+        self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{self._tail(module, found, improved)}")
+
+    def _tail(self, module: Lit, found: dict[str, float], improved: bool) -> str:
+        """The score that decides, then the headline of every other task; the log has all of them."""
+        heads = [f"{name}.{headline(task)}" for name, task in module.recipe.tasks.items()]
+        names = dict.fromkeys([self.best.name, *heads])
+        told = [f"{name} {found[f'validation {name}']:.3f}" for name in names if f"validation {name}" in found]
+        return f"   validation {', '.join(told)}{'  (best so far)' if improved else ''}" if told else ""
 
 
 class Save(L.Callback):
@@ -122,19 +134,19 @@ class Save(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int) -> None:
         """In the middle of an epoch; after its last step the epoch is judged first."""
         assert isinstance(module, Lit)
-        if self.clock.due() and self.loader.state_dict()["position"]:
+        if self.loader.state_dict()["position"] and module.ranks.told(self.clock.due()):
             self._write(module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """After the epoch was judged."""
         assert isinstance(module, Lit)
-        if self.course.ended or self.clock.due():
+        if module.ranks.told(self.course.ended or self.clock.due()):
             self._write(module)
 
     def _write(self, module: Lit) -> None:
         with self.clock.written():
             self.course.best, self.course.seconds = asdict(self.best), self.cost()
-            write_course(self.run, self.course, lambda: {**module.learnt(), "loader": self.loader.state_dict()})
+            write_course(self.run, self.course, {**module.learnt(), "loader": self.loader.state_dict()}, module.ranks)
 
 
 def keep_weights(run: RunFolder, model: Model) -> None:

@@ -2,14 +2,16 @@
 
     recipe.yaml         the recipe as it was expanded, every default visible
     run.json            format, versions, status, choices with reasons, cost, what stopped it, checksums
-    log.jsonl           one line an epoch: rates, losses, scores
+    log.jsonl           one line an epoch: rates, losses, scores; ledger.jsonl: what the epoch was spent on
     scores.json         untouched against trained, on the test rows
-    details.json        confusion matrices; shown.json: pieces of the report that need the data
+    verdicts.json       how sure the headline scores are; reliance.json: what each input adds
+    details.json        confusion matrices, gaps; shown.json: pieces of the report that need the data
     predictions.parquet answers on the test rows; embeddings.parquet where a task gives them
     rejects.csv         rows that could not be used, each with its reason
     state.safetensors   the last state of the training: --resume and `continue` go on from it; untouched.safetensors
     model/              one folder a part: part.json, weights.safetensors;  inputs/: how each input is prepared
     report.html
+    track/              what trackers write, where the recipe names any
 
 Nothing in it is code or pickle. Opening it imports no torch, so reports and comparisons are quick.
 """
@@ -36,6 +38,7 @@ from triptych.base.settings import parse, spelled_out
 from triptych.run.recipe import Recipe
 
 FORMAT = 1
+LOG = "log.jsonl"
 ABOUT = ("made", "versions", "choices", "rows", "parameters", "stages", "best", "cost", "judged_on", "files")
 NEEDED = ("recipe.yaml", "run.json", "scores.json")
 WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "soundfile", "av")
@@ -44,9 +47,11 @@ WATCHED = ("triptych", "torch", "lightning", "tokenizers", "numpy", "pillow", "s
 class RunFolder:
     """Paths and files of one run."""
 
-    def __init__(self, path: Path) -> None:
-        """Does not touch the disk."""
-        self.path = path
+    def __init__(self, path: Path, rank: int = 0) -> None:
+        """Does not touch the disk. Of several processes that train one run, by `rank`, the first alone writes."""
+        self.path, self.rank = path, rank
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        """Hear of every line of the log."""
 
     @property
     def name(self) -> str:
@@ -73,6 +78,11 @@ class RunFolder:
         """The report's file."""
         return self.path / "report.html"
 
+    @property
+    def tracked(self) -> Path:
+        """Folder of what trackers write, which may go on after the run is sealed."""
+        return self.path / "track"
+
     def input(self, name: str) -> Path:
         """Folder of how an input is prepared."""
         return self.path / "inputs" / name
@@ -87,7 +97,7 @@ class RunFolder:
         if out:
             refuse_full(out)
         try:
-            path = Path(out) if out else _fresh(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
+            path = Path(out) if out else fresh(Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the run folder: {error.strerror}", where=str(error.filename)) from error
@@ -98,23 +108,29 @@ class RunFolder:
 
     def about(self, changes: Mapping[str, Any]) -> None:
         """Add to run.json."""
+        if self.rank:
+            return
         path = self.path / "run.json"
         write_json(path, {**(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}), **changes})
 
     def seal(self, changes: Mapping[str, Any]) -> None:
         """Mark the run as done, with the checksum of every file that answers or the report depend on."""
         made_again = {self.report, self.path / "run.json", self.state, self.untouched, self.path / ".lock"}  # states hold their own
-        watched = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in made_again)
+        watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
         self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
 
-    def log(self, row: Mapping[str, Any]) -> None:
-        """Add one line to the log; a line that a full disk cuts off is ignored when the log is read."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+    def log(self, row: Mapping[str, Any], name: str = LOG) -> None:
+        """Add one line to a log; of the main one the listeners hear. A line that a full disk cuts off is ignored when it is read."""
+        if self.rank:
+            return
+        with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        for listener in self.listeners if name == LOG else ():
+            listener(row)
 
-    def read_log(self) -> list[dict[str, Any]]:
+    def read_log(self, name: str = "log.jsonl") -> list[dict[str, Any]]:
         """The log's whole lines."""
-        path = self.path / "log.jsonl"
+        path = self.path / name
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
@@ -240,7 +256,7 @@ def refuse_full(out: str | Path) -> None:
         raise InputError(f"{str(path)!r} is there already", fix="name another folder with --out, or remove that one")
 
 
-def _fresh(path: Path) -> Path:
+def fresh(path: Path) -> Path:
     """Make the folder, or one with a number: two runs in one second do not share a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):

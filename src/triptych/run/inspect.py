@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
+from triptych.base.errors import InputError
+from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
+from triptych.contract.tasks import METRICS
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
-from triptych.data.targets import Target, learn_target
+from triptych.data.targets import Target, learn_target, split_labels
+from triptych.objective.classes import TOP
+from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
-    """Counts by side and target, rejects with reasons, and findings.
+    """Counts by side and target, rejects with reasons, lengths, and findings.
 
     Raises:
         InputError: a task cannot be learnt from these rows.
     """
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    lengths = lengths_before(recipe, table)
     counted = {
-        f"{name} ({task.target})": {side: _counted(table, task.target, side) for side in SIDES}
+        f"{name} ({task.target})": {side: _counted(table, task, side) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -38,24 +47,34 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         "targets": counted,
         "sampling": plan.as_dict() if plan else None,
         "rejects": [{"id": reject.id, "reason": reject.reason} for reject in table.rejects],
-        "findings": [finding.as_dict() for finding in told(recipe, table, targets)],
+        "lengths": [one.as_dict() for one in lengths],
+        "findings": [finding.as_dict() for finding in told(recipe, table, targets, lengths)],
     }
 
 
-def _counted(table: Table, column: str, side: Split) -> str:
-    """`12 a, 9 b` for few values, else the number of different ones."""
-    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
-    counts = Counter(str(cell) for cell in cells if cell is not None)
+def _counted(table: Table, task: Any, side: Split) -> str:
+    """`12 a, 9 b` for few classes or labels; else the rows, and how many different ones, or from where to where they go."""
+    cells = [row.cells.get(task.target) for row in table.rows.take(table.at(side), [task.target])]
+    filled = [cell for cell in cells if cell is not None]
+    if not filled:
+        return "-"
+    rows = f"{len(filled):,} row{'s' if len(filled) > 1 else ''}"
+    if task.kind == "regress":
+        numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]
+        return f"{rows}, {min(numbers):g} to {max(numbers):g}" if numbers else f"{rows}, no numbers"
+    entries = [split_labels(cell, task.separator) if task.kind == "multilabel" else [str(cell)] for cell in filled]
+    counts = Counter(label for labels in entries for label in labels)
     if len(counts) > 6:
-        return f"{len(counts)} values"
+        return f"{rows}, {len(counts)} {'labels' if task.kind == 'multilabel' else 'classes'}"
     return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
 
 
-def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None) -> list[Finding]:
-    """All that is to be said of the rows, worst first: by the source, the doctor, and the tasks as far as they were learnt."""
+def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None, lengths: Sequence[Lengths] = ()) -> list[Finding]:
+    """All that is to be said of the rows, worst first: by the source, the doctor, the tasks as far as they were learnt, the lengths."""
     read = [Finding("note", "source", text) for text in table.findings]
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
-    return worst_first([*asked, *table.diagnosis, *read, *_gaps(recipe, table)])
+    cut = [finding for one in lengths if (finding := one.finding())]
+    return worst_first([*asked, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
 
 
 def asked_of(recipe: Recipe) -> Asked:
@@ -96,3 +115,28 @@ def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
                 Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
             )
     return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]
+
+
+def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> None:
+    """Refuse a `training.select` that the validation rows cannot give: an epoch without it could not be judged."""
+    name, _, metric = recipe.selected().rpartition(".")
+    validation = table.at("validation")
+    if name not in targets or not validation:
+        return
+    target = targets[name]
+    rows = target.values[validation][target.has[validation]]
+    classes = len(target.facts.get("labels", ()))
+    if metric == "top5" and classes <= TOP:
+        why = f"{name} has {classes} classes, and the truth is always among the first {TOP}"
+    elif metric in ("roc_auc", "r2") and not _differ(rows):
+        why = f"all validation rows say the same of {name}"
+    else:
+        return
+    kind = recipe.tasks[name].kind
+    others = [f"{name}.{other}" for other in METRICS[kind] if other != metric]
+    raise InputError(f"training.select: {name}.{metric} cannot tell epochs apart: {why}", where="training.select", known=others)
+
+
+def _differ(rows: Tensor) -> bool:
+    """Whether two rows are unlike; of several labels, whether any label is."""
+    return len(rows) > 0 and bool((rows != rows[0]).any())

@@ -10,11 +10,18 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from triptych.contract.values import Batch
+from triptych.base.ranks import ALONE, Ranks
+from triptych.contract.values import Batch, Output
 from triptych.model.assemble import Model
 from triptych.objective.losses import rows_judged, task_loss, terms
+from triptych.run.chunked import answers
+from triptych.run.gather import gathered
+from triptych.run.gradients import norm
 from triptych.run.measure import Measured, measure
 from triptych.run.recipe import TRAINABLE, Recipe, Stage
+from triptych.run.strategy import clip, come_home, put_optimizer, sharded, whole_optimizer
+from triptych.run.watch import Watch
+from triptych.run.weighting import Uncertainty
 
 
 class Lit(L.LightningModule):
@@ -27,29 +34,74 @@ class Lit(L.LightningModule):
         stage: Stage,
         validation: Iterable[Batch] | None,
         steps: int,
+        watch: Watch,
         state: Mapping[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs.
+        """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs; `watch` is the run's.
 
-        `state` is what `learnt` gave when the stage was left: it goes on from there.
+        `state` is what `learnt` gave when the stage was left: it goes on from there. `ranks` share every step.
         """
         super().__init__()
-        self.state = state
+        self.state, self.ranks = state, ranks
+        self.home = model
         self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
-        self.validation = validation
+        self.validation, self.watch, self.weighting = validation, watch, watch.weighting
+        self.batch: Batch | None = None
         self.sums: dict[str, tuple[float, int]] = {name: (total, rows) for name, (total, rows) in (state or {}).get("sums", {}).items()}
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
-        passed = self.model(batch)
+        outputs, own = self._answers(batch), batch
+        outputs, batch = gathered(outputs, batch, self.ranks)
         found = {
-            name: terms(passed.outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
+            name: terms(outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
             for name, task in self.recipe.tasks.items()
         }
-        losses = {name: task_loss(passed.outputs[name], made) for name, made in found.items()}
-        loss = torch.stack([task.weight * losses[name] for name, task in self.recipe.tasks.items()]).sum()
-        self._count(losses, {name: rows_judged(made) for name, made in found.items()})
+        losses = {name: task_loss(outputs[name], made) for name, made in found.items()}
+        if not self.watch.step(self.model, own, batch, outputs, found, losses):
+            return None
+        rows = {name: rows_judged(made) for name, made in found.items()}
+        loss = self.weighting(losses, rows)
+        self._count(losses, rows)
+        self.batch = own
         return loss if loss.requires_grad else None
+
+    def _answers(self, batch: Batch) -> dict[str, Output]:
+        if self.sharded:
+            return {task: Output(tensors) for task, tensors in self.model(batch).items()}
+        return answers(self.model, batch, self.recipe.training.chunk)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the weights lie in parts on several devices; `home` then has them whole, as they last came home."""
+        return self.model is not self.home
+
+    def configure_model(self) -> None:
+        """Cut the weights up, where the strategy is to."""
+        if self.ranks.size > 1 and self.recipe.training.strategy == "fsdp" and not self.sharded:
+            assert self.device_mesh is not None
+            self.model = sharded(self.home, self.device_mesh["data_parallel"])
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the gradient of the model; where it is no number, take it away, and the optimiser leaves the step out.
+
+        The weighting's own parameters are left alone: how large their gradient is must not make the model's smaller.
+        """
+        there = [p for p in self.model.parameters() if p.grad is not None]
+        if not there or self.batch is None:
+            return
+        if self.sharded:
+            if not self.watch.gradient(self.model, self.batch, clip(there, gradient_clip_val)):
+                optimizer.zero_grad(set_to_none=True)
+            return
+        whole = norm([p.grad for p in there])
+        if not self.watch.gradient(self.model, self.batch, whole):
+            optimizer.zero_grad(set_to_none=True)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(there, gradient_clip_val, whole)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Put parameters that ran out of their bounds back."""
@@ -67,31 +119,45 @@ class Lit(L.LightningModule):
         means = {name: total / max(rows, 1) for name, (total, rows) in self.sums.items()}
         self.sums = {}
         whole = sum(self.recipe.tasks[name].weight * mean for name, mean in means.items())
-        return {"loss": whole, **{f"{name}.loss": mean for name, mean in means.items()}}
+        return {"loss": whole if means else math.nan, **{f"{name}.loss": mean for name, mean in means.items()}}
 
     def learnt(self) -> dict[str, Any]:
         """All that the stage has learnt so far, the model's weights included, for the state of the run."""
         (optimizer,), (schedule,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        self.bring_home()
         return {
-            "model": self.model.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "model": self.home.state_dict(),
+            "optimizer": whole_optimizer(self.model, optimizer) if self.sharded else optimizer.state_dict(),
             "schedule": schedule.scheduler.state_dict(),
             "sums": self.sums,
+            "watch": self.watch.state_dict(),
         }
+
+    def bring_home(self) -> None:
+        """Put weights that lie in parts together; every process must ask for it."""
+        if self.sharded:
+            come_home(self.model, self.home)
 
     def validated(self) -> Measured | None:
         """The model as it is now on the validation rows; None where there are none."""
+        self.bring_home()
         if self.validation is None:
             return None
         with self.trainer.precision_plugin.forward_context():
-            return measure(self.model, self.validation, self.recipe.tasks, str(self.device), every_mixture=False)
+            return measure(self.home, self.validation, self.recipe.tasks, str(self.device), every_mixture=False)
 
     def configure_optimizers(self) -> Any:
-        """AdamW over the stage's parts, each at its rate; warm-up, then the schedule."""
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.stage), betas=(0.9, 0.98))
+        """AdamW over the stage's parts, each at its rate, and over what the weighting learns; warm-up, then the schedule."""
+        groups = parameter_groups(self.model, self.stage)
+        if learnt := list(self.weighting.parameters()):
+            groups.append({"params": learnt, "lr": Uncertainty.RATE, "weight_decay": 0.0, "name": "weighting"})
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=False if self.sharded else None)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(self.stage, self.steps))
         if self.state is not None and "optimizer" in self.state:  # there is none yet where a stage begins
-            optimizer.load_state_dict(_as_made(self.state["optimizer"], optimizer))
+            if self.sharded:
+                put_optimizer(self.model, optimizer, self.state["optimizer"])
+            else:
+                optimizer.load_state_dict(_as_made(self.state["optimizer"], optimizer))
             schedule.load_state_dict(dict(self.state["schedule"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

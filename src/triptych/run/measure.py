@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,14 @@ Mixture = tuple[str, ...]
 MOST_MIXED = 4  # with more inputs than this, only each alone and all together are measured: 2^M mixtures say little
 
 
+class Mixed(NamedTuple):
+    """Answers and truth of some rows, and their places among all that were measured; of classes the one that was said."""
+
+    answers: Tensor
+    truth: Tensor
+    places: Tensor
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was seen on N rows, in their order."""
@@ -36,6 +44,10 @@ class Measured:
     embeddings: dict[str, dict[str, Tensor]]
     """{contrast task: {column: N x D}}; rows without the column are zero."""
     present: dict[str, Tensor]
+    prompted: dict[str, Tensor] = field(default_factory=dict)
+    """{task with a prompt: probabilities N x C}, by how near each row lies to the sentences; see `prompts.py`."""
+    mixed: dict[str, dict[str, Mixed]] = field(default_factory=dict)
+    """{task: {"from a + b": what it answers from these inputs alone}}, where every mixture was measured."""
 
     def value(self, name: str) -> float:
         """The score of that name; not a number where it was not measured."""
@@ -84,7 +96,15 @@ class _Seen:
         self.lists[key].append(value.cpu())
 
     def add(self, model: Model, batch: Batch, tasks: Mapping[str, Any]) -> None:
-        encoded = model.encode(batch)
+        """Encoders compute in the number format around; what comes after them in float32, so that scores of epochs and the last agree.
+
+        In bf16 many near embeddings tie, and ties count as wrong.
+        """
+        encoded = {column: made.float() for column, made in model.encode(batch).items()}
+        with torch.autocast(next(iter(batch.present.values())).device.type, enabled=False):
+            self._add(model, encoded, batch, tasks)
+
+    def _add(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, tasks: Mapping[str, Any]) -> None:
         outputs = model.ask(model.fusion(encoded, batch.present))
         self.ids.extend(batch.ids)
         for column, present_B in batch.present.items():
@@ -116,6 +136,7 @@ class _Seen:
                 rows_B = all_B & batch.has_target[name]
                 self.keep("mixed", name, *mixture, value=answer(task, outputs[name])[rows_B])
                 self.keep("mixed truth", name, *mixture, value=batch.targets[name][rows_B])
+                self.keep("mixed places", name, *mixture, value=rows_B.nonzero()[:, 0] + len(self.ids) - len(batch))
 
     def whole(self, *key: str) -> Tensor:
         return torch.cat(self.lists[key])
@@ -126,9 +147,21 @@ class _Seen:
         for key in [key for key in self.lists if key[0] == "embedding"]:
             embeddings[key[1]][key[2]] = self.whole(*key)
         scores = [score for name, task in tasks.items() for score in self._scores(name, task, named, embeddings)]
-        return Measured(
-            self.ids, [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
-        )
+        told = [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
+        mixed = {name: self._kept(tasks[name], self._mixtures(name)) for name in named["answer"]}
+        return Measured(self.ids, *told, mixed=mixed)
+
+    def _kept(self, task: Any, mixtures: dict[str, Mixed]) -> dict[str, Mixed]:
+        """Of classes only the one that was said: the shares of a thousand classes, seven times, would fill the memory."""
+        if task.kind != "classify":
+            return mixtures
+        return {of: mixed._replace(answers=mixed.answers.argmax(1)) for of, mixed in mixtures.items()}
+
+    def _mixtures(self, name: str) -> dict[str, Mixed]:
+        """What a task answers from each mixture that some row has."""
+        keys = [key for key in self.lists if key[:2] == ("mixed", name)]
+        found = {key[2:]: Mixed(*(self.whole(part, *key[1:]) for part in ("mixed", "mixed truth", "mixed places"))) for key in keys}
+        return {f"from {' + '.join(mixture)}": one for mixture, one in found.items() if len(one.places)}
 
     def _loss(self, tasks: Mapping[str, Any]) -> Score:
         total = sum(task.weight * self._mean_loss(name) for name, task in tasks.items())
@@ -150,11 +183,8 @@ class _Seen:
 
     def _mixed(self, name: str, task: Any) -> list[Score]:
         found: list[Score] = []
-        for mixture in self.wanted:
-            key = (name, *mixture)
-            if ("mixed", *key) in self.lists and len(self.whole("mixed", *key)):
-                values = score_values(task, self.whole("mixed", *key), self.whole("mixed truth", *key), self.units[name])
-                found += as_scores(name, task.kind, f"from {' + '.join(mixture)}", values)
+        for of, mixed in self._mixtures(name).items():
+            found += as_scores(name, task.kind, of, score_values(task, mixed.answers, mixed.truth, self.units[name]))
         return found
 
 

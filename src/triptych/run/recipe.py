@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task
+from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
-from triptych.data.settings import DataSettings
+from triptych.data.settings import ColumnSettings, DataSettings
 from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
+from triptych.run.settings import Spread, Track, short_track
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(\.last\((?P<last>[1-9]\d*)\))?$")
@@ -55,12 +57,29 @@ class Stage(Settings):
 class Training(Settings):
     """How training goes, in all stages."""
 
-    batch_size: int = Field(64, ge=1, description="rows a step")
+    batch_size: int = Field(64, ge=1, description="rows a step, over all devices together")
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
-    select: str | None = Field(None, description="score that chooses the best epoch, as task.metric; by default the first task's headline")
+    select: str | None = Field(
+        None,
+        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's headline",
+    )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
     drop_inputs: float = Field(
         0.0, ge=0, lt=1, description="chance that an input of a training row is hidden, so that each learns to do without the others"
+    )
+    weighting: Literal["fixed", "uncertainty", "gradient"] = Field(
+        "fixed",
+        description="how tasks are weighed, besides their own weight: not at all; by learnt uncertainty (Kendall et al. 2018); so that all "
+        "pull alike on what they share (GradNorm, Chen et al. 2018)",
+    )
+    chunk: int | None = Field(
+        None,
+        ge=1,
+        description="most rows of a batch that go through the model at once: less memory, the same gradients, one more pass forward "
+        "(GradCache, Gao et al. 2021)",
+    )
+    check_batch: Literal["auto", True, False] = Field(
+        "auto", description="whether a copy of the model first tries to learn one batch by heart; auto: before 1,000 steps or more"
     )
     buckets: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
         "auto",
@@ -68,6 +87,10 @@ class Training(Settings):
         "auto: 50 where that spares a fifth of what is computed and no task contrasts a row with the others of its batch",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
+    devices: int = Field(1, ge=1, le=1024, description="devices of this machine that share each step, a process each")
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="what several devices share: ddp, the rows; fsdp, the weights and the optimiser's memory too"
+    )
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="number format of the products")
     save_seconds: float = Field(
         30.0, ge=0, description="seconds of training that a stop may cost at most: so often the state is written that --resume goes on from"
@@ -93,6 +116,13 @@ class Recipe(Settings):
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
     report: Report = Field(default_factory=Report, description="settings of the report")
+    track: Annotated[
+        Track | None,
+        BeforeValidator(short_track, json_schema_input_type=Literal["tensorboard", "wandb", "mlflow"] | list[str] | Track | None),
+    ] = Field(None, description="trackers that keep the curves too: tensorboard, wandb, mlflow, or a list of them")
+    search: dict[Annotated[str, Field(min_length=1)], Spread | Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="what `triptych tune` may change, by path: {stages.0.lr: {log: [1e-4, 1e-2]}, training.batch_size: [32, 64]}"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -112,9 +142,13 @@ class Recipe(Settings):
         _check_names(self)
         _check_columns(self)
         _check_contrasts(self)
+        for name in self.tasks:
+            self.prompted(name)
         for number, stage in enumerate(self.stages):
             _check_stage(self, stage, f"stages.{number}")
         _check_select(self)
+        _check_weights(self)
+        _check_devices(self.training)
         if self.training.drop_inputs and len(self.inputs) == 1:
             raise InputError("training.drop_inputs hides inputs from each other and there is one input", fix="remove training.drop_inputs")
         return self
@@ -123,14 +157,49 @@ class Recipe(Settings):
         """Names a stage may train."""
         return [*self.inputs, "fusion", *self.tasks]
 
-    def columns(self) -> dict[str, str]:
-        """{input: column of the table}."""
+    def named(self) -> dict[str, str]:
+        """{input: column of the source}, as the recipe names it."""
         return {name: settings.column or name for name, settings in self.inputs.items()}
+
+    def columns(self) -> dict[str, str]:
+        """{input: column of the table}. One that a second room reads too is there again: `clip`, and `clip as MODALITY`."""
+        first: dict[str, str] = {}
+        for name, column in self.named().items():
+            first.setdefault(column, self.inputs[name].modality)
+        kinds = {name: settings.modality for name, settings in self.inputs.items()}
+        return {name: column if kinds[name] == first[column] else f"{column} as {kinds[name]}" for name, column in self.named().items()}
+
+    def read_from(self) -> DataSettings:
+        """The words under `data`, which also say which columns are there again."""
+        made = dict(self.data.columns)
+        for name, column in self.columns().items():
+            if column != (source := self.named()[name]):
+                words = made.setdefault(source, ColumnSettings(column=source))
+                again = words if words.column or words.template else words.model_copy(update={"column": source})
+                made[column] = again
+        return self.data.model_copy(update={"columns": made})
+
+    def prompted(self, name: str) -> tuple[str, str] | None:
+        """The contrast task, and its input that takes sentences, in whose space a task's prompts lie; None of a task without.
+
+        Raises:
+            InputError: the task has a prompt and no space takes one.
+        """
+        if getattr(self.tasks[name], "prompt", None) is None:
+            return None
+        values = [column for column, settings in self.inputs.items() if not rooms()[settings.modality].by_reference]
+        spaces = {other: task.between for other, task in self.tasks.items() if task.kind == "contrast"}
+        for other, between in spaces.items():
+            if takes := [column for column in between if column in values]:
+                return other, takes[0]
+        raise _no_space(name, list(self.inputs), values, spaces)
 
     def selected(self) -> str:
         """The score that chooses the best epoch."""
-        task = next(iter(self.tasks))
-        return self.training.select or f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
+        if self.training.select is None:
+            task = next((name for name, task in self.tasks.items() if task.weight > 0), next(iter(self.tasks)))
+            return f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
+        return _in_full(self, self.training.select)
 
 
 def _with_modality(name: str, settings: Any) -> Any:
@@ -159,12 +228,16 @@ def _check_names(recipe: Recipe) -> None:
 
 def _check_columns(recipe: Recipe) -> None:
     reader: dict[str, str] = {}
-    for name, column in recipe.columns().items():
+    for name, column in recipe.named().items():
         first = reader.setdefault(column, name)
-        if recipe.inputs[first].modality != recipe.inputs[name].modality:
+        one, other = (recipe.inputs[each].modality for each in (first, name))
+        if one != other and not share(rooms()[one], rooms()[other]):
             raise InputError(
-                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities", fix=f"name another column for {name!r}"
+                f"inputs {first!r} and {name!r} read one column, {column!r}, as two modalities, and no file is both {one} and {other}",
+                fix=f"name another column for {name!r}",
             )
+        if recipe.columns()[name] != column and recipe.columns()[name] in recipe.data.columns:
+            raise InputError(f"data.columns may not write {recipe.columns()[name]!r}: input {name!r} is called so", fix="rename it there")
     for name, task in recipe.tasks.items():
         target = getattr(task, "target", None)
         if target in reader:
@@ -200,10 +273,68 @@ def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
             )
 
 
+def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[str, list[str]]) -> InputError:
+    where = f"tasks.{name}.prompt"
+    if not values:
+        what = f"tasks.{name} has a prompt, and no input takes sentences: the cells of {', '.join(inputs)} are files"
+        return InputError(what, where=where, fix="add an input whose cells are texts, and a contrast task over it; or remove the prompt")
+    there = "; ".join(f"{task} is between {', '.join(between)}" for task, between in spaces.items()) or "the recipe has no contrast task"
+    others = [column for column in inputs if column != values[0]] or [values[0]]
+    return InputError(
+        f"tasks.{name} has a prompt, and no contrast task brings {' or '.join(values)} together with another input: {there}",
+        where=where,
+        fix=f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt",
+    )
+
+
+def _in_full(recipe: Recipe, select: str) -> str:
+    """`macro_f1` as `label.macro_f1`, where one task has such a score."""
+    having = [name for name, task in recipe.tasks.items() if select in METRICS[task.kind]]
+    if select == "loss" or not having:
+        return select
+    if len(having) > 1:
+        could = [f"{name}.{select}" for name in having]
+        raise InputError(
+            f"training.select: {select!r} could be {' or '.join(could)}", where="training.select", known=could, fix=f"select: {could[0]}"
+        )
+    return f"{having[0]}.{select}"
+
+
+def _check_devices(training: Training) -> None:
+    """Weights that lie in parts cannot be asked for gradients in between."""
+    if training.strategy == "fsdp" and training.chunk is not None:
+        raise InputError("training.chunk does not go with strategy 'fsdp'", fix="--set training.chunk=null, or strategy: ddp")
+    if training.strategy == "fsdp" and training.weighting == "gradient":
+        raise InputError("training.weighting 'gradient' does not go with strategy 'fsdp'", fix="weighting: uncertainty, or strategy: ddp")
+
+
 def _check_select(recipe: Recipe) -> None:
+    selected = recipe.selected()
     known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
-    if recipe.selected() not in known:
-        raise unknown_word("score in training.select", recipe.selected(), known)
+    if selected in known:
+        return
+    task, _, metric = selected.rpartition(".")
+    kinds = [kind for kind, metrics in METRICS.items() if (metric or selected) in metrics]
+    if task in recipe.tasks and kinds:
+        kind = recipe.tasks[task].kind
+        what = f"{metric} is no score of {task!r}, a {kind} task; {' and '.join(kinds)} tasks have it"
+        raise InputError(what, where="training.select", known=[name for name in known if name.startswith(f"{task}.")])
+    if not task and kinds:
+        what = f"training.select: no task of this recipe has the score {metric!r}; {' and '.join(kinds)} tasks do"
+        raise InputError(what, where="training.select", known=known)
+    raise unknown_word("score in training.select", selected, known)
+
+
+def _check_weights(recipe: Recipe) -> None:
+    learnt = [name for name, task in recipe.tasks.items() if task.weight > 0]
+    if not learnt:
+        first = next(iter(recipe.tasks))
+        raise InputError("the weight of every task is 0, so nothing would be learnt", where="tasks", fix=f"--set tasks.{first}.weight=1")
+    if len(learnt) == 1 and recipe.training.weighting != "fixed":
+        raise InputError(
+            f"training.weighting {recipe.training.weighting!r} weighs tasks against each other, and only {learnt[0]!r} is learnt",
+            fix="remove training.weighting, or give a second task a weight above 0",
+        )
 
 
 def shipped() -> dict[str, Path]:
@@ -247,7 +378,8 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
         tree = {**tree, "data": {**tree.get("data", {}), "source": source}}
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
-    return recipe.model_copy(update={"data": data, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
+    inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
+    return recipe.model_copy(update={"data": data, "inputs": inputs, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
 
 
 def _source(source: str, recipe: Path) -> str:
@@ -255,6 +387,15 @@ def _source(source: str, recipe: Path) -> str:
     if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
     return absolute(source, recipe.parent)
+
+
+def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
+    """An input's settings with paths from the recipe's folder made absolute."""
+    try:
+        return settings.placed(lambda path: absolute(path, recipe.parent))
+    except InputError as error:
+        where = f"{recipe.name}: inputs.{name}.prepare ({error.where})"
+        raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
 
 
 def _tree(path: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +14,7 @@ from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
 from triptych.data.sampling import Plan
 from triptych.objective.classes import confusion, per_class, reliability
+from triptych.objective.gap import gap
 from triptych.run import examples
 from triptych.run.baselines import Told
 from triptych.run.bench import Bench
@@ -19,7 +22,7 @@ from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
 from triptych.run.inspect import told
 from triptych.run.measure import Measured
-from triptych.run.verdict import groups_of, verdict
+from triptych.run.verdict import parts, verdict
 
 
 def write_down(
@@ -30,7 +33,7 @@ def write_down(
         held.preparation.save(run.input(name))
     run.write("scores.json", _side_by_side(untouched, trained))
     run.write("verdicts.json", _verdicts(bench, untouched, trained, simple))
-    run.write("details.json", _details(bench, untouched, trained))
+    run.write("details.json", details(bench, {"untouched": untouched, "trained": trained}))
     run.write("shown.json", _pieces(bench, trained))
     run.write_rows("predictions.parquet", _predictions(bench, trained))
     if trained.embeddings:
@@ -41,7 +44,8 @@ def write_down(
         "rows": {side: len(bench.table.at(side)) for side in SIDES},
         "rejected": len(bench.table.rejects),
         "judged_on": bench.judged_side(),
-        "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets)],
+        "lengths": [one.as_dict() for one in bench.lengths],
+        "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets, bench.lengths)],
         "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()},
         "sampling": bench.order.draws.as_dict() if isinstance(bench.order.draws, Plan) else None,
         "stages": bench.stops,
@@ -73,34 +77,54 @@ def _number(value: float | None) -> float | None:
 
 
 def _verdicts(bench: Bench, untouched: Measured, trained: Measured, simple: dict[str, Told]) -> dict[str, Any]:
-    group, rows = bench.recipe.data.split.group, bench.table.at(bench.judged_side())
-    group_N = groups_of([row.cells.get(group) for row in bench.table.rows.take(rows, [group])]) if group else None
-    found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in bench.recipe.tasks.items()}
-    return {name: _finite(told) for name, told in found.items() if told}
+    group_N = bench.groups(bench.table.at(bench.judged_side()))
+    tasks = bench.recipe.tasks.items()
+    found = {name: verdict(name, task, untouched, trained, simple.get(name, {}), group_N) for name, task in tasks}
+    apart = {name: parts(name, task, untouched, trained, group_N) for name, task in tasks if found[name]}
+    return {name: finite({**told, "parts": apart[name]}) for name, told in found.items() if told}
 
 
-def _finite(told: Any) -> Any:
+def finite(told: Any) -> Any:
     """The same with null for what is not a number, which JSON has no word for."""
     if isinstance(told, dict):
-        return {name: _finite(value) for name, value in told.items()}
+        return {name: finite(value) for name, value in told.items()}
     return _number(told) if isinstance(told, float) else told
 
 
-def _details(bench: Bench, untouched: Measured, trained: Measured) -> dict[str, Any]:
-    """By task: the confusion matrices, each class alone, how far confidence can be believed."""
-    pairs = (("untouched", untouched), ("trained", trained))
-    details: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}}
+def details(bench: Bench, pairs: Mapping[str, Measured]) -> dict[str, Any]:
+    """By task: the confusion matrices whenever it was measured; of the last time each class alone and how far confidence can be believed.
+
+    Also the gap of each pair of inputs in a joint space.
+    """
+    last = list(pairs.values())[-1]
+    found: dict[str, dict[str, Any]] = {"confusion": {}, "classes": {}, "reliability": {}, "gap": gaps(bench.recipe, pairs)}
     for name, task in bench.recipe.tasks.items():
-        rows = trained.has_truth[name]
+        rows = last.has_truth[name]
         if task.kind not in ("classify", "multilabel") or not bool(rows.any()):
             continue
-        truth, labels = trained.truth[name][rows], bench.targets[name].facts["labels"]
-        details["classes"][name] = _each_class(task, labels, trained.answers[name][rows], truth)
+        truth, labels = last.truth[name][rows], bench.targets[name].facts["labels"]
+        found["classes"][name] = _each_class(task, labels, last.answers[name][rows], truth)
         if task.kind == "classify":
-            matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs}
-            details["confusion"][name] = {"labels": labels, **matrices}
-            details["reliability"][name] = reliability(trained.answers[name][rows], truth)
-    return details
+            matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs.items()}
+            found["confusion"][name] = {"labels": labels, **matrices}
+            found["reliability"][name] = reliability(last.answers[name][rows], truth)
+    return found
+
+
+def gaps(recipe: Any, measured: Mapping[str, Measured]) -> dict[str, list[dict[str, Any]]]:
+    """Of each contrast task and pair of its inputs: the modality gap whenever it was measured, over the rows that have both."""
+    found = {}
+    for name, task in recipe.tasks.items():
+        if task.kind == "contrast":
+            pairs = combinations(task.between, 2)
+            found[name] = [{"pair": [a, b], **{when: _gap(name, a, b, m) for when, m in measured.items()}} for a, b in pairs]
+    return found
+
+
+def _gap(name: str, a: str, b: str, measured: Measured) -> dict[str, Any]:
+    both = measured.present[a] & measured.present[b]
+    told: dict[str, Any] = finite(gap(measured.embeddings[name][a][both], measured.embeddings[name][b][both])._asdict())
+    return told
 
 
 def _each_class(task: Any, labels: list[str], answer_NC: Tensor, truth: Tensor) -> list[dict[str, Any]]:
@@ -133,6 +157,9 @@ def _row_words(bench: Bench, task: Any, rows: list[int]) -> list[str]:
 
 def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": measured.ids}
+    if group := bench.recipe.data.split.group:  # rows of one group are drawn together when runs are compared
+        cells = [row.cells.get(group) for row in bench.table.rows.take(bench.table.at(bench.judged_side()), [group])]
+        columns[".group"] = [None if cell is None else str(cell) for cell in cells]
     for name, task in bench.recipe.tasks.items():
         if task.kind == "contrast":
             continue
@@ -151,6 +178,7 @@ def _embeddings(bench: Bench, measured: Measured) -> dict[str, Any]:
     columns: dict[str, Any] = {"id": measured.ids}
     for name, by_column in measured.embeddings.items():
         columns[f"{name}.label"] = _row_words(bench, bench.recipe.tasks[name], rows)
+        columns[f"{name}.group"] = measured.truth[name].tolist()  # rows with equal numbers are right answers to each other
         for column, vectors in by_column.items():
             there = measured.present[column].tolist()
             columns[f"{name}.{column}"] = [vector if has else None for vector, has in zip(vectors.tolist(), there, strict=True)]

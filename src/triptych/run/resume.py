@@ -15,7 +15,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,18 +26,21 @@ import torch
 
 from triptych.base.errors import InputError
 from triptych.base.files import write_text
+from triptych.base.ranks import Ranks
 from triptych.base.settings import spelled_out
 from triptych.data.facts import Facts
 from triptych.data.table import Table
 from triptych.objective.scores import Score
 from triptych.run.baselines import Told
 from triptych.run.folder import FORMAT, RunFolder
-from triptych.run.measure import Measured
+from triptych.run.measure import Measured, Mixed
 from triptych.run.recipe import Recipe
 from triptych.run.state import read_state, write_state
 
-FREE = ("name", "about", "report", "training.save_seconds")
+FREE = ("name", "about", "report", "training.save_seconds", "track", "search")
 """What a recipe may say otherwise when a run goes on: nothing of it reaches the weights."""
+LOGS = ("log.jsonl", "ledger.jsonl")
+"""Files with a line an epoch."""
 SHARE = 20
 """Of the time, at most one part in so many goes into writing the state."""
 
@@ -67,7 +70,7 @@ class Course:
 
 
 Start = tuple[Course, dict[str, Any]]
-"""Where a run stands, and the rest of its state: `model`, `optimizer`, `schedule`, `sums`, `loader`, `random`."""
+"""Where a run stands, and the rest of its state: `model`, `optimizer`, `schedule`, `sums`, `loader`, `watch`, `random`."""
 
 
 class Clock:
@@ -130,13 +133,24 @@ def keep_untouched(run: RunFolder, untouched: Measured, simple: Mapping[str, Tol
     write_state(run.untouched, {"measured": tree, "simple": dict(simple)})
 
 
-def read_untouched(run: RunFolder) -> tuple[Measured, dict[str, Told]] | None:
-    """What `keep_untouched` wrote; None where the training was stopped before."""
-    if not run.untouched.exists():
-        return None
+def read_untouched(run: RunFolder) -> tuple[Measured, dict[str, Told]]:
+    """What `keep_untouched` wrote."""
     tree = read_state(run.untouched)
-    measured = {**tree["measured"], "scores": [Score(*score) for score in tree["measured"]["scores"]]}
-    return Measured(**measured), tree["simple"]
+    held = tree["measured"]
+    mixed = {task: {of: Mixed(*parts) for of, parts in found.items()} for task, found in held["mixed"].items()}
+    return Measured(**{**held, "scores": [Score(*score) for score in held["scores"]], "mixed": mixed}), tree["simple"]
+
+
+def restore_of(state: Mapping[str, Any], run: RunFolder, ranks: Ranks) -> None:
+    """Put this process's random numbers where they were.
+
+    Raises:
+        InputError: the run was trained by more or fewer processes: then it cannot come to the same weights.
+    """
+    if len(state["random"]) != ranks.size:
+        what = f"the run was trained by {len(state['random'])} processes together, and this is {ranks.size}"
+        raise InputError(what, where=str(run.path), fix=f"start it with --devices {len(state['random'])}")
+    restore_random(state["random"][ranks.rank])
 
 
 @contextmanager
@@ -146,6 +160,9 @@ def alone(run: RunFolder) -> Iterator[None]:
     Raises:
         InputError: another one does.
     """
+    if run.rank:  # the first one holds the lock for all that train it together
+        yield
+        return
     with (run.path / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,9 +231,10 @@ def refuse_other_rows(run: RunFolder, table: Table) -> None:
 
 
 def cut_log(run: RunFolder, epochs: int) -> None:
-    """Take the lines of epochs that are done again out of the log."""
-    kept = [row for row in run.read_log() if row["epoch"] <= epochs]
-    write_text(run.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+    """Take the lines of epochs that are done again out of the logs."""
+    for name in LOGS:
+        kept = [row for row in run.read_log(name) if row["epoch"] <= epochs]
+        write_text(run.path / name, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def read_course(run: RunFolder) -> Start | None:
@@ -249,13 +267,16 @@ def hand_over(old: RunFolder, new: RunFolder, epochs: int) -> None:
     course.ended = course.early = False
     course.since = course.before + course.epochs
     write_state(new.state, {"course": asdict(course), **state})
-    for path in (old.untouched, old.path / "log.jsonl"):
+    for path in (old.untouched, *(old.path / name for name in LOGS)):
         if path.exists():
             shutil.copyfile(path, new.path / path.name)
     shutil.copytree(old.model, new.model)
     new.about({"continues": {"run": str(old.path.resolve()), "epochs": course.since, "more": epochs}})
 
 
-def write_course(run: RunFolder, course: Course, gather: Callable[[], Mapping[str, Any]]) -> None:
-    """Write where the run stands, with what `gather` gives: weights, optimiser, order, random numbers."""
-    write_state(run.state, {"course": asdict(course), "random": random_state(), **gather()})
+def write_course(run: RunFolder, course: Course, held: Mapping[str, Any], ranks: Ranks) -> None:
+    """Write where the run stands, with all that it has learnt and remembers, and the random numbers of every process."""
+    numbers = ranks.gathered(random_state())
+    if ranks.first:
+        write_state(run.state, {"course": asdict(course), "random": numbers, **held})
+    ranks.wait()

@@ -17,6 +17,7 @@ from triptych.run.baselines import Told
 from triptych.run.measure import Measured
 
 BETTER, SAME, WORSE = "better", "not told apart", "worse"
+MOST_PARTED = 20_000
 
 
 def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baselines: Told, group_N: Tensor | None) -> dict[str, Any] | None:
@@ -26,6 +27,7 @@ def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baseli
         `metric`, `untouched`, `trained`, `change`: each `{value, low, high}` (95 %, paired bootstrap; rows of one group
         are drawn together). `p_value` of McNemar's test where an answer is right or wrong. `verdict`: the change's interval
         lies above zero, holds it, or lies below. `baselines`, and `beaten`: those that the lower end of `trained` is above.
+        `prompts`: of a task with a prompt, `untouched`, `trained`, `change` and `verdict` of the answers by prompts.
     """
     before, after = statistics(name, task, untouched), statistics(name, task, trained)
     if before is None or after is None:
@@ -44,7 +46,49 @@ def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baseli
     }
     if task.kind == "classify":
         told["p_value"] = mcnemar(*(_right(name, measured) for measured in (untouched, trained)))
+    if name in untouched.prompted and name in trained.prompted:
+        told["prompts"] = _by_prompts(name, untouched, trained, group_N)
     return told
+
+
+def _by_prompts(name: str, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, Any]:
+    """The same comparison of the answers that the joint space gives to the prompts."""
+    before, after = (_among(mean_of(_right(name, m, m.prompted)), m.has_truth[name]) for m in (untouched, trained))
+    change = difference(before, after, group_N)
+    told = {"untouched": interval(before, group_N), "trained": interval(after, group_N), "change": change}
+    return {**{when: asdict(found) for when, found in told.items()}, "verdict": _judged(change)}
+
+
+def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, dict[str, Any]]:
+    """Of the headline score from each mixture, in each direction and by prompts: the `change` and its `verdict`.
+
+    Nothing where there are more rows than `MOST_PARTED`: there, all that can be seen in three decimals is more than chance.
+    """
+    if len(trained.ids) > MOST_PARTED:
+        return {}
+    before, after = (_parted(name, task, measured, group_N) for measured in (untouched, trained))
+    changes = {of: difference(before[of][0], after[of][0], after[of][1]) for of in after if of in before}
+    return {of: {"change": asdict(change), "verdict": _judged(change)} for of, change in changes.items()}
+
+
+def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) -> dict[str, tuple[Statistics, Tensor | None]]:
+    """{what a score is of: its statistics, the groups of its rows}."""
+    if task.kind == "contrast":
+        found = _hits(measured.embeddings[name], measured.truth[name], measured.present)
+        return {of: (Statistics(hits, lambda sums: sums[..., 0] / sums[..., 1]), group_N) for of, hits in found.items()}
+    seen: dict[str, tuple[Statistics, Tensor | None]] = {}
+    for of, mixed in measured.mixed.get(name, {}).items():
+        groups = None if group_N is None else group_N[mixed.places]
+        if task.kind == "classify":
+            seen[of] = mean_of(mixed.answers == mixed.truth), groups
+            continue
+        every = torch.ones(len(mixed.places), dtype=torch.bool)
+        made = statistics(name, task, Measured([], [], {name: mixed.answers}, {name: mixed.truth}, {name: every}, {}, {}))
+        if made is not None:
+            seen[of] = made, groups
+    if name in measured.prompted:
+        seen["by prompts"] = _among(mean_of(_right(name, measured, measured.prompted)), measured.has_truth[name]), group_N
+    return seen
 
 
 def _judged(change: Interval) -> str:
@@ -71,14 +115,22 @@ def _among(whole: Statistics, rows_N: Tensor) -> Statistics:
     return Statistics(whole.rows * rows_N[:, None], whole.score)
 
 
-def _right(name: str, measured: Measured) -> Tensor:
-    answer, truth = measured.answers[name], measured.truth[name]
+def _right(name: str, measured: Measured, answers: Mapping[str, Tensor] | None = None) -> Tensor:
+    answer, truth = (measured.answers if answers is None else answers)[name], measured.truth[name]
     return (answer.argmax(1) == truth) & measured.has_truth[name]
 
 
 def _recall(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> Statistics | None:
     """Recall@1 in every direction: hits and questions a row, whose shares are averaged."""
-    columns = []
+    columns = list(_hits(embeddings, group_N, present).values())
+    if not columns:
+        return None
+    return Statistics(torch.cat(columns, 1), lambda sums: (sums[..., 0::2] / sums[..., 1::2]).nanmean(-1))
+
+
+def _hits(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """{direction: N x 2}: whether the first answer to a row's question is right, and whether there is a question."""
+    found = {}
     for a, b in permutations(embeddings, 2):
         here, there = present[a], present[b]
         if not bool(here.any()) or not bool(there.any()):
@@ -86,36 +138,43 @@ def _recall(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[
         ranks_QK, right_Q = right_ranks(embeddings[a][here], embeddings[b][there], group_N[here], group_N[there])
         hits = torch.zeros(len(group_N), 2, dtype=torch.float64)
         hits[here] = torch.stack([(ranks_QK[:, 0] == 0) & (right_Q > 0), right_Q > 0], 1).double()
-        columns.append(hits)
-    if not columns:
-        return None
-    return Statistics(torch.cat(columns, 1), lambda sums: (sums[..., 0::2] / sums[..., 1::2]).nanmean(-1))
+        found[f"{a} -> {b}"] = hits
+    return found
 
 
-def groups_of(cells: list[Any]) -> Tensor:
-    """A number a row, equal where the cells are; a row without one is a group of its own."""
-    number: dict[str, int] = {}
-    return torch.tensor([number.setdefault(f"row {i}" if cell is None else f"cell {cell}", len(number)) for i, cell in enumerate(cells)])
+WORDS = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}
 
 
 def in_words(name: str, told: dict[str, Any]) -> list[str]:
     """A verdict as two or three sentences."""
     change, p = told["change"], told.get("p_value")
-    by = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}[told["verdict"]]
+    by = WORDS[told["verdict"]]
     tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
     lines = [
-        f"{name}.{told['metric']} {_with_interval(told['trained'])}, untouched {_with_interval(told['untouched'])}: {by}"
-        + f" ({_with_interval(change, sign='+')}{tested})"
+        f"{name}.{told['metric']} {with_interval(told['trained'])}, untouched {with_interval(told['untouched'])}: {by}"
+        + f" ({with_interval(change, sign='+')}{tested})"
     ]
+    if prompts := told.get("prompts"):
+        lines.append(
+            f"by prompts {with_interval(prompts['trained'])}, untouched {with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
+            + f" ({with_interval(prompts['change'], sign='+')})"
+        )
     values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
     if values:
         lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
-    if above := [baseline for baseline, value in values.items() if value is not None and baseline not in told["beaten"]]:
+    if above := unbeaten(told):
         lines.append(f"the trained model is not surely above {' and '.join(above)}: it may not be worth its cost")
     return lines
 
 
-def _with_interval(found: dict[str, float | None], sign: str = "") -> str:
+def unbeaten(told: Mapping[str, Any]) -> list[str]:
+    """What can be had without training that the trained model is not surely better than."""
+    values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
+    return [baseline for baseline, value in values.items() if value is not None and baseline not in told["beaten"]]
+
+
+def with_interval(found: Mapping[str, float | None], sign: str = "") -> str:
+    """`0.912 (0.887 to 0.934)`; without the brackets where the interval is not known."""
     value, low, high = (found[part] for part in ("value", "low", "high"))
     if value is None:
         return "-"

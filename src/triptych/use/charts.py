@@ -7,40 +7,22 @@ readers, and shares no id with any other chart.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
-import re
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from triptych.use.drawing import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, drawn, plain_axes, short, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Drawn in colours that stand for the page's own and are put in their place afterwards.
-INK, MUTED, LINE, ACCENT, ACCENT2 = "#0a0101", "#0a0102", "#0a0103", "#0a0104", "#0a0105"
-_COLOURS = {
-    INK: "var(--ink, currentColor)",
-    MUTED: "var(--muted, #767676)",
-    LINE: "var(--line, #8884)",
-    ACCENT: "var(--accent, #4a7dff)",
-    ACCENT2: "var(--accent2, #e07b39)",
-}
-WIDTH = 4.8
-"""Inches; 346 SVG units, about the width of a phone, so that text stays readable there and grows on wider screens."""
 
 MOST_COUNTED = 14
 """Classes up to which a confusion matrix has its counts written in."""
 
 _SHADES = 12
 _RING: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 8, "fillstyle": "none", "markeredgewidth": 1.6}
-_DRAWING = threading.Lock()  # matplotlib's settings belong to the process: charts are drawn one at a time
 
 
 def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, stopped_at: int | None, best_at: int | None) -> str:
@@ -56,15 +38,15 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
     Returns:
         The chart; an empty string where there is nothing to draw.
     """
-    lines = {name: points for name in names if (points := _points(log, name))}
+    lines = {name: found for name in names if (found := points_of(log, name))}
     if not lines:
         return ""
-    with _figure((WIDTH, 3.1), title) as figure:
+    with drawn((WIDTH, 3.1), title) as figure:
         ax = figure.add_subplot()
-        _plain_axes(ax)
+        plain_axes(ax)
         _stages(ax, log)
         for (name, points), (colour, dash) in zip(lines.items(), _line_styles(list(lines)), strict=True):
-            dots, said = "o" if len(points) < 3 else "", _short(name, 40)
+            dots, said = "o" if len(points) < 3 else "", short(name, 40)
             ax.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=said, marker=dots, markersize=4)
             if best_at in dict(points):
                 ax.plot([best_at], [dict(points)[best_at]], **_RING, color=colour)
@@ -78,7 +60,7 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
         ax.set_xlabel("epoch")
         ax.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=1.8, columnspacing=1.2)
-        return _svg(figure, title, _told(lines, stopped_at, best_at))
+        return svg(figure, title, _told(lines, stopped_at, best_at))
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> str:
@@ -92,17 +74,17 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
     classes = len(labels)
     size = min(max(3.0, 1.4 + 0.34 * classes), 8.0)
     shares = [[count / max(sum(row), 1) for count in row] for row in matrix]
-    with _figure((size, size + 0.2), title) as figure:
+    with drawn((size, size + 0.2), title) as figure:
         ax = figure.add_subplot()
         # Under counts the shades stay light enough for the page's ink to be read, on a light page and on a dark one.
         _cells(ax, shares, darkest=0.55 if classes <= MOST_COUNTED else 1.0)
         if classes <= MOST_COUNTED:
             _counts(ax, matrix)
-        _class_names(ax, [_short(label, 16) for label in labels])
+        _class_names(ax, [short(label, 16) for label in labels])
         ax.set_xlabel("said")
         ax.set_ylabel("truth")
         right, total = sum(matrix[n][n] for n in range(classes)), sum(map(sum, matrix))
-        return _svg(figure, title, f"confusion matrix of {classes} classes, {right} of {total} right")
+        return svg(figure, title, f"confusion matrix of {classes} classes, {right} of {total} right")
 
 
 def bars(rows: Sequence[tuple[str, float, float]], title: str) -> str:
@@ -117,11 +99,11 @@ def bars(rows: Sequence[tuple[str, float, float]], title: str) -> str:
     """
     if not rows:
         return ""
-    with _figure((WIDTH, 0.75 + 0.62 * len(rows)), title) as figure:
+    with drawn((WIDTH, 0.75 + 0.62 * len(rows)), title) as figure:
         ax = figure.add_subplot()
-        _plain_axes(ax)
+        plain_axes(ax)
         for place, (name, *pair) in enumerate(rows):
-            ax.text(0, place - 0.36, _short(name, 60), va="center", color=INK)
+            ax.text(0, place - 0.36, short(name, 60), va="center", color=INK)
             for offset, value, colour in zip((-0.08, 0.2), pair, (MUTED, ACCENT), strict=True):
                 shown = min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
                 ax.barh(place + offset, shown, 0.24, color=colour)
@@ -129,7 +111,7 @@ def bars(rows: Sequence[tuple[str, float, float]], title: str) -> str:
         ax.set(xlim=(0, 1.13), ylim=(len(rows) - 0.55, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1], yticks=[])
         ax.grid(visible=False, axis="y")
         _pair_legend(figure)
-        return _svg(figure, title, "; ".join(f"{name}: untouched {before:.3f}, trained {after:.3f}" for name, before, after in rows))
+        return svg(figure, title, "; ".join(f"{name}: untouched {before:.3f}, trained {after:.3f}" for name, before, after in rows))
 
 
 def reliability(bins: Sequence[Mapping[str, float]], title: str) -> str:
@@ -144,9 +126,9 @@ def reliability(bins: Sequence[Mapping[str, float]], title: str) -> str:
     """
     if not bins:
         return ""
-    with _figure((3.4, 3.4), title) as figure:
+    with drawn((3.4, 3.4), title) as figure:
         ax = figure.add_subplot()
-        _plain_axes(ax)
+        plain_axes(ax)
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
         most = max(one["rows"] for one in bins)
         xs, ys = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
@@ -154,13 +136,14 @@ def reliability(bins: Sequence[Mapping[str, float]], title: str) -> str:
         ax.scatter(xs, ys, s=[12 + 80 * one["rows"] / most for one in bins], color=ACCENT)
         ax.set(xlim=(0, 1.04), ylim=(-0.04, 1.04), xlabel="confidence (a dot's size: rows)", ylabel="share right")
         told = "; ".join(f"{one['rows']} rows at {one['confidence']:.2f}: {one['accuracy']:.2f} right" for one in bins)
-        return _svg(figure, title, told)
+        return svg(figure, title, told)
 
 
 # ---- drawing
 
 
-def _points(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+def points_of(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+    """(epoch, value) of each row that has a finite number of that name."""
     found = ((int(row["epoch"]), row.get(name)) for row in log)
     return [(epoch, float(value)) for epoch, value in found if isinstance(value, int | float) and math.isfinite(value)]
 
@@ -177,16 +160,6 @@ def _stages(ax: Axes, log: Sequence[Mapping[str, Any]]) -> None:
             between = (before["epoch"] + row["epoch"]) / 2
             ax.axvline(between, color=MUTED, linewidth=0.8)
             ax.text(between, 1.0, f" stage {row['stage']}", transform=ax.get_xaxis_transform(), va="bottom", ha="left", color=MUTED, size=8)
-
-
-def _plain_axes(ax: Axes) -> None:
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
-    ax.spines["bottom"].set_color(LINE)
-    ax.tick_params(colors=MUTED, length=0)
-    ax.grid(visible=True, color=LINE, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.xaxis.label.set_color(MUTED)
 
 
 def _cells(ax: Axes, shares: Sequence[Sequence[float]], darkest: float) -> None:
@@ -229,63 +202,6 @@ def _pair_legend(figure: Figure) -> None:
 
     handles = [Patch(color=MUTED, label="untouched"), Patch(color=ACCENT, label="trained")]
     figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, handlelength=1.2)
-
-
-# ---- from matplotlib to the page
-
-
-@contextmanager
-def _figure(size: tuple[float, float], title: str) -> Iterator[Figure]:
-    """A figure outside pyplot, with settings that hold only while it is drawn."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    ours: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "triptych",
-        "text.parse_math": False,
-        "text.usetex": False,
-        "font.size": 10,
-    }
-    ours |= {"text.color": INK, "axes.facecolor": "none", "figure.facecolor": "none", "font.family": ["sans-serif"]}
-    with _DRAWING, warnings.catch_warnings(), matplotlib.rc_context(ours):
-        warnings.simplefilter("ignore")  # a letter missing in matplotlib's font: the browser has it
-        figure = Figure(figsize=size, layout="constrained")
-        figure.suptitle(_short(title, 70), x=0.01, ha="left", color=INK, size=11, weight="bold")
-        yield figure
-
-
-def _svg(figure: Figure, title: str, told: str) -> str:
-    """The figure as an `<svg>` element in the page's colours."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    drawn = file.getvalue()
-    body = drawn[drawn.index("<svg") :]
-    # matplotlib's own style sheet would speak to the whole page.
-    body = re.sub(r"<(metadata|style)\b.*?</\1>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), re.sub(r"\s+", " ", body))
-    body = re.sub(r"font-family: [^;\"]*", "font-family: inherit", body)
-    for placeholder, variable in _COLOURS.items():
-        body = body.replace(placeholder, variable)
-    body = _own_ids(body, "c" + hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()[:10])
-    inside = body[body.index(">") + 1 :].strip()
-    width, height = (round(inches * 72, 1) for inches in figure.get_size_inches())
-    least = "100%" if width <= 72 * WIDTH + 1 else "600px"  # a wide chart scrolls in its box rather than become too small to read
-    style = f"stroke-linejoin:round;width:100%;height:auto;max-width:{round(width * 1.6)}px;min-width:min({width}px,{least})"
-    label = escape(_short(f"{title}: {told}", 1000), quote=True)
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" style="{style}">{inside}'
-
-
-def _own_ids(svg: str, prefix: str) -> str:
-    """Keep the ids that something refers to, under names of this chart alone; drop the others."""
-    used = set(re.findall(r"url\(#([^)]+)\)", svg)) | set(re.findall(r'href="#([^"]+)"', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", svg)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-
-
-def _short(text: str, most: int) -> str:
-    clean = "".join(letter if letter.isprintable() else " " for letter in text)
-    return clean if len(clean) <= most else clean[: most - 1].rstrip() + "…"
 
 
 def _told(lines: Mapping[str, Sequence[tuple[int, float]]], stopped_at: int | None, best_at: int | None) -> str:

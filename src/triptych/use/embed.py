@@ -56,13 +56,16 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
 def _fitting(run: Run, source: Path, voice: Voice) -> tuple[Table, dict[str, str]]:
     """The source's located rows, and which of its columns is which input: by name, in a folder by modality."""
     table = read_source(source, rooms(), voice)
-    asked = run.recipe.columns()
+    asked = run.recipe.named()
     columns = {name: asked[name] for name in asked if asked[name] in table.columns}
     if source.is_dir():
-        columns = {name: s.modality for name, s in run.recipe.inputs.items() if s.modality in table.columns}
-        for modality, count in Counter(columns.values()).items():
+        kinds = {name: settings.modality for name, settings in run.recipe.inputs.items()}
+        columns = {name: kind for name, kind in kinds.items() if kind in table.columns} | {
+            name: column for name, column in columns.items() if kinds[name] not in table.columns
+        }
+        for (modality, found), count in Counter((kinds[name], column) for name, column in columns.items()).items():
             if count > 1:
-                which = ", ".join(name for name, found in columns.items() if found == modality)
+                which = ", ".join(name for name, column in columns.items() if (kinds[name], column) == (modality, found))
                 raise InputError(
                     f"a {modality} file could be any of {which}", where=str(source), fix="give a CSV file that names them in columns"
                 )
@@ -77,9 +80,9 @@ def _batches(
     ids: list[str] = []
     values: list[dict[str, Any]] = []
     for row in voice.track(table.rows, len(table.rows), "embedding"):
-        cells = {name: row.cells.get(column) for name, column in columns.items()}
+        cells = {name: cell for name, column in columns.items() if (cell := row.cells.get(column)) is not None}
         try:
-            read = {name: run.inputs[name][0].read(cell) for name, cell in cells.items() if cell is not None}
+            read = run.read(cells)
         except BadValue as problem:
             rejects.append(Reject(row.id, problem.what + (f" ({problem.where})" if problem.where else "")))
             continue

@@ -13,9 +13,10 @@ from triptych.base.errors import BadValue, InputError
 from triptych.base.plain import is_number
 from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
+from triptych.data.kinds import readers, suffix_of
 from triptych.data.layouts import recognised
 from triptych.data.locate import locate
-from triptych.data.named import HINTS, named_group
+from triptych.data.named import HINTS, named_group, own_name
 from triptych.data.sources import SPLIT_FOLDERS
 from triptych.data.sources.hub import is_saved
 from triptych.data.sources.tabled import read_source
@@ -37,7 +38,9 @@ class Look:
 
     table: Table
     inputs: dict[str, str] = field(default_factory=dict)
-    """{column: modality}"""
+    """{input: modality}: an input is called as its column, and a second one of the same files as its modality"""
+    columns: dict[str, str] = field(default_factory=dict)
+    """{input: column}"""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     target: str | None = None
     kind: str = ""
@@ -84,7 +87,7 @@ def _find_roles(look: Look) -> None:
         values = {str(cell).lower() for cell in _cells(look, column)}
         if look.split is None and values and values <= set(SPLIT_FOLDERS) and {"train"} < {SPLIT_FOLDERS[v] for v in values}:
             look.split = column
-        elif look.group is None and _is_group(column, values, len(look.table.rows)):
+        elif look.group is None and _is_group(own_name(column, look.table.columns), values, len(look.table.rows)):
             look.group = column
 
 
@@ -101,34 +104,50 @@ def _find_inputs(look: Look) -> None:
     """Columns of paths first; then columns of prose."""
     for column in look.table.columns:
         cells = _cells(look, column)
-        if column in (look.split, "id") or (column == look.group and not _room_of_files(cells)):
+        if column in (look.split, "id") or (column == look.group and not _rooms_of_files(cells)):
             continue
-        modality = _modality(column, cells) if len(cells) >= LEAST_FILLED * len(look.table.rows) else None
-        if modality:
-            look.inputs[column] = modality
-            look.settings[column] = _suggested(look.table, column, rooms()[modality])
+        kinds = _modalities(column, cells) if len(cells) >= LEAST_FILLED * len(look.table.rows) else []
+        for modality, settings in _proposed(look.table, column, kinds):
+            name = column if column not in look.inputs else _called(look, column, modality)
+            look.inputs[name], look.columns[name], look.settings[name] = modality, column, settings
 
 
-def _modality(column: str, cells: Sequence[Any]) -> str | None:
+def _called(look: Look, column: str, modality: str) -> str:
+    """A second input of one column: its modality's name, where nothing else is called so."""
+    return modality if modality not in {*look.table.columns, *look.inputs} else f"{column}_{modality}"
+
+
+def _proposed(table: Table, column: str, kinds: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The rooms that take a column, with their settings. Of several that read such files, those that find something in half of them."""
+    values = {kind: _read(table, column, rooms()[kind]) for kind in kinds}
+    tried = max((count for _, count in values.values()), default=0)
+    fitting = [kind for kind, (read, _) in values.items() if len(kinds) == 1 or len(read) >= max(1, tried / 2)]
+    return [(kind, rooms()[kind].suggest(values[kind][0]) if values[kind][0] else {}) for kind in fitting or kinds[:1]]
+
+
+def _modalities(column: str, cells: Sequence[Any]) -> list[str]:
+    """The rooms that may take a column: one, or for files that several read the one whose files they are, then its guests."""
     if not cells:
-        return None
-    if name := _room_of_files(cells):
-        return name
+        return []
+    if names := _rooms_of_files(cells):
+        return names
     if any(isinstance(cell, Path | Blob | Span | list) or _is_json(cell) for cell in cells[:200]):
-        return None  # files that no room reads, lists of labels, boxes
+        return []  # files that no room reads, lists of labels, boxes
     # A column called after what is to be learnt, or after its row's name, is judged by its cells alone.
     called = "" if any(hint in column.lower() for hint in TARGET_HINTS) or "id" in re.split(r"[^a-z]+", column.lower()) else column
-    return next((name for name, room in rooms().items() if room.recognises(called, cells)), None)
+    return [name for name, room in rooms().items() if room.recognises(called, cells)][:1]
 
 
-def _room_of_files(cells: Sequence[Any]) -> str | None:
-    """The room that reads most of these files; a text that ends like a file of a room whose cells are texts is a text."""
-    suffixes = Counter(Path(_name(cell)).suffix.lower() for cell in cells[:200])
-    for name, room in rooms().items():
+def _rooms_of_files(cells: Sequence[Any]) -> list[str]:
+    """The rooms that read most of these files; a text that ends like a file of a room whose cells are texts is a text."""
+    suffixes = Counter(suffix_of(_name(cell)) for cell in cells[:200])
+    common = suffixes.most_common(1)[0][0] if suffixes else ""
+    found = []
+    for room in readers(common, rooms().values()):
         count = sum(suffixes[suffix] for suffix in room.suffixes)
         if count > len(cells[:200]) / 2 and (room.by_reference or not isinstance(cells[0], str)):
-            return name
-    return None
+            found.append(room.name)
+    return found
 
 
 def _is_json(cell: Any) -> bool:
@@ -140,17 +159,18 @@ def _name(cell: Any) -> str:
     return whole.name if isinstance(whole, Blob) else str(whole)[-300:]
 
 
-def _suggested(table: Table, column: str, room: Modality) -> dict[str, Any]:
-    """The room's own proposal from some values; unreadable ones are left to `check`."""
+def _read(table: Table, column: str, room: Modality) -> tuple[list[Any], int]:
+    """Some values of a column, and how many were tried; unreadable ones are left to `check`."""
     located = locate(table, {column: room})
     there = [index for index, has in enumerate(table.has(column)) if has]
+    rows = located.rows.take(there[:: max(1, len(there) // LOOKED_AT)], [column])
     values = []
-    for row in located.rows.take(there[:: max(1, len(there) // LOOKED_AT)], [column]):
+    for row in rows:
         try:
             values.append(room.read(row.cells[column]))
         except BadValue:
             continue
-    return room.suggest(values) if values else {}
+    return values, len(rows)
 
 
 def _find_shared(look: Look) -> None:
@@ -158,7 +178,7 @@ def _find_shared(look: Look) -> None:
     if look.group or look.split:
         return
     shares = {}
-    for column in look.inputs:
+    for column in dict.fromkeys(look.columns.values()):
         names = [_name(cell) for cell in _cells(look, column)] if _by_reference(look.table, column) else []
         if FEWEST_GROUPS <= len(set(names)) < len(names):
             shares[column] = len(set(names)) / len(names)
@@ -171,11 +191,13 @@ def _by_reference(table: Table, column: str) -> bool:
     there = [index for index, has in enumerate(table.has(column)) if has][:LOOKED_AT]
     cells = [row.cells[column] for row in table.rows.take(there, [column])]
     wholes = [cell.source if isinstance(cell, Span) else cell for cell in cells]
-    return bool(_room_of_files(cells)) and not any(isinstance(whole, Blob) for whole in wholes)
+    return bool(_rooms_of_files(cells)) and not any(isinstance(whole, Blob) for whole in wholes)
 
 
 def _find_target(look: Look) -> None:
-    candidates = [c for c in look.table.columns if c not in look.inputs and c not in (look.split, look.group) and not _is_key(look, c)]
+    candidates = [
+        c for c in look.table.columns if c not in look.columns.values() and c not in (look.split, look.group) and not _is_key(look, c)
+    ]
     candidates.sort(key=lambda c: (not any(hint in c.lower() for hint in TARGET_HINTS), look.table.columns.index(c)))
     for column in candidates:
         kind = _kind(_cells(look, column))

@@ -15,6 +15,7 @@ from torch import Tensor
 from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.modality import Modality, Preparation
 from triptych.contract.values import Batch, Passed, Value
+from triptych.data.lacking import costs_row
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.examples import in_unit, in_words
@@ -130,9 +131,27 @@ class Run:
         for name in row:
             if name not in self.recipe.inputs:
                 raise unknown_word("input", name, self.recipe.inputs, where=str(self.folder.path))
-        values = {name: self.inputs[name][0].read(value) for name, value in row.items() if value is not None}
-        if not values:
+        given = {name: value for name, value in row.items() if value is not None}
+        if not given:
             raise InputError("there is no input at all", known=self.recipe.inputs, fix="give at least one of the run's inputs")
+        return self.read(given)
+
+    def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
+        """Values by input; a file that has nothing of one of several inputs leaves that one out.
+
+        Raises:
+            BadValue: a cell cannot be read, or there is nothing in any.
+        """
+        room = {name: self.inputs[name][0] for name in cells}
+        values: dict[str, Value] = {}
+        problems: dict[str, BadValue] = {}
+        for name, cell in cells.items():
+            try:
+                values[name] = room[name].read(cell)
+            except BadValue as problem:
+                problems[name] = problem
+        if costly := costs_row(problems, cells, room):
+            raise problems[costly]
         return values
 
     def _readable(self, row: Mapping[str, Any]) -> dict[str, Value] | BadValue:
@@ -148,7 +167,7 @@ class Run:
         passed, present = self._pass(values)
         told = {name: self._told(name, passed, present) for name in self.recipe.tasks}
         return [
-            Answer({k: _brief(v) for k, v in row.items() if v is not None}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
+            Answer({k: _brief(v) for k, v in row.items() if k in values[i]}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
         ]
 
     @torch.inference_mode()
@@ -218,7 +237,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def rows_of_files(run: Run, files: Iterable[str]) -> Iterator[dict[str, Path]]:
-    """One row a file; the file's suffix says which input it is.
+    """One row a file; the file's suffix says which input it is, or which ones where several read one column.
 
     Raises:
         InputError: no input, or more than one, takes such a file.
@@ -231,9 +250,9 @@ def rows_of_files(run: Run, files: Iterable[str]) -> Iterator[dict[str, Path]]:
             raise InputError(
                 f"no input of this run takes a {path.suffix or 'suffixless'} file: {file}", known=known, fix=_name_it(run, file)
             )
-        if len(fitting) > 1:
+        if len({run.recipe.named()[name] for name in fitting}) > 1:
             raise InputError(f"{file} could be any of {', '.join(fitting)}", fix=_name_it(run, file))
-        yield {fitting[0]: path}
+        yield dict.fromkeys(fitting, path)  # several inputs of one column: all of them see the file
 
 
 def _name_it(run: Run, file: str) -> str:

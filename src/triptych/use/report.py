@@ -10,6 +10,8 @@ from triptych.base.files import write_text
 from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
+from triptych.use.spent import balance, noticed
+from triptych.use.trust import gap_facts, reliance_facts, sureness
 
 
 def write_report(run: RunFolder) -> Path:
@@ -28,13 +30,19 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "summary": _summary(about),
         "headline": headlines(recipe, scores, run.read("verdicts.json", default={})),
         "charts": _charts(recipe, about, log),
+        "curves": _all_curves(recipe, about, log),
         "stopped": stopped(about),
-        "scores": _groups(recipe, scores),
+        "noticed": noticed(about),
+        "balance": balance(run, about["best"]["epoch"]),
+        "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
+        "reliance": reliance_facts(run.read("reliance.json", default={})),
+        "gap": gap_facts(details),
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
         "seen": shown.get("seen", []),
         "worst": shown.get("worst", []),
         "cost": _cost(about),
+        "lengths": _lengths(about),
         "choices": about["choices"],
         "findings": _findings(run, about),
         "recipe": (run.path / "recipe.yaml").read_text(encoding="utf-8"),
@@ -45,7 +53,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each task's first score, untouched against trained, with how sure it is and what can be had without training."""
     from triptych.contract.tasks import headline
-    from triptych.run.verdict import in_words
+    from triptych.run.verdict import in_words, unbeaten
 
     by_name = {score["name"]: score for score in scores}
     found = [(name, headline(task), by_name.get(f"{name}.{headline(task)}")) for name, task in recipe.tasks.items()]
@@ -57,6 +65,8 @@ def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, 
             "trained": s["trained"],
             "best": f"{s['direction']} is better",
             "said": in_words(name, verdicts[name]) if name in verdicts else [],
+            "chart": sureness(name, verdicts[name]) if name in verdicts else "",
+            "unbeaten": unbeaten(verdicts[name]) if name in verdicts else [],
             "same": verdicts.get(name, {}).get("verdict") == "not told apart",
         }
         for name, metric, s in found
@@ -98,21 +108,44 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
     stopped_at = sum(stage["epochs"] for stage in about["stages"]) if early else None
     best_at = about["best"]["epoch"]
     there = [name for name in names if any(f"validation {name}" in row or f"train {name}" in row for row in log)]
-    return [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
+    drawn = [charts.curves(log, [f"train {name}", f"validation {name}"], name, stopped_at, best_at) for name in there]
+    weighed = [f"weight {name}" for name in recipe.tasks] if recipe.training.weighting != "fixed" else []
+    return [*drawn, *([charts.curves(log, weighed, "weights of the tasks", stopped_at, best_at)] if weighed else [])]
 
 
-def _groups(recipe: Recipe, scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
+    """Every score of each task over the epochs, small."""
+    from triptych.contract.tasks import METRICS
+    from triptych.use import dots
+
+    best = about["best"]["epoch"]
+    names = {name: [f"validation {name}.{metric}" for metric in METRICS[task.kind]] for name, task in recipe.tasks.items()}
+    short = [{key.removeprefix("validation "): value for key, value in row.items()} for row in log]
+    drawn = [dots.multiples(short, [n.removeprefix("validation ") for n in of], f"{name}, validation", best) for name, of in names.items()]
+    return [svg for svg in drawn if svg]
+
+
+def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Scores by task and metric; the headline of each task is `main`, the others are folded away below."""
     from triptych.contract.tasks import headline
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for score in scores:
-        groups.setdefault((score["task"], score["metric"]), []).append({**score, "name": score["of"] or "overall"})
+        groups.setdefault((score["task"], score["metric"]), []).append(
+            {**score, "name": score["of"] or "overall", "same": _same(score, verdicts)}
+        )
     main = {(name, headline(task)) for name, task in recipe.tasks.items()}
     return [
         _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()
     ]
+
+
+def _same(score: dict[str, Any], verdicts: dict[str, Any]) -> bool:
+    """Whether a headline score's change could be chance; other scores have no interval."""
+    told = verdicts.get(score["task"], {})
+    part = told if not score["of"] else told.get("parts", {}).get(score["of"], {})
+    return score["metric"] == told.get("metric") and part.get("verdict") == "not told apart"
 
 
 def _group(title: str, rows: list[dict[str, Any]], main: bool) -> dict[str, Any]:
@@ -154,6 +187,25 @@ def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _lengths(about: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A line an input that has a limit: how long its training rows are, and what the limit cuts off."""
+    from triptych.run.lengths import Lengths, plain, share
+
+    found = [Lengths(**one) for one in about.get("lengths", [])]
+    return [
+        (
+            one.input,
+            one.unit,
+            *(plain(number) for number in (one.shortest, one.half, one.most, one.longest)),
+            f"{one.word} {plain(one.limit)}",
+            share(one.rows_cut),
+            share(one.cut),
+            one.measured(),
+        )
+        for one in found
+    ]
+
+
 def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, Any]]:
     findings = [{"severity": "note", "text": one} if isinstance(one, str) else dict(one) for one in about["findings"]]
     for row in _rejects(run)[:20]:
@@ -184,7 +236,7 @@ def next_commands(run: RunFolder) -> list[str]:
     tries = []
     for name, settings in recipe.inputs.items():
         room = rooms()[settings.modality]
-        liked = next((suffix for suffix in (".png", ".wav") if suffix in room.suffixes), min(room.suffixes))
+        liked = next((suffix for suffix in (".png", ".wav", ".mp4") if suffix in room.suffixes), min(room.suffixes))
         alone = sum(liked in rooms()[other.modality].suffixes for other in recipe.inputs.values()) == 1
         given = f"some{liked}" if room.by_reference and alone else f"--{name} {f'some{liked}' if room.by_reference else QUOTED}"
         tries.append(f"triptych predict {path} {given}")

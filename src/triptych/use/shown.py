@@ -11,7 +11,10 @@ from typing import Any
 
 from triptych.base.errors import BadValue
 from triptych.base.files import write_text
+from triptych.base.plain import one_line
 from triptych.contract.cells import Blob, Cell, Span
+from triptych.data.kinds import room_of, suffix_of
+from triptych.data.rejects import read_rejects
 from triptych.data.rows import Row
 from triptych.data.sources.tabled import read_source
 from triptych.data.stored import is_stored, open_dataset
@@ -20,6 +23,7 @@ from triptych.modalities import rooms
 from triptych.use.pages import rendered
 
 FEW_VALUES = 12
+SHOWN_REJECTS = 20
 MOST_COUNTED = 100_000  # different values of one column that are told apart
 LONGEST_SHOWN = 40
 
@@ -31,13 +35,18 @@ def look(source: Path, rows: int) -> dict[str, Any]:
         `source`, `rows`, `columns` (name, filled, what), `versions`, `findings`, and `shown`: the ids and cells of some rows.
     """
     table = read_source(source, rooms())
+    beside = source.with_name(f"{source.name}.rejects.csv")
+    rejects = read_rejects(beside) if is_stored(source) and beside.exists() else table.rejects
+    said = [f"{len(rejects):,} row{'s were' if len(rejects) > 1 else ' was'} rejected, with reasons in {beside}"] if beside.exists() else []
+    said += [one_line(f"rejected {reject.id}: {reject.reason}") for reject in rejects[:SHOWN_REJECTS]]
+    said += [f"and {len(rejects) - SHOWN_REJECTS:,} more rejected"] if len(rejects) > SHOWN_REJECTS else []
     columns = [{"name": name, **_summary(table.rows.cells(name), len(table.rows))} for name in table.columns if name != "id"]
     return {
         "source": str(source),
         "rows": len(table.rows),
         "columns": columns,
         "versions": _versions(source) if is_stored(source) else [],
-        "findings": [*table.findings, *(f"rejected {reject.id}: {reject.reason}" for reject in table.rejects[:20])],
+        "findings": [*table.findings, *said],
         "shown": _drawn(table, rows),
     }
 
@@ -86,7 +95,8 @@ def _summary(cells: Iterable[Cell], rows: int) -> dict[str, str | int]:
         lengths = [min(lengths[0], len(text)), max(lengths[1], len(text))]
         if len(values) < MOST_COUNTED or text in values:
             values[text] += 1
-        suffixes[Path(text[-300:]).suffix.lower() if len(text) < 4096 else ""] += 1
+        named = str(cell.source) if isinstance(cell, Span) else text
+        suffixes[suffix_of(named) if len(text) < 4096 else ""] += 1
         all_numbers = all_numbers and isinstance(cell, int | float) and not isinstance(cell, bool)
         if all_numbers:
             number = float(cell)  # type: ignore[arg-type]
@@ -98,7 +108,7 @@ def _summary(cells: Iterable[Cell], rows: int) -> dict[str, str | int]:
 def _in_words(filled: int, values: Counter[str], suffixes: Counter[str], lengths: list[int], numbers: list[float] | None) -> str:
     if not filled:
         return "nothing"
-    known = {suffix for room in rooms().values() if room.by_reference for suffix in room.suffixes}
+    known = {suffix for room in rooms().values() for suffix in room.suffixes}
     if sum(suffixes[suffix] for suffix in known) > filled / 2:
         return ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
     if len(values) <= FEW_VALUES:
@@ -117,11 +127,12 @@ def _html(cell: Cell, table: Table) -> str:
     """A cell as its room shows it: files by their suffix, texts as the room of texts does, the rest as it is."""
     whole = cell.source if isinstance(cell, Span) else cell
     name = whole.name if isinstance(whole, Blob) else str(whole)
-    suffix = Path(name[-300:]).suffix.lower()
-    room = next((room for room in rooms().values() if room.by_reference and suffix in room.suffixes), None)
-    if room is None or not isinstance(whole, Blob | Path | str):
+    file = table.folder / whole if isinstance(whole, str) and len(whole) < 1000 and suffix_of(whole) else whole
+    fitting = {name: room for name, room in rooms().items() if room.by_reference or not isinstance(whole, str)}
+    room = room_of(file, fitting) if isinstance(file, Blob | Path) else None
+    if room is None:
         return f"<span>{escape(str(cell))}</span>" if not isinstance(cell, Blob) else f"<span>{escape(name)}</span>"
     try:
-        return room.show(room.read(table.folder / whole if isinstance(whole, str) else whole))
+        return room.show(room.read(cell if isinstance(cell, Span) else file))
     except BadValue as problem:
         return f'<span class="bad">{escape(problem.what)}</span>'

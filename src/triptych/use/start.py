@@ -51,7 +51,7 @@ def _written(look: Look, source: Path, out: Path) -> str:
         f"  source: {_yaml(named)}   # relative to this file",
         *_split_lines(look),
         "inputs:",
-        *[_input_line(names[column], column, modality, look.settings[column]) for column, modality in look.inputs.items()],
+        *[_input_line(names[key], look.columns[key], modality, look.settings[key]) for key, modality in look.inputs.items()],
         "tasks:",
         *_task_lines(look, names),
         "stages:",

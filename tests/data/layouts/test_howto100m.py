@@ -114,3 +114,44 @@ def test_captions_that_are_cut_short_or_no_json(miniature, make, content):
     with pytest.raises(InputError, match="download and unpack it again") as caught:
         list(layout("howto100m").read(root).rows())
     assert caught.value.where == str(root / "caption.json")
+
+
+def test_it_trains_on_frames_sound_and_captions(miniature, make, tmp_path, write_film):
+    """From the publisher's layout to a run: each caption's piece of its video, frames and sound."""
+    import triptych
+    from triptych.run.fit import open_table
+    from triptych.run.progress import Voice
+    from triptych.run.recipe import read as read_recipe
+
+    root = miniature("howto100m")
+    captions = {}
+    for number in range(6):
+        name = f"video{number:06d}"
+        with (root / "HowTo100M_v1.csv").open("a") as file:
+            file.write(f"{name},{('Cars', 'Food')[number % 2]},Thing,{number + 1},{number}\n")
+        sound = "" if number == 5 else "aac"
+        write_film(root / f"videos/{name}.mp4", frames=16, levels=lambda k, n=number: 20 * n + 5 * k, sound=sound)
+        starts = [0.0, 0.5, 1.25, 1.9]
+        texts = [f"now {word} part {number}" for word in ("cut", "turn", "glue", "stop")]
+        captions[name] = {"start": starts, "end": [0.5, 1.25, 1.75, 9.0], "text": texts}
+    captions |= json.loads((root / "caption.json").read_text())
+    (root / "caption.json").write_text(json.dumps(captions))
+    recipe = tmp_path / "howto.yaml"
+    recipe.write_text(f"""
+data: {{source: {json.dumps(str(root))}, split: {{group: video_id, validation: 0.2, test: 0.3}}, max_rejected: 0.4}}
+inputs:
+  video: {{prepare: {{rate: 8, size: 16}}, encoder: {{kind: gru, widths: [4], width: 8}}}}
+  sound: {{modality: audio, column: video, prepare: {{rate: 8000, bins: 16}}, encoder: {{kind: cnn, widths: [4], width: 8}}}}
+  text: {{prepare: {{vocabulary: 300}}, encoder: {{kind: gru, width: 8, depth: 1}}}}
+tasks: {{match: {{kind: contrast, between: [video, sound, text], width: 8}}}}
+stages: [{{train: [all], epochs: 1}}]
+training: {{threads: 1}}
+""")
+    table = open_table(read_recipe(str(recipe)), Voice(quiet=True))
+    assert [reject.id for reject in table.rejects] == [f"video{n:06d}-3" for n in range(6)]
+    assert all("the span 1.9-9 s lies outside of the recording" in reject.reason for reject in table.rejects)
+    row = next(row for row in table.rows if row.id == "video000001-1")
+    assert row.cells["video"] == row.cells["video as audio"] == Span(root / "videos/video000001.mp4", 0.5, 1.25)
+    assert sum(table.has("video as audio")) == 15 and len(table.rows) == 21
+    run = triptych.train(recipe, out=tmp_path / "run", quiet=True)
+    assert run.scores and (tmp_path / "run" / "report.html").exists()

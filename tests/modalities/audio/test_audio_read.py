@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -188,6 +189,12 @@ def test_refused_sources(source: object, says: str) -> None:
     with warnings.catch_warnings(), pytest.raises(BadValue, match=says):
         warnings.simplefilter("error")
         MODALITY.read(source)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(BadValue, match="neither a file nor a folder"):
+        MODALITY.read(tmp_path / "pipe.wav")
 
 
 def test_truncated_files_are_refused_with_the_seconds(tmp_path: Path) -> None:

@@ -67,20 +67,24 @@ def records(
     `header` names the columns of a file that has none; lines that start with `#` are left aside then.
 
     Raises:
-        InputError: a required column is not in the header, or the file cannot be read as text.
+        InputError: a required column is not in the header, nothing is below it, or the file cannot be read as text.
     """
     if header is None:
         header = check_header(path, required, delimiter=delimiter)
         skip = 1
     else:
         skip = 0
+    empty = True
     for number, line in text_lines(path, delimiter, quoted):
         if number <= skip or not line or (not skip and line[0].startswith("#")):
             continue
+        empty = False
         if len(line) != len(header):
             yield Reject(f"{path.name} line {number}", f"{len(line)} cells where {len(header)} are expected: {', '.join(header)}")
             continue
         yield {name: cell.strip() for name, cell in zip(header, line, strict=True)}
+    if empty:
+        raise InputError("there is nothing below the header", where=str(path), fix=AGAIN)
 
 
 def check_header(path: Path, required: Sequence[str], *, delimiter: str = ",") -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from triptych.base.errors import InputError
-from triptych.data.layouts._reading import first_of, missing, named, once, row_of, text_lines
+from triptych.data.layouts._reading import AGAIN, first_of, missing, named, once, row_of, text_lines
 from triptych.data.rows import Reject, Row, Source
 
 NAME = "flickr30k"
@@ -71,6 +71,7 @@ def _check(path: Path) -> None:
 
 def _rows(captions: Path, folder: Path) -> Iterator[Row | Reject]:
     lines = _token_lines(captions) if captions.name == TOKEN else _table_lines(captions)
+    number = 0
     for number, cells in lines:
         if cells is None:
             yield Reject(f"{captions.name} line {number}", "the line has not the form FILE, NUMBER, CAPTION")
@@ -81,6 +82,8 @@ def _rows(captions: Path, folder: Path) -> Iterator[Row | Reject]:
             yield Reject(row_id, f"the caption in line {number} of {captions.name} is empty")
             continue
         yield row_of(row_id, "image", folder, name, {"caption": caption, "picture": name.removesuffix(".jpg")})
+    if not number:
+        raise InputError("there are no captions in the file", where=str(captions), fix=AGAIN)
 
 
 def _token_lines(path: Path) -> Iterator[tuple[int, tuple[str, str, str] | None]]:

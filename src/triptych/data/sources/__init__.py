@@ -10,13 +10,15 @@ from triptych.contract.modality import Modality
 from triptych.data.layouts import recognised
 from triptych.data.rows import Source
 from triptych.data.sources.delimited import read_delimited
-from triptych.data.sources.folder import SPLIT_FOLDERS, files_in, read_files, read_folder
+from triptych.data.sources.folder import ABOUT, SPLIT_FOLDERS, files_in, read_files, read_folder
 from triptych.data.sources.hub import is_name, is_saved, read_hub, read_saved
 from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined
 from triptych.data.sources.jsonl import read_jsonl
 from triptych.data.sources.parquet import read_parquet
 from triptych.data.sources.patterns import expanded, is_pattern, root
+from triptych.data.sources.subtitles import ENDINGS as SUBTITLES
+from triptych.data.sources.subtitles import read_subtitles
 from triptych.data.sources.tar import ENDINGS, read_tar
 from triptych.data.stored import SUFFIX, read_stored
 
@@ -66,6 +68,7 @@ READERS: dict[str, Reader] = {
     ".jsonl.gz": read_jsonl,
     ".ndjson.gz": read_jsonl,
     ".parquet": read_parquet,
+    **dict.fromkeys(SUBTITLES, read_subtitles),
     **dict.fromkeys(ENDINGS, read_tar),
 }
 
@@ -97,7 +100,7 @@ def _tables_in(folder: Path, rooms: Mapping[str, Modality]) -> list[Path]:
     for file in files_in(folder):
         if _reader(file):
             tables.append(file)
-        elif file.suffix.lower() in suffixes and file.stem.lower() not in {"readme", "license"}:
+        elif file.suffix.lower() in suffixes and file.stem.lower() not in ABOUT:
             return []
     return tables
 
@@ -126,8 +129,12 @@ def _one_reader(tables: list[Path], where: Path) -> Reader | None:
 
 
 def _one_after_the_other(name: str, tables: list[Path], root: Path, rooms: Mapping[str, Modality]) -> Source:
-    """Tables of one kind; ids start with each one's name."""
-    parts = {table.relative_to(root).with_name(_stem(table.name)).as_posix(): open_source(table, rooms) for table in tables}
+    """Tables of one kind; ids start with each one's name, and subtitles are of the recording that lies as they do."""
+    names = {table.relative_to(root).with_name(_stem(table.name)).as_posix(): table for table in tables}
+    parts = {
+        name: read_subtitles(table, rooms, name) if _reader(table) is read_subtitles else open_source(table, rooms)
+        for name, table in names.items()
+    }
     if len(parts) < len(tables):
         raise InputError("two tables have one name but for their endings", where=name, known=[table.name for table in tables])
     return joined(name, parts)

@@ -84,6 +84,9 @@ def rows_of(
         for piece in pieces(batch):
             for values in _values(piece, shape):
                 row_id = name(values)
+                if damaged := [column for column, value in values.items() if value is DAMAGED]:
+                    yield Reject(row_id, f"{damaged[0]}: its text is not UTF-8")
+                    continue
                 try:
                     told = {column: _told(value, shape.features.get(column)) for column, value in values.items()}
                     yield Row(row_id, {**more, **flattened(told, as_media(folder))})
@@ -119,11 +122,30 @@ def as_media(folder: Path) -> AsMedia:
 
 def _values(batch: pa.RecordBatch, shape: Shape) -> Iterator[dict[str, Any]]:
     names = [name for name in batch.schema.names if name not in shape.left]
-    columns = [_plain(batch.column(place)).to_pylist() for place, name in enumerate(batch.schema.names) if name not in shape.left]
+    columns = [listed(_plain(batch.column(place))) for place, name in enumerate(batch.schema.names) if name not in shape.left]
     if not columns:
         yield from ({} for _ in range(batch.num_rows))
     for cells in zip(*columns, strict=True):
         yield dict(zip(names, cells, strict=True))
+
+
+DAMAGED = object()
+"""Stands for a value that Python cannot hold."""
+
+
+def listed(column: pa.Array) -> list[Any]:
+    """A column as Python values; `DAMAGED` for a text that is not UTF-8, which Arrow does not check when it reads a file."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return DAMAGED
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -7,26 +7,76 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from triptych.base.errors import InputError
 from triptych.base.settings import parse, read_yaml
 from triptych.contract.modality import Modality
 from triptych.data.samples import make_sample
-from triptych.data.settings import ColumnSettings, DataSettings
+from triptych.data.settings import ColumnSettings, RowSettings
 from triptych.data.sources.words import SAMPLE
 
 NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)", re.DOTALL)
 FIX = "give each a name: calls=calls.csv letters=letters.jsonl"
 
 
-def asked(sources: Sequence[str], columns: Sequence[str], rooms: Mapping[str, Modality]) -> DataSettings:
+def asked(
+    sources: Sequence[str],
+    columns: Sequence[str],
+    rooms: Mapping[str, Modality],
+    windows: Any = None,
+    joins: Sequence[Any] = (),
+    empty: Sequence[str] = (),
+) -> RowSettings:
     """The words of a recipe's `data:` for one source as it stands, or for several called `name=source`.
+
+    `windows` and `joins` are those of a recipe, as text or as plain values.
 
     Raises:
         InputError: several sources without names, or words that a recipe would not take either.
     """
-    tree = {"source": _sources(sources), "columns": dict(_column(words) for words in columns)}
-    settings = parse(DataSettings, tree, "the command line")
+    tree = {"source": _sources(sources), "columns": columns_of(columns), "empty": list(empty)}
+    tree |= {"windows": _mapping("--windows", windows), "join": [_mapping("--join", join) for join in joins]}
+    settings = parse(RowSettings, tree, "the command line")
     return settings.with_sources(lambda source: _here(source, rooms))
+
+
+def as_words(tree: Mapping[str, Any], rooms: Mapping[str, Modality]) -> RowSettings:
+    """The same from a Python program, as a recipe has them.
+
+    Raises:
+        InputError: a word that says nothing of rows, or one that a recipe would not take either.
+    """
+    return parse(RowSettings, dict(tree), "the words for the table").with_sources(lambda source: _here(source, rooms))
+
+
+def columns_of(words: Sequence[str]) -> dict[str, Any]:
+    """Columns as they are said on a command line, as a recipe has them."""
+    return dict(_column(said) for said in words)
+
+
+def key_of(words: Sequence[str]) -> str | dict[str, str] | None:
+    """`--on speaker`, `--on ours=theirs`, or several of them: the word `on` of a join."""
+    pairs = [word.partition("=") for word in words]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return pairs[0][0]
+    return {ours.strip(): (theirs if found else ours).strip() for ours, found, theirs in pairs} or None
+
+
+def _mapping(option: str, said: Any) -> Any:
+    """`{column: recording, seconds: 10}` as YAML."""
+    if not isinstance(said, str):
+        return said
+    example = "{column: NAME, seconds: 10}" if option == "--windows" else "{source: people.csv, on: speaker}"
+    try:
+        tree = read_yaml(said)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"cannot read {option} {said!r}: {getattr(error, 'problem', None) or error}", fix=f"{option} '{example}'"
+        ) from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{option} must be a mapping, not {said!r}", fix=f"{option} '{example}'")
+    return tree
 
 
 def _sources(words: Sequence[str]) -> Any:

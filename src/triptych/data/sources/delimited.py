@@ -11,6 +11,7 @@ from pathlib import Path
 from triptych.base.errors import InputError
 from triptych.data.rows import Listed, Reject, Row
 from triptych.data.sources.encoded import BROKEN, look
+from triptych.data.sources.flat import say_unnamed
 from triptych.data.table import Table
 
 DELIMITERS = ",;\t|"
@@ -30,7 +31,7 @@ def read_delimited(path: Path) -> Table:
     header = _header(lines[0], path)
     nameless = [str(place) for place, name in enumerate(header, start=1) if not name]
     findings = [*findings, *(f"{path.name}: column {place} has no name and was left aside" for place in nameless)]
-    rows, rejects = _rows(header, lines[1:])
+    rows, rejects = _rows(header, lines[1:], findings, path.name)
     return Table([name for name in header if name], Listed(rows), str(path), path.parent, rejects=rejects, findings=findings)
 
 
@@ -93,9 +94,12 @@ def _header(cells: list[str], path: Path) -> list[str]:
     return header
 
 
-def _rows(header: list[str], lines: list[list[str]]) -> tuple[list[Row], list[Reject]]:
+def _rows(header: list[str], lines: list[list[str]], findings: list[str], where: str) -> tuple[list[Row], list[Reject]]:
     ids = [line[header.index("id")].strip() if "id" in header and len(line) > header.index("id") else "" for line in lines]
-    named = all(ids) and len(set(ids)) == len(ids)
+    given = [row_id for row_id in ids if row_id]
+    again = len(given) - len(set(given))
+    say_unnamed(findings, where, len(given), len(ids) - len(given), again)
+    named = all(ids) and not again
     rows, rejects = [], []
     for number, line in enumerate(lines, start=1):
         row_id = ids[number - 1] if named else f"row-{number}"

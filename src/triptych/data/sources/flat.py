@@ -90,15 +90,29 @@ def id_text(cell: Any) -> str:
     return str(cell) if isinstance(cell, int) and not isinstance(cell, bool) else ""
 
 
-def all_named(cells: Iterable[Any]) -> bool:
-    """Whether every row has an id and no two the same. Eight bytes a row are held."""
-    seen = array("Q")
+def all_named(cells: Iterable[Any], findings: list[str], where: str) -> bool:
+    """Whether every row has an id and no two the same. Where only some do, `findings` says why. Eight bytes a row are held."""
+    seen, nameless = array("Q"), 0
     for cell in cells:
         name = id_text(cell)
-        if not name:
-            return False
-        seen.append(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
+        if name:
+            seen.append(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
+        else:
+            nameless += 1
     import numpy as np
 
-    sorted_N = np.sort(np.frombuffer(seen, np.uint64))
-    return len(seen) > 0 and not bool((sorted_N[1:] == sorted_N[:-1]).any())
+    again = len(seen) - len(np.unique(np.frombuffer(seen, np.uint64)))
+    say_unnamed(findings, where, len(seen), nameless, again)
+    return len(seen) > 0 and not nameless and not again
+
+
+def say_unnamed(findings: list[str], where: str, named: int, nameless: int, again: int) -> None:
+    """Note why ids that are there cannot name the rows; nothing where there are none, or all are fine."""
+    if not named or not (nameless or again):
+        return
+    what = f"{nameless:,} of {named + nameless:,} rows lack an id"
+    if again:
+        what = f"the ids of {again:,} of {named:,} rows stand in earlier ones"
+    said = f"{where}: {what}, so all rows are called by their number, and the split changes where lines are inserted"
+    if said not in findings:
+        findings.append(said)

@@ -10,6 +10,7 @@ from pathlib import Path
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell
 from triptych.contract.modality import Modality
+from triptych.data.kinds import room_of
 from triptych.data.rows import Listed, Row
 from triptych.data.table import Table
 
@@ -24,12 +25,22 @@ SPLIT_FOLDERS = {
 }
 
 
+ABOUT = frozenset({"readme", "license", "licence", "changelog", "contributing"})
+"""What a text in a data set's own folder is called that is about the data, and no row of it."""
+
+
 def read_folder(folder: Path, rooms: Mapping[str, Modality]) -> Table:
     """One row a file stem: `happy/a.mp3` and `happy/a.txt` are one row with two inputs and the label `happy`.
 
     The columns are the rooms' names, `label` (the folder), and `split` where the first folders are train, test ...
     """
-    return read_files(files_in(folder), folder, rooms)
+    links: list[Path] = []
+    table = read_files(files_in(folder, links), folder, rooms)
+    if links:
+        names = ", ".join(printable(str(link.relative_to(folder))) for link in links[:5])
+        more = f" and {len(links) - 5} more" if len(links) > 5 else ""
+        table.findings.append(f"links to folders were not followed: {names}{more}; to read what lies there, put the folder itself in place")
+    return table
 
 
 def read_files(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality]) -> Table:
@@ -53,13 +64,16 @@ def read_files(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality
 
 
 def _files_by_stem(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality]) -> tuple[dict[str, dict[str, Path]], Counter[str]]:
-    room_of = {suffix: name for name, room in rooms.items() for suffix in room.suffixes}
     found: dict[str, dict[str, Path]] = {}
     left: Counter[str] = Counter()
     for path in files:
-        room = room_of.get(path.suffix.lower())
-        if room is None:
+        taker = room_of(path, rooms)
+        if taker is None:
             left[path.suffix.lower() or "no suffix"] += 1
+            continue
+        room = taker.name
+        if not taker.by_reference and path.parent == folder and path.stem.lower() in ABOUT:
+            left[path.name] += 1
             continue
         relative = path.relative_to(folder)
         stem = relative.with_suffix("").as_posix()
@@ -69,10 +83,12 @@ def _files_by_stem(files: Iterable[Path], folder: Path, rooms: Mapping[str, Moda
     return found, left
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """All files in a folder, in a stable order; hidden ones are passed over and links to folders are not followed."""
+def files_in(folder: Path, links: list[Path] | None = None) -> Iterator[Path]:
+    """All files in a folder, in a stable order; hidden ones are passed over. Links to folders are not followed: they go to `links`."""
     for root, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if links is not None:
+            links += [place for name in folders if (place := Path(root) / name).is_symlink()]
         yield from (Path(root) / name for name in sorted(files) if not name.startswith("."))
 
 

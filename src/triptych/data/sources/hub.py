@@ -18,7 +18,7 @@ from triptych.base.errors import InputError
 from triptych.base.extras import need
 from triptych.contract.modality import Modality
 from triptych.data.rows import Reject, Row, Source
-from triptych.data.sources.arrow import Shape, named_by, rows_of, shape_of
+from triptych.data.sources.arrow import Shape, listed, named_by, rows_of, shape_of
 from triptych.data.sources.flat import all_named
 from triptych.data.sources.folder import SPLIT_FOLDERS
 
@@ -40,6 +40,8 @@ class Part:
     batches: Callable[[], Iterator[pa.RecordBatch]]
     ids: Callable[[], bool]
     """Whether its rows have ids of their own."""
+    findings: list[str]
+    """Why they have none, where some do."""
 
 
 def is_saved(folder: Path) -> bool:
@@ -59,9 +61,11 @@ def _source(name: str, parts: list[Part], folder: Path, total: int | None) -> So
 
     def rows() -> Iterator[Row | Reject]:
         for part in parts:
+            named = part.ids()
+            findings.extend(said for said in part.findings if said not in findings)
             more = {"split": SPLIT_FOLDERS.get(part.split.lower(), part.split)} if several else {}
             prefix = f"{part.split}/" if several else ""
-            yield from rows_of(part.batches(), part.shape, folder, named_by(prefix, part.ids()), more)
+            yield from rows_of(part.batches(), part.shape, folder, named_by(prefix, named), more)
 
     return Source(name, rows, folder, findings, total)
 
@@ -96,7 +100,9 @@ def _saved_part(folder: Path, split: str) -> tuple[Part, int]:
     paths = [_inside(folder, name) for name in names]
     total = sum(batch.num_rows for path in paths for batch in _stream(path))  # reads headers only: files are mapped
     shape = shape_of(_schema(paths[0]), str(paths[0]), info.get("features") or {})
-    return Part(split, shape, lambda: _streams(paths), functools.cache(lambda: all_named(_saved_ids(paths)))), total
+    findings: list[str] = []
+    ids = functools.cache(lambda: all_named(_saved_ids(paths), findings, split or folder.name))
+    return Part(split, shape, lambda: _streams(paths), ids, findings), total
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -143,7 +149,7 @@ def _stream(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _saved_ids(paths: list[Path]) -> Iterator[Any]:
     for batch in _streams(paths):
-        yield from batch.column("id").to_pylist() if "id" in batch.schema.names else [None]
+        yield from listed(batch.column("id")) if "id" in batch.schema.names else [None]
 
 
 # Names on the Hub
@@ -191,8 +197,9 @@ def _hub_part(split: str, data: Any, streaming: bool, word: str) -> Part:
     """`data` as Arrow: nothing is decoded, so no decoder need be installed."""
     features = data.features.to_dict() if data.features is not None else {}
     shape = shape_of(data.features.arrow_schema, word, features) if data.features is not None else Shape()
-    ids = functools.cache(lambda: not streaming and all_named(_hub_ids(data)))
-    return Part(split, shape, lambda: _hub_batches(data, word), ids)
+    findings: list[str] = []
+    ids = functools.cache(lambda: not streaming and all_named(_hub_ids(data), findings, split or word))
+    return Part(split, shape, lambda: _hub_batches(data, word), ids, findings)
 
 
 def _hub_batches(data: Any, word: str, rows: int = ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
@@ -207,7 +214,7 @@ def _hub_ids(data: Any) -> Iterator[Any]:
     if "id" not in data.column_names:
         return
     for batch in _hub_batches(data.select_columns(["id"]), "id", 1024):
-        yield from batch.column(0).to_pylist()
+        yield from listed(batch.column(0))
 
 
 def _said(error: Exception) -> str:

@@ -38,10 +38,11 @@ def from_rows(rows: Rows, *, name: str = "python", folder: str | Path = ".", ver
         InputError: `rows` can be gone through once only, or is no iterable. Later, where it fails: from which row on.
     """
     start = _start(rows, name)
-    named = functools.cache(lambda: all_named(row.get("id") if isinstance(row, Mapping) else None for row in start()))
+    findings: list[str] = []
+    named = functools.cache(lambda: all_named((row.get("id") for row in start() if isinstance(row, Mapping)), findings, name))
     total = len(rows) if isinstance(rows, Sized) else None
     place = Path(folder)
-    return Source(f"{ROWS}{name}", lambda: _rows(start, named(), place), place, total=total, version=version)
+    return Source(f"{ROWS}{name}", lambda: _rows(start, named(), place), place, findings, total, version=version)
 
 
 def _start(rows: Any, name: str) -> Callable[[], Iterator[Any]]:

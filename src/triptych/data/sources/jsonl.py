@@ -29,7 +29,7 @@ def read_jsonl(path: Path, rooms: Mapping[str, Modality]) -> Source:
     """
     text = look(path, FIX)
     _check_start(text)
-    named = functools.cache(lambda: all_named(_ids(text)))
+    named = functools.cache(lambda: all_named(_ids(text), text.findings, path.name))
     return Source(str(path), lambda: _rows(text, named()), path.parent, text.findings)
 
 

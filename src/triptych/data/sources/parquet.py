@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from triptych.base.errors import InputError
 from triptych.contract.modality import Modality
 from triptych.data.rows import Reject, Row, Source
-from triptych.data.sources.arrow import AT_ONCE, MOST_ROWS, Shape, named_by, rows_of, shape_of
+from triptych.data.sources.arrow import AT_ONCE, MOST_ROWS, Shape, listed, named_by, rows_of, shape_of
 from triptych.data.sources.flat import all_named
 from triptych.data.sources.folder import SPLIT_FOLDERS, files_in
 
@@ -52,7 +52,7 @@ def read_parquet(path: Path, rooms: Mapping[str, Modality]) -> Source:
     sides = _sides(paths, path)
     parts = [_part(file, path, sides.get(file)) for file in paths]
     findings = list(dict.fromkeys(said for part in parts for said in part.shape.findings))
-    named = functools.cache(lambda: all(part.has_id for part in parts) and all_named(_ids(parts)))
+    named = functools.cache(lambda: all(part.has_id for part in parts) and all_named(_ids(parts), findings, path.name))
     folder = path if path.is_dir() else path.parent
     return Source(str(path), lambda: _rows(parts, named(), folder), folder, findings, sum(part.rows for part in parts))
 
@@ -115,7 +115,7 @@ def _batches(part: Part, columns: list[str] | None = None) -> Iterator[pa.Record
 def _ids(parts: list[Part]) -> Iterator[Any]:
     for part in parts:
         for batch in _batches(part, ["id"]):
-            yield from batch.column(0).to_pylist()
+            yield from listed(batch.column(0))
 
 
 def _rows(parts: list[Part], named: bool, folder: Path) -> Iterator[Row | Reject]:

@@ -18,7 +18,7 @@ from triptych.contract.modality import Modality
 from triptych.data.build import SILENT, Plan, build
 from triptych.data.rejects import read_rejects
 from triptych.data.rows import Listed, Reject, Row, Source
-from triptych.data.settings import DataSettings
+from triptych.data.settings import RowSettings
 from triptych.data.sources import open_source
 from triptych.data.sources.stamps import stamp
 from triptych.data.stored import SUFFIX, is_stored, read_stored
@@ -30,10 +30,10 @@ ROW_BYTES = 400  # a row, its dictionary and its id, before what stands in its c
 
 def read_source(path: Path, rooms: Mapping[str, Modality], voice: Any = SILENT) -> Table:
     """Whatever stands at a path, as a table: see `open_source` and `as_table`."""
-    return as_table(open_source(path, rooms), DataSettings(source=str(path)), rooms, voice)
+    return as_table(open_source(path, rooms), RowSettings(source=str(path)), rooms, voice)
 
 
-def as_table(source: Source, words: DataSettings, rooms: Mapping[str, Modality], voice: Any) -> Table:
+def as_table(source: Source, words: RowSettings, rooms: Mapping[str, Modality], voice: Any) -> Table:
     """The table in which the rows stand, or all of them in memory; where they are many, a table of them in the cache folder.
 
     Such a table is made once: it is found again as long as the source's files and the words of the recipe are the same.
@@ -106,7 +106,7 @@ def _bytes(cell: Cell) -> int:
     return len(whole) if isinstance(whole, Blob | str | list) else 0
 
 
-def _key(source: Source, words: DataSettings) -> str:
+def _key(source: Source, words: RowSettings) -> str:
     """What the rows depend on: the words that say where they are and what is made of them, and every file there."""
-    asked = words.model_dump_json(include={"source", "columns"})
+    asked = words.model_dump_json(include={"source", "columns", "empty", "windows", "join"})
     return hashlib.sha256(f"{asked}\n{stamp(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]

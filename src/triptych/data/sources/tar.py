@@ -14,6 +14,7 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.contract.cells import Blob, Cell
 from triptych.contract.modality import Modality
+from triptych.data.kinds import readers, room_of
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.sources.encoded import CHUNK, decoded
 from triptych.data.sources.flat import flattened
@@ -124,7 +125,12 @@ class Shards:
         return False
 
     def _room(self, suffix: str) -> Modality | None:
-        return next((room for room in self.rooms.values() if suffix in room.suffixes), None)
+        return next(iter(readers(suffix, self.rooms.values())), None)
+
+    def _taker(self, ending: str, name: str, content: bytes) -> Modality | None:
+        """Where several rooms read an ending, a look into the file says which one takes it."""
+        fitting = readers(_suffix(ending), self.rooms.values())
+        return room_of(Blob(content, name), self.rooms) if len(fitting) > 1 else next(iter(fitting), None)
 
     def _row(self, group: Group, prefix: str, seen: set[int]) -> Row | Reject:
         row_id = prefix + printable(group.key)
@@ -142,7 +148,7 @@ class Shards:
     def _cells(self, group: Group) -> dict[str, Cell]:
         """Members of a room by its name, or by their endings where there are several; fields of JSON; the label."""
         cells: dict[str, Cell] = {}
-        rooms = {ending: self._room(_suffix(ending)) for ending in group.members}
+        rooms = {ending: self._taker(ending, group.names[ending], content) for ending, content in group.members.items()}
         counted = [room.name for room in rooms.values() if room]
         fields: list[tuple[str, str, Cell]] = []
         for ending, content in group.members.items():

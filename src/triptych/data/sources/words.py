@@ -11,13 +11,19 @@ from string import Formatter
 from triptych.base.errors import InputError, TriptychError, nearest
 from triptych.contract.cells import Blob, Cell, Scalar, Span
 from triptych.contract.modality import Modality
+from triptych.data.align.apply import aligned
+from triptych.data.align.side import Side
+from triptych.data.align.times import between, piece, whole
+from triptych.data.build import SILENT
 from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
-from triptych.data.settings import SOURCE, ColumnSettings, DataSettings, named
+from triptych.data.settings import SOURCE, ColumnSettings, Join, RowSettings, TimeJoin
 from triptych.data.sources import open_source
+from triptych.data.sources.emptied import emptied
 from triptych.data.sources.hub import is_name
 from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined, mapped
+from triptych.data.sources.tabled import as_table
 from triptych.data.table import Table
 
 SAMPLE = "sample:"
@@ -32,8 +38,10 @@ def absolute(source: str, folder: Path) -> str:
     return str((folder / home).resolve())
 
 
-def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality], given: Source | None = None) -> Source:
-    """The rows that a recipe asks for, read as they are asked for: columns renamed, written and typed, sources mixed.
+def opened(settings: RowSettings, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality], given: Source | None = None) -> Source:
+    """The rows that a recipe asks for, read as they are asked for.
+
+    Columns are renamed, written and typed, sources mixed, recordings cut into windows, tables joined.
 
     `inputs` are the columns that are read as media; a cell of theirs that names a file becomes its path. `given` takes the
     place of what stands at the source.
@@ -48,23 +56,34 @@ def opened(settings: DataSettings, rooms: Mapping[str, Modality], inputs: Mappin
     else:
         parts = {part.name: open_source(Path(part.source), rooms) for part in settings.source}
         source = joined(", ".join(settings.sources), parts, settings.weights)
+    source = emptied(source, settings.empty)
     columns = Columns(settings.columns, dict.fromkeys(source.columns))
-    if source.table is not None:
+    if source.table is not None and not settings.windows and not settings.join:
         return held(_of_table(source.table, columns, inputs))
-    changed = mapped(source, lambda row, folder: columns.row(row)) if settings.columns else source
+    changed = mapped(source, columns.row) if settings.columns else source
     if source.weights:
         changed = mapped(changed, _without_another_source)
     changed = mapped(changed, lambda row, folder: located(row, folder, inputs))
-    return replace(changed, rows=lambda: _checked(changed, columns), columns=columns.order(source.columns))
+    found = replace(changed, rows=lambda: _checked(changed, columns), columns=columns.order(source.columns))
+    return aligned(found, settings, [_side(words, rooms, inputs) for words in settings.join], rooms)
+
+
+def _side(words: Join, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality]) -> Side:
+    """A table that is to be joined, read by the same rules."""
+    asked = RowSettings(source=words.source, columns=words.columns, windows=words.windows if isinstance(words, TimeJoin) else None)
+    wanted = {name.removeprefix(words.prefix): room for name, room in inputs.items() if name.startswith(words.prefix)}
+    source = opened(asked, rooms, wanted)
+    return Side(source, rooms, words.prefix, lambda: as_table(source, asked, rooms, SILENT))
 
 
 def _of_table(table: Table, columns: Columns, inputs: Mapping[str, Modality]) -> Table:
     """A table stays where it is; what it is made of is looked at once, as a cell of another type costs its row."""
     if columns.settings and len(table.rows):
         columns.check(table.source)
-        rejects = [made for row in chosen(table.rows, columns.read_by()) if isinstance(made := columns.row(row), Reject)]
+        looked_at = chosen(table.rows, columns.read_by()) if not columns.renames() else ()
+        rejects = [made for row in looked_at if isinstance(made := columns.row(row, table.folder), Reject)]
         kept = table.without(rejects)
-        table = replace(kept, rows=Changed(kept.rows, columns), columns=columns.order(table.columns))
+        table = replace(kept, rows=Changed(kept.rows, columns, table.folder), columns=columns.order(table.columns))
     return locate(table, inputs)
 
 
@@ -92,7 +111,7 @@ class Columns:
         """{column of the source: the new one that first asks for it}."""
         asked: dict[str, str] = {}
         for new, words in self.settings.items():
-            for old in named(words.template) if words.template is not None else [words.column or new]:
+            for old in words.reads(new):
                 asked.setdefault(old, new)
         return asked
 
@@ -105,19 +124,23 @@ class Columns:
         """Columns of the source that have another name afterwards."""
         return {words.column for new, words in self.settings.items() if words.column and words.column != new}
 
+    def renames(self) -> bool:
+        """Whether columns get other names and nothing else, so that no cell can be wrong."""
+        return all(words.template is None and words.type is None and words.start is None for words in self.settings.values())
+
     def order(self, before: list[str]) -> list[str]:
         """The columns there will be, where those of the source are known before its rows."""
         gone = self.renamed()
         kept = [name for name in before if name not in gone]
         return list(dict.fromkeys([*kept, *self.settings])) if before else []
 
-    def row(self, row: Row) -> Row | Reject:
-        """One row; a cell that cannot be what it should costs the row."""
+    def row(self, row: Row, folder: Path) -> Row | Reject:
+        """One row of a source in `folder`; a cell that cannot be what it should costs the row."""
         self.seen.update(dict.fromkeys(row.cells))
         made: dict[str, Cell] = {}
         for new, words in self.settings.items():
             try:
-                made[new] = _made(row.cells, new, words)
+                made[new] = _made(row.cells, new, words, folder)
             except ValueError as error:
                 return Reject(row.id, f"{new}: {error}")
         gone = self.renamed() | set(made)
@@ -149,6 +172,7 @@ class Changed:
 
     rows: Rows
     columns: Columns
+    folder: Path = Path()
     changes: tuple[Callable[[Row], Row], ...] = ()
 
     def __len__(self) -> int:
@@ -171,7 +195,10 @@ class Changed:
 
     def cells(self, column: str) -> Iterator[Cell]:
         """See `Rows`."""
-        if column in self.columns.settings:
+        words = self.columns.settings.get(column)
+        if words is not None and words.template is None and words.type is None:
+            return self.rows.cells(words.column or column)  # as it stands: no file is read for it
+        if words is not None:
             return (self._made(row).cells.get(column) for row in chosen(self.rows, self.columns.needed([column])))
         return iter([None] * len(self)) if column in self.columns.renamed() else self.rows.cells(column)
 
@@ -184,7 +211,7 @@ class Changed:
         return replace(self, changes=(*self.changes, change))
 
     def _made(self, row: Row) -> Row:
-        made = self.columns.row(row)
+        made = self.columns.row(row, self.folder)
         if isinstance(made, Reject):
             raise TriptychError(f"row {row.id} has changed since it was looked at: {made.reason}")
         for change in self.changes:
@@ -192,8 +219,11 @@ class Changed:
         return made
 
 
-def _made(cells: Mapping[str, Cell], new: str, words: ColumnSettings) -> Cell:
+def _made(cells: Mapping[str, Cell], new: str, words: ColumnSettings, folder: Path) -> Cell:
     cell = _filled(words.template, cells) if words.template is not None else cells.get(words.column or new)
+    if words.start is not None and cell is not None:
+        first, last = between(cells.get(words.start), cells.get(words.end or ""), ends=words.end is not None)
+        return piece(whole(cell, folder), first, last)
     return cell if cell is None or words.type is None else TYPES[words.type](cell, words.separator)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.modality import Preparation, ToyCell, ToyRow
+from triptych.contract.tools import Tool
 from triptych.modalities.audio.settings import Input
+from triptych.modalities.audio.speak import SpeakTool
 
 if TYPE_CHECKING:
     from triptych.contract.examined import Examined, Ratio
@@ -18,19 +20,32 @@ class Audio:
     """Implements `contract.modality.Modality`; see there for what each method promises."""
 
     name = "audio"
-    suffixes = frozenset(
-        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".webm", ".wma", ".aiff", ".aif", ".au", ".mka"}
-    )
+    guest = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"})
+    """Films, whose sound track is read, and files of such a name that hold nothing but sound."""
+    suffixes = guest | {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif", ".au", ".mka"}
     by_reference = True
     Input = Input
     alike = 0.98
     ratios: tuple[Ratio, ...] = ()
+    tools: tuple[Tool, ...] = (SpeakTool(),)
 
     def read(self, source: Any) -> Value:
         """Path, bytes, file object, (array, rate), a data set's dict or a `Recording` -> `Recording`."""
         from triptych.modalities.audio.read import read
 
         return read(source)
+
+    def duration(self, source: Any) -> float:
+        """Path or bytes -> seconds, from the header where that knows them."""
+        from triptych.modalities.audio.duration import duration
+
+        return duration(source)
+
+    def holds(self, source: Any) -> bool:
+        """Whether a file has a sound track."""
+        from triptych.modalities.audio.read import holds
+
+        return holds(source)
 
     def preparation(self, settings: Any) -> Preparation:
         """Log-mel or MFCC features, not yet fitted."""
@@ -45,7 +60,7 @@ class Audio:
         return ENCODERS[settings.kind](settings, **facts)
 
     def examine(self, value: Value, settings: Any) -> Examined:
-        """Length and rate; silent, clipped, cut. See `examine.py`."""
+        """Length and rate; silent, clipped. See `examine.py`."""
         from triptych.modalities.audio.examine import examine
 
         return examine(value, settings)

@@ -1,7 +1,8 @@
-"""Sound files of all formats -> mono samples: libsndfile first, FFmpeg (PyAV) for what it does not know.
+"""Sound files of all formats -> mono samples: libsndfile first, FFmpeg (PyAV) for what it does not know, films too.
 
 Both read from an open file, never from a name: no URL, no second file and no play list is ever followed. Samples come in
-blocks and are mixed at once, so a header that promises a year of sound costs nothing.
+blocks and are mixed at once, so a header that promises a year of sound costs nothing. A span is sought, not decoded up to,
+where the format allows it.
 """
 
 from __future__ import annotations
@@ -15,28 +16,26 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from triptych.base.errors import BadValue
+from triptych.base import container as base
+from triptych.base.errors import Absent, BadValue
+from triptych.contract.cells import Span
+from triptych.modalities.audio.piece import frames, piece
 
 MAX_SECONDS = 2 * 3600
 MAX_SAMPLES = MAX_SECONDS * 48_000  # what that is at 48 kHz: bounds the memory to 1.4 GB whatever the rate
 MIN_RATE, MAX_RATE = 1_000, 768_000
 MAX_CHANNELS = 64
 BLOCK = 1 << 20  # numbers read at once, of all channels together
-
 MOST_COPIED = 64 << 20  # bytes of a file in memory that are laid where libsndfile can read them itself
-
-FORMATS = "aac,ac3,aiff,amr,ape,asf,au,caf,flac,flv,avi,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,tta,wav,w64,wv"
-"""The demuxers FFmpeg may choose from: files that hold their sound themselves, no play lists and no devices."""
-
-KNOWN_LENGTH = {"mov", "matroska", "webm", "asf", "ogg"}
-"""Formats whose header gives the true length; of the others FFmpeg guesses it from the bit rate."""
+SOUGHT = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF"})
+"""Formats of libsndfile in which any sample is found at once, exactly."""
 
 
-def decode(file: BinaryIO) -> tuple[np.ndarray, int]:
-    """An open file -> mono samples (N,) and their rate.
+def decode(file: BinaryIO, span: Span | None = None) -> tuple[np.ndarray, int]:
+    """An open file, or a span of it -> mono samples (N,) and their rate. Of a film it is the first sound track.
 
     Raises:
-        BadValue: without the file's name, which the caller knows.
+        BadValue: without the file's name, which the caller knows; `Absent` where a film has no sound, or none in the span.
     """
     import soundfile
 
@@ -44,13 +43,43 @@ def decode(file: BinaryIO) -> tuple[np.ndarray, int]:
         try:
             sound = stack.enter_context(soundfile.SoundFile(stack.enter_context(_native(file)), closefd=False))
         except Exception as refused:
-            return _with_ffmpeg(file, str(refused))
+            return _with_ffmpeg(file, str(refused), span)
         check_rate(sound.samplerate)
         if sound.channels > MAX_CHANNELS:
             raise BadValue(f"the file says it has {sound.channels} channels; {MAX_CHANNELS} are allowed")
         promised = sound.frames if 0 <= sound.frames < 1 << 62 else 0  # a stream without a length says 2^63 - 1
+        if span is not None and promised and sound.format in SOUGHT:
+            return _sought(sound, *_places(span, promised / sound.samplerate, sound.samplerate)), sound.samplerate
+        if span is not None and promised:
+            return _passed_to(sound, *_places(span, promised / sound.samplerate, sound.samplerate)), sound.samplerate
         check_length(promised, sound.samplerate)
-        return _collected(_blocks(sound, promised), sound.samplerate, promised), sound.samplerate
+        samples_N = _collected(_blocks(sound), sound.samplerate, promised)
+        return _cut(samples_N, sound.samplerate, span), sound.samplerate
+
+
+def _places(span: Span, seconds: float, rate: int) -> tuple[int, int]:
+    """The first sample of a span and the one after its last; one at least."""
+    start, end = span.within(seconds)
+    return round(start * rate), max(round(end * rate), round(start * rate) + 1)
+
+
+def _cut(samples_N: np.ndarray, rate: int, span: Span | None, seconds: float = 0.0) -> np.ndarray:
+    """A span of samples that were all decoded; `seconds` is how long the file is where that is longer."""
+    if span is None:
+        return samples_N
+    start, end = _places(span, max(seconds, len(samples_N) / rate), rate)
+    return samples_N[start:end]
+
+
+def _sought(sound: Any, start: int, end: int) -> np.ndarray:
+    """Samples of a file in which any place is found at once."""
+    check_length(end - start, sound.samplerate)
+    end = min(end, sound.frames)
+    try:
+        sound.seek(start)
+    except Exception as error:
+        raise BadValue(f"the sound is damaged: {start / sound.samplerate:.2f} s of it are not found ({error})") from error
+    return _collected(_blocks(sound, end - start), sound.samplerate, end - start)
 
 
 @contextmanager
@@ -114,16 +143,36 @@ def check_length(samples: int, rate: int) -> None:
         )
 
 
-def _blocks(sound: Any, promised: int) -> Iterator[np.ndarray]:
-    """The samples in as few reads as may be, since each makes libsndfile seek; one that gives less than was asked is the last."""
-    most = BLOCK // sound.channels
-    most = min(most, promised + 1) if promised else most
-    while True:
-        block_NC = sound.read(most, dtype="float32", always_2d=True)
+def _passed_to(sound: Any, start: int, end: int) -> np.ndarray:
+    """Samples of a file in which a place found at once is some hundred samples off (MP3, Ogg): what comes before is decoded too."""
+    check_length(end - start, sound.samplerate)
+    passed = 0
+
+    def wanted() -> Iterator[np.ndarray]:
+        nonlocal passed
+        for block_NC in _blocks(sound, end):
+            yield block_NC[max(start - passed, 0) :]
+            passed += len(block_NC)
+
+    return _collected(wanted(), sound.samplerate, min(end, sound.frames) - start)
+
+
+def _blocks(sound: Any, most: int = 1 << 62) -> Iterator[np.ndarray]:
+    """Samples, `most` of them at most, in as few reads as may be, since each makes libsndfile seek.
+
+    One read that gives less than was asked is the last.
+    """
+    step = BLOCK // sound.channels
+    if 0 < sound.frames < 1 << 62:
+        step = min(step, sound.frames + 1)
+    while most > 0:
+        asked = min(step, most)
+        block_NC = sound.read(asked, dtype="float32", always_2d=True)
         if len(block_NC):
             yield block_NC
-        if len(block_NC) < most:
+        if len(block_NC) < asked:
             return
+        most -= len(block_NC)
 
 
 def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.ndarray:
@@ -149,47 +198,65 @@ def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.nda
     return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.float32)])
 
 
-def _with_ffmpeg(file: BinaryIO, refused: str) -> tuple[np.ndarray, int]:
-    import av
-
-    file.seek(0)
-    try:
-        container = av.open(file, mode="r", metadata_errors="replace", options={"format_whitelist": FORMATS, "protocol_whitelist": "none"})
-    except Exception as error:
-        raise _unknown(file, refused) from error
-    with container:
+def _with_ffmpeg(file: BinaryIO, refused: str, span: Span | None) -> tuple[np.ndarray, int]:
+    with _opened(file, refused) as container:
         if not container.streams.audio:
             others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise BadValue(f"there is no sound in the file, only {others}")
+            raise Absent(f"there is no sound in the file, only {others}")
         stream = container.streams.audio[0]
-        rate = stream.codec_context.sample_rate if stream.codec_context is not None else 0
-        check_rate(rate or 0)
-        promised = _promised(container, rate)
+        rate = (stream.codec_context.sample_rate if stream.codec_context is not None else 0) or 0
+        check_rate(rate)
+        film = base.moving(container) is not None
+        seconds = container.duration / 1_000_000 if container.duration and (film or base.is_format(container, base.INDEXED)) else 0.0
+        if span is not None and seconds and base.is_format(container, base.INDEXED):
+            return _of_span(file, container, span, seconds, film), rate
+        promised = _promised(container, rate, film)
         check_length(promised, rate)
-        samples_N = _collected(_frames(container, stream, rate), rate, 0)
+        samples_N = _collected(frames(container, stream, rate), rate, 0)
     if len(samples_N) < 0.95 * promised - rate // 2:
         raise BadValue(
             f"the sound is cut off: {len(samples_N) / rate:.2f} of {promised / rate:.2f} s could be read", fix="copy the file again"
         )
-    return samples_N, rate
+    return _in_film(_cut(samples_N, rate, span, seconds), film, span), rate
 
 
-def _promised(container: Any, rate: int) -> int:
+def _opened(file: BinaryIO, refused: str) -> Any:
+    file.seek(0)
+    try:
+        return base.opened(file)
+    except Exception as error:
+        raise _unknown(file, refused) from error
+
+
+def _of_span(file: BinaryIO, container: Any, span: Span, seconds: float, film: bool) -> np.ndarray:
+    """A piece of a file whose format finds any time. Of a film, the sound may begin later or end earlier than the pictures."""
+    stream = container.streams.audio[0]
+    rate = stream.codec_context.sample_rate
+    late = round((base.begins(stream) - base.origin(container, stream)) * rate) if film else 0
+    start, end = (place - late for place in _places(span, seconds, rate))
+    check_length(end - start, rate)
+    last = end if span.end is not None else 1 << 62  # the last frame may be longer than the header says
+    samples_N = _collected(piece(file, max(start, 0), last), rate, 0)
+    if not film and len(samples_N) < min(0.95 * (end - start), end - start - rate // 20):
+        raise BadValue(f"the sound is cut off: {len(samples_N) / rate:.2f} s of the span {span.start:g}-{end / rate:g} s could be read")
+    return _in_film(samples_N, film, span)
+
+
+def _in_film(samples_N: np.ndarray, film: bool, span: Span | None) -> np.ndarray:
+    if film and not len(samples_N):
+        where = f"between {span.start:g} and {span.end:g} s" if span and span.end is not None else "in it"
+        raise Absent(f"the film has a sound track, but nothing {where}")
+    return samples_N
+
+
+def _promised(container: Any, rate: int, film: bool) -> int:
     """Samples the header promises; 0 where it does not know. A picture may last longer than its sound, so sound alone counts."""
     stream = container.streams.audio[0]
-    if not KNOWN_LENGTH & set(container.format.name.split(",")) or container.streams.video:
+    if film or not base.is_format(container, base.KNOWN_LENGTH):
         return 0
     if stream.duration and stream.time_base:
         return int(stream.duration * stream.time_base * rate)
     return int(container.duration * rate / 1_000_000) if container.duration else 0
-
-
-def _frames(container: Any, stream: Any, rate: int) -> Iterator[np.ndarray]:
-    for frame in container.decode(stream):
-        if frame.sample_rate != rate:
-            raise ValueError(f"the rate changes from {rate} to {frame.sample_rate}")
-        samples = frame.to_ndarray()
-        yield samples.T if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))
 
 
 def _unknown(file: BinaryIO, refused: str) -> BadValue:

@@ -58,8 +58,6 @@ def _faults(recording: Recording, peak: float, settings: Any) -> list[Fault]:
         faults.append(BRIEF)
     if recording.rate < 0.9 * settings.rate:
         faults.append(_low(recording.rate, settings.rate))
-    if recording.seconds > settings.seconds + 0.05:
-        faults.append(_cut(settings.seconds))
     return faults
 
 
@@ -67,12 +65,6 @@ def _faults(recording: Recording, peak: float, settings: Any) -> list[Fault]:
 def _low(rate: int, wanted: int) -> Fault:
     text = f"made at {rate:,} Hz and prepared at {wanted:,}: there is nothing above {rate // 2:,} Hz in them"
     return Fault("rate", text, f"prepare.rate: {rate} computes less and loses nothing, unless others are richer", "note")
-
-
-@lru_cache
-def _cut(seconds: float) -> Fault:
-    text = f"longer than {seconds:g} s: only their middle part is heard"
-    return Fault("cut", text, "raise prepare.seconds, or cut them into rows", "warning", common=0.1)
 
 
 _QUICK = sorted(2**a * 3**b * 5**c for a in range(4, 14) for b in range(3) for c in range(3))  # lengths with a fast Fourier transform

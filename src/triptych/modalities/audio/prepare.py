@@ -15,6 +15,7 @@ from torch import Tensor
 
 from triptych.base.errors import InputError
 from triptych.base.files import write_json
+from triptych.contract.modality import Limit
 from triptych.contract.values import Item, Packed
 from triptych.modalities.audio.features import log_mel, mfcc, middle
 from triptych.modalities.audio.mel import MelSpec
@@ -68,6 +69,15 @@ class Features:
         lengths_P = torch.tensor([len(item["features"]) for item in items])
         features_PTF = torch.nn.utils.rnn.pad_sequence([item["features"] for item in items], batch_first=True)
         return Packed({"features": features_PTF}, torch.arange(features_PTF.shape[1])[None, :] < lengths_P[:, None])
+
+    def limit(self) -> Limit:
+        """`seconds`."""
+        return Limit("seconds", "seconds", self.settings.seconds, 0.1, learnt=False)
+
+    def lengths(self, values: Iterable[Recording]) -> list[float]:
+        """Seconds of each recording, without the silent ends that are dropped."""
+        trim = self.settings.trim_silence
+        return [len(trimmed(value.samples_N) if trim else value.samples_N) / value.rate for value in values]
 
     def facts(self) -> dict[str, int]:
         """`features`: numbers a frame."""

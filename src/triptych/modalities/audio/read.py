@@ -11,11 +11,22 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
+from triptych.base.container import opened
 from triptych.base.errors import BadValue
+from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
 
 MAX_BYTES = 4 << 30
-SOURCES = ("a path", "bytes", "a binary file object", "(array, rate)", "{'array', 'sampling_rate'}", "{'bytes', 'path'}", "a Recording")
+SOURCES = (
+    "a path",
+    "bytes",
+    "a binary file object",
+    "(array, rate)",
+    "{'array', 'sampling_rate'}",
+    "{'bytes', 'path'}",
+    "a Span",
+    "a Recording",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +47,17 @@ def read(source: Any) -> Recording:
     """Read one recording; several channels become their mean, what is louder than -1..1 is scaled down to it.
 
     `source` is a path, the bytes of a file, a binary file object, (array, rate), a data set's {"array", "sampling_rate"} or
-    {"bytes", "path"}, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side being the channels; integers
-    are scaled by their type.
+    {"bytes", "path"}, a `Span` of a path or of bytes, or a `Recording`. Arrays are (N,), (N, C) or (C, N), the shorter side
+    being the channels; integers are scaled by their type. Of a film it is the sound track.
 
     Raises:
         BadValue: it is missing, empty, no sound, damaged, too long, or holds NaN; the message says which, and where.
     """
     if isinstance(source, Recording):
         return source
+    if isinstance(source, Span):
+        whole = source.source
+        return _from_bytes(whole, whole.name, source) if isinstance(whole, Blob) else _from_path(os.fspath(whole), source)
     if isinstance(source, str | os.PathLike):
         return _from_path(os.fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):
@@ -57,7 +71,16 @@ def read(source: Any) -> Recording:
     raise BadValue(f"a {type(source).__name__} is not a sound", known=SOURCES)
 
 
-def _from_path(path: Any) -> Recording:
+def holds(source: Any) -> bool:
+    """Whether a film, or a file of a film's name, has a sound track; false too for what cannot be opened."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, opened(file) as container:
+            return bool(container.streams.audio)
+    except Exception:
+        return False
+
+
+def _from_path(path: Any, span: Span | None = None) -> Recording:
     name = os.fsdecode(path)
     try:
         known = Path(name)
@@ -65,17 +88,18 @@ def _from_path(path: Any) -> Recording:
             if not known.stat().st_size:
                 raise BadValue("the sound file is empty (0 bytes)", where=name, fix="copy it again from where it came")
             with known.open("rb") as file:
-                return _decoded(file, name)
-        problem = "this is a folder, not a sound file" if known.is_dir() else "there is no such file"
+                return _decoded(file, name, span)
+        odd = "this is neither a file nor a folder" if known.exists() else "there is no such file"
+        problem = "this is a folder, not a sound file" if known.is_dir() else odd
     except (OSError, ValueError) as error:
         raise BadValue(f"the sound file cannot be opened: {error}", where=name) from error
     raise BadValue(problem, where=name, fix="give the path of a sound file")
 
 
-def _from_bytes(content: bytes, name: str) -> Recording:
+def _from_bytes(content: bytes, name: str, span: Span | None = None) -> Recording:
     if not content:
         raise BadValue("the sound is empty (0 bytes)", where=name)
-    return _decoded(io.BytesIO(content), name)
+    return _decoded(io.BytesIO(content), name, span)
 
 
 def _from_file(file: Any) -> Recording:
@@ -104,11 +128,11 @@ def _from_mapping(source: Mapping[Any, Any]) -> Recording:
     )
 
 
-def _decoded(file: BinaryIO, name: str) -> Recording:
+def _decoded(file: BinaryIO, name: str, span: Span | None) -> Recording:
     try:
-        return _recording(*decode.decode(file), name)
+        return _recording(*decode.decode(file, span), name)
     except BadValue as error:
-        raise BadValue(error.what, where=name, fix=error.fix) from error
+        raise type(error)(error.what, where=name, fix=error.fix) from error
 
 
 def _from_array(array: Any, rate: Any, name: str) -> Recording:

@@ -22,6 +22,7 @@ class ImageModality:
         {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
         | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".qoi"}
     )
+    guest: frozenset[str] = frozenset()
     by_reference = True
     Input: type[InputSettings] = Input
     alike = 0.995
@@ -32,6 +33,10 @@ class ImageModality:
         from triptych.modalities.image.read import read
 
         return read(source)
+
+    def holds(self, source: Any) -> bool:
+        """Whether a file has a picture."""
+        return True
 
     def preparation(self, settings: Any) -> Preparation:
         """The preparation of square pictures; see `prepare.py`."""

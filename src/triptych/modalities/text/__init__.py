@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.contract.examined import Examined, Ratio
 from triptych.contract.modality import InputSettings, Preparation, ToyCell, ToyRow
+from triptych.contract.tools import Tool
+from triptych.modalities.text.learn import TokenizerTool
 from triptych.modalities.text.settings import Input
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class Text:
 
     name = "text"
     suffixes = frozenset({".txt", ".md"})
+    guest: frozenset[str] = frozenset()
     by_reference = False
     Input: type[InputSettings] = Input
     alike = 0.9
@@ -32,11 +35,23 @@ class Text:
         ),
     )
 
+    tools: tuple[Tool, ...] = (TokenizerTool(),)
+
     def read(self, source: Any) -> str:
         """See `read.read`."""
         from triptych.modalities.text.read import read
 
         return read(source)
+
+    def plain(self, value: str) -> str:
+        """What a person would read out: no markup, no control characters, single spaces."""
+        from triptych.modalities.text.clean import plain
+
+        return plain(value)
+
+    def holds(self, source: Any) -> bool:
+        """Whether a file has a text."""
+        return True
 
     def preparation(self, settings: Any) -> Preparation:
         """A tokenizer still to be trained."""
@@ -51,7 +66,7 @@ class Text:
         return ENCODERS[settings.kind](settings, **facts)
 
     def examine(self, value: str, settings: Any) -> Examined:
-        """Characters and script; garbled, cut. See `examine.py`."""
+        """Characters and script; garbled, with markup. See `examine.py`."""
         from triptych.modalities.text.examine import examine
 
         return examine(value, settings)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from triptych.contract.examined import SKETCH, Examined, Fault
+from triptych.modalities.text.clean import CONTROL, cleaned
 
 GRAM = 4  # characters of a piece
 LEAST = 24  # characters: two shorter texts that share most of their pieces may still say different things
@@ -19,56 +20,57 @@ LETTERS = 64  # of a text are looked at for its script
 LETTERS_A_TOKEN = 4  # in most languages, with a vocabulary of some thousands
 MOST = 20_000  # characters are sketched
 
-_WORDS = re.compile(r"\w+|[^\w\s]")
 _DROPPED = re.compile(r"[\W_]+")
 _MOJIBAKE = re.compile("Ã[\x80-\xbf]|â€[\x80-\xbf™œ\x9d]|Ð[\x80-\xbf]Ñ|Â[\xa0-\xbf]")
-_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
-_MARKUP = re.compile(
-    r"</?(?:p|br|div|span|a|b|i|li|ul|td|tr|table|img|h[1-6])(?:\s[^<>]*)?/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);", re.IGNORECASE
+MARKUP_SIGNS = re.compile(
+    r"</?(?:p|br|div|span|a|b|i|em|strong|li|ul|ol|td|tr|table|img|h[1-6]|script|style)(?:\s[^<>]*)?/?>|<!--|&(?:[a-z]{2,8}|#\d{1,6}|#x[0-9a-f]{1,5});",
+    re.IGNORECASE,
 )
 
-CONTROL = Fault("control", "control characters, which no reader sees", "clean the text where it is exported")
-GARBLED = Fault("garbled", "garbled letters (Ã©, �): it was decoded with the wrong encoding", "export the table again as UTF-8")
-MARKUP = Fault("markup", "HTML tags or entities", "strip them, unless the network is to read them", "note")
+CONTROL_CHARACTERS = Fault("control", "control characters, which no reader sees", "prepare.strip_control: true")
+GARBLED = Fault("garbled", "garbled letters (Ã©): they were read in the wrong encoding", "prepare.mend_encoding: true")
+LOST = Fault("garbled", "letters that were lost when the text was decoded (�)", "export the table again as UTF-8")
+MARKUP = Fault("markup", "HTML tags or entities", "prepare.strip_markup: true, unless the network is to read them", "note")
+NOTHING_LEFT = Fault("nothing left", "nothing is left of them once they are cleaned", "remove these rows, or clean less")
 
 
 def examine(text: str, settings: Any) -> Examined:
-    """`content` is that of the words in small letters: spaces, signs and capitals make no difference.
+    """All of it is of the text as the recipe cleans it.
+
+    `content` is that of the words in small letters: spaces, signs and capitals make no difference.
 
     The sketch adds up one fixed row of 256 signs for each piece of four characters (a random projection, Charikar 2002), so
     that its correlation is near the share of pieces that two texts have in common. It survives a word changed in a sentence
     of ten or more, and lines in another order; it does not see another wording, and texts under 24 characters have none.
     """
-    plain = _DROPPED.sub(" ", text.casefold()).strip() or text
-    script = _script(text)
+    left = unicodedata.normalize("NFC", cleaned(text, settings))
+    plain = _DROPPED.sub(" ", left.casefold()).strip() or left
+    script = _script(left)
     return Examined(
         content=int.from_bytes(blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest(), "little"),
         sketch=_sketch(plain) if len(plain) >= LEAST else b"",
-        measures={"characters": len(text)},
+        measures={"characters": len(left)},
         traits={"script": script} if script else {},
-        faults=tuple(_faults(text, settings)),
-        length=1 + min(len(text), LETTERS_A_TOKEN * settings.max_tokens),
+        faults=tuple(_faults(left)),
+        length=1 + min(len(left), LETTERS_A_TOKEN * settings.max_tokens),
     )
 
 
-def _faults(text: str, settings: Any) -> list[Fault]:
+def _faults(left: str) -> list[Fault]:
+    """What is wrong with a text as the tokenizer gets it: a fault that the recipe cures is none."""
+    if not left.strip():
+        return [NOTHING_LEFT]
     faults = []
-    if _CONTROL.search(text):
-        faults.append(CONTROL)
-    if "\ufffd" in text or (not text.isascii() and _MOJIBAKE.search(text)):
-        faults.append(GARBLED)
-    if ("<" in text or "&" in text) and _MARKUP.search(text):
+    if CONTROL.search(left):
+        faults.append(CONTROL_CHARACTERS)
+    if not left.isascii():
+        if _MOJIBAKE.search(left):
+            faults.append(GARBLED)
+        if "\ufffd" in left:
+            faults.append(LOST)
+    if ("<" in left or "&" in left) and MARKUP_SIGNS.search(left):
         faults.append(MARKUP)
-    # A word or a sign is one token or more, whatever the vocabulary, and one stands at the start.
-    if len(text) >= settings.max_tokens and len(_WORDS.findall(text)) >= settings.max_tokens:
-        faults.append(_cut(settings.max_tokens))
     return faults
-
-
-@lru_cache
-def _cut(most: int) -> Fault:
-    text = f"more than {most} tokens: the end is not read"
-    return Fault("cut", text, "raise prepare.max_tokens, or split them into rows", "warning", common=0.1)
 
 
 @lru_cache(maxsize=4096)

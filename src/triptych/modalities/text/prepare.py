@@ -1,26 +1,28 @@
-"""Text -> token ids, with a tokenizer trained on the training rows and kept as one `tokenizer.json`."""
+"""Text -> token ids, with a tokenizer that is trained on the training rows or read from a file, and kept as one `tokenizer.json`."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
 from triptych.base.errors import InputError
 from triptych.base.files import write_json, write_text
 from triptych.base.settings import parse, spelled_out
+from triptych.contract.modality import Limit
 from triptych.contract.values import Item, Packed
+from triptych.modalities.text.clean import CONTROL, cleaned
+from triptych.modalities.text.examine import MARKUP_SIGNS
 from triptych.modalities.text.settings import BYTES_AND_SPECIALS, Prepare
+from triptych.modalities.text.tokenizer import PAD_ID, START_ID, Vocabulary, read_file, train
 
-PAD, UNKNOWN, START = SPECIALS = ("[PAD]", "[UNK]", "[CLS]")
-PAD_ID, UNKNOWN_ID, START_ID = range(3)
 TOKENIZER, SETTINGS = "tokenizer.json", "prepare.json"
+OFTEN = 0.05  # share of the texts from which cleaning is proposed
 
 _TIDY = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4000, 8000, 16_000, 32_000)
 
@@ -34,33 +36,20 @@ class TextPreparation:
     def __init__(self, settings: Prepare) -> None:
         """Not yet fitted: `fit` or `load` comes first."""
         self.settings = settings
-        self._tokenizer: Tokenizer | None = None
+        self._vocabulary: Vocabulary | None = None
 
     def fit(self, values: Iterable[str]) -> None:
-        """Train the tokenizer. The same texts in the same order give the same file, byte for byte.
+        """Train the tokenizer, or take the one that the settings name, which learns nothing.
 
         Raises:
-            InputError: there is no text at all to learn from.
+            InputError: there is no text at all to learn from; the file is no tokenizer.
         """
-        count = 0
-
-        def counted() -> Iterator[str]:
-            nonlocal count
-            for value in values:
-                count += 1
-                yield value
-
-        tokenizer, trainer = _untrained(self.settings)
-        tokenizer.train_from_iterator(counted(), trainer)
-        if not count:
-            what = "there are no training texts to learn a vocabulary from"
-            raise InputError(what, fix="check the split: some training rows must have this input")
-        self._tokenizer = _literal(tokenizer)
+        file = self.settings.file
+        self._vocabulary = read_file(file, self.settings) if file else self._trained(values)
 
     def prepare(self, values: Sequence[str]) -> list[Item]:
         """Texts -> items."""
-        encodings = self._fitted().encode_batch(list(values), add_special_tokens=False)
-        return [self._item([START_ID, *encoding.ids]) for encoding in encodings]
+        return [self._item([START_ID, *ids]) for ids in self._ids(self._fitted(), values)]
 
     def collate(self, items: Sequence[Item]) -> Packed:
         """P items -> ids_PT, padded with [PAD] to the longest, and their mask."""
@@ -72,11 +61,11 @@ class TextPreparation:
 
     def facts(self) -> dict[str, int]:
         """The number of tokens in the vocabulary."""
-        return {"vocabulary": self._fitted().get_vocab_size()}
+        return {"vocabulary": self._fitted().size}
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` (readable by the `tokenizers` library) and `prepare.json`."""
-        write_text(folder / TOKENIZER, self._fitted().to_str(pretty=True))
+        write_text(folder / TOKENIZER, self._fitted().text())
         write_json(folder / SETTINGS, spelled_out(self.settings))
 
     def load(self, folder: Path) -> None:
@@ -88,40 +77,49 @@ class TextPreparation:
         again = "copy the whole run folder again, or train again"
         try:
             self.settings = parse(Prepare, json.loads((folder / SETTINGS).read_text(encoding="utf-8")), str(folder / SETTINGS))
-            self._tokenizer = _literal(Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8")))
+            self._vocabulary = read_file(folder / TOKENIZER)
         except InputError:
             raise
         except FileNotFoundError as error:
             raise InputError("a file of the text preparation is missing", where=str(error.filename), fix=again) from error
-        except Exception as error:  # the tokenizers library raises bare Exception
+        except (OSError, ValueError) as error:
             raise InputError(f"the text preparation is damaged: {error}", where=str(folder), fix=again) from error
-        if [self._tokenizer.token_to_id(special) for special in SPECIALS] != [PAD_ID, UNKNOWN_ID, START_ID]:
+        if self._vocabulary.shift and self.settings.file is None:
             raise InputError("this tokenizer was not made by triptych: its special tokens differ", where=str(folder / TOKENIZER), fix=again)
 
-    def pieces(self, ids: Tensor) -> list[str]:
-        """Each token as readable text, leading space and all; a token that is a part of a character as its bytes (`0xC3`)."""
-        return [self._piece(number) for number in ids.tolist()]
+    def limit(self) -> Limit:
+        """`max_tokens`."""
+        return Limit("tokens", "max_tokens", self.settings.max_tokens, 1, learnt=self.settings.file is None)
 
-    def _piece(self, number: int) -> str:
-        tokenizer = self._fitted()
-        raw = str(tokenizer.id_to_token(number))
-        if number < len(SPECIALS) or self.settings.tokenizer == "word":
-            return raw
-        text = str(tokenizer.decode([number], skip_special_tokens=False))
-        return text if "\ufffd" not in text else "".join(f"0x{_BYTE_OF[letter]:02X}" for letter in raw)
+    def lengths(self, values: Iterable[str]) -> list[float]:
+        """Tokens of each text, the [CLS] included; while there is no tokenizer yet, of one that these texts alone give."""
+        texts = list(values)
+        file = self.settings.file
+        held = self._vocabulary or (read_file(file, self.settings) if file else self._trained(texts))
+        return [1.0 + len(ids) for ids in self._ids(held, texts)]
+
+    def pieces(self, ids: Tensor) -> list[str]:
+        """Each token as readable text."""
+        return [self._fitted().piece(number) for number in ids.tolist()]
+
+    def _trained(self, values: Iterable[str]) -> Vocabulary:
+        return train(self.settings.tokenizer, self.settings.vocabulary, values, self.settings)[0]
+
+    def _ids(self, held: Vocabulary, values: Sequence[str]) -> list[list[int]]:
+        return held.ids([cleaned(value, self.settings) for value in values])
 
     def _item(self, ids: list[int]) -> Item:
         return {"ids": torch.tensor(ids[: self.settings.max_tokens]), "total": torch.tensor(len(ids))}
 
-    def _fitted(self) -> Tokenizer:
-        if self._tokenizer is None:
+    def _fitted(self) -> Vocabulary:
+        if self._vocabulary is None:
             fix = "call fit with the training texts, or load a saved preparation"
             raise InputError("the text preparation has no tokenizer yet", fix=fix)
-        return self._tokenizer
+        return self._vocabulary
 
 
 def suggest(values: Sequence[str]) -> dict[str, Any]:
-    """Room for 99 in 100 of the texts (a word is about 1.5 tokens), and a vocabulary in keeping with the words there are."""
+    """Room for 99 in 100 of the texts (a word is about 1.5 tokens), a vocabulary that fits the words, cleaning where it is needed."""
     if not values:
         return {}
     words = [re.findall(r"\w+|[^\w\s]", value.lower()) for value in values]
@@ -129,41 +127,11 @@ def suggest(values: Sequence[str]) -> dict[str, Any]:
     tokens = sorted(max(1.5 * len(row), len(value.encode()) / 5) for row, value in zip(words, values, strict=True))
     different = len({word for row in words for word in row})
     longest = 1 + tokens[min(len(tokens) - 1, int(0.99 * len(tokens)))]
-    return {"prepare": {"max_tokens": _tidy(longest, 1024), "vocabulary": max(512, _tidy(BYTES_AND_SPECIALS + 1.5 * different, 16_000))}}
+    vocabulary = max(512, _tidy(BYTES_AND_SPECIALS + 1.5 * different, 16_000))
+    signs = {"strip_markup": MARKUP_SIGNS, "strip_control": CONTROL}
+    cleaning = {word: True for word, sign in signs.items() if sum(bool(sign.search(v)) for v in values) > OFTEN * len(values)}
+    return {"prepare": {"max_tokens": _tidy(longest, 1024), "vocabulary": vocabulary, **cleaning}}
 
 
 def _tidy(number: float, most: int) -> int:
     return next(tidy for tidy in _TIDY if tidy >= number or tidy == most)
-
-
-def _untrained(settings: Prepare) -> tuple[Tokenizer, Any]:
-    """Byte-level pairs as in GPT-2 (Radford et al. 2019), or whole words and signs."""
-    common: dict[str, Any] = {"vocab_size": settings.vocabulary, "special_tokens": list(SPECIALS), "show_progress": False}
-    if settings.tokenizer == "bpe":
-        tokenizer = Tokenizer(models.BPE())
-        # A space is put before the first word, so that "seven" is the same token at the start of a text and within it.
-        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
-        trainer: Any = trainers.BpeTrainer(min_frequency=2, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), **common)
-    else:
-        tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        trainer = trainers.WordLevelTrainer(min_frequency=1, **common)
-    if settings.lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
-    return tokenizer, trainer
-
-
-def _literal(tokenizer: Tokenizer) -> Tokenizer:
-    """A text in which somebody wrote "[PAD]" has a word in brackets, not padding; the file format does not keep this switch."""
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def _byte_letters() -> dict[str, int]:
-    """The letter that stands for each byte in a byte-level vocabulary (GPT-2's table), the other way round."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}
-
-
-_BYTE_OF = _byte_letters()

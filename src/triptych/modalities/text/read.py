@@ -1,4 +1,4 @@
-"""A cell, a file or bytes -> a text (`str`, Unicode NFC, no white space around it)."""
+"""A cell, a file or bytes -> a text (`str`, no white space around it)."""
 
 from __future__ import annotations
 
@@ -118,12 +118,19 @@ def _checked(text: str, where: str) -> str:
         raise BadValue(_not_text(text[:8].encode("latin-1", "replace")), where=where)
     if len(text) > MAX_CHARACTERS:
         raise _too_long(f"{len(text)} characters", where)
-    # A half of a surrogate pair (a cut emoji) cannot be written in UTF-8: whole pairs are joined, halves become U+FFFD.
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    normal = unicodedata.normalize("NFC", whole).strip()
-    if all(c == "\ufffd" or unicodedata.category(c) in _BLANK_CATEGORIES for c in normal):
-        raise BadValue("the text is empty" if not normal else "the text holds nothing that can be seen", where=where)
-    return normal
+    text = whole(text).strip()
+    if all(c == "\ufffd" or unicodedata.category(c) in _BLANK_CATEGORIES for c in text):
+        raise BadValue("the text is empty" if not text else "the text holds nothing that can be seen", where=where)
+    return text
+
+
+def whole(text: str) -> str:
+    """A half of a surrogate pair (a cut emoji) cannot be written in UTF-8: whole pairs are joined, halves become U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def _too_long(size: str, where: str) -> BadValue:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import Settings, word
 from triptych.contract.modality import InputSettings
 
@@ -13,26 +16,92 @@ BYTES_AND_SPECIALS = 256 + 3
 """What a byte-pair vocabulary always holds: every byte, and [PAD], [UNK], [CLS]."""
 
 
-class Prepare(Settings):
-    """How texts become token ids, with a tokenizer trained on the training rows."""
+TOKENIZERS = ("bpe", "word")
+FILE = ".json"
 
-    tokenizer: Literal["bpe", "word"] = Field(
+
+class Cleaning(Settings):
+    """What is done to a text before it is cut into tokens, in this order; each word does one thing."""
+
+    mend_encoding: bool = Field(
+        default=False, description="put letters right that were read in the wrong encoding (Ã© for é), with the library ftfy"
+    )
+    strip_markup: bool = Field(
+        default=False, description="drop HTML tags, scripts and styles; entities become their characters, blocks a space"
+    )
+    strip_control: bool = Field(default=False, description="drop control characters; tabs and ends of lines stay")
+    replace_links: bool = Field(default=False, description="an address of a page becomes the word url, one of a person the word email")
+    unicode: Literal["nfc", "nfkc", "none"] = Field(
+        default="nfc",
+        description=(
+            "form of letters: nfc: é is one letter however it was typed; "
+            "nfkc: full-width letters, ligatures and raised digits as plain ones too"
+        ),
+    )
+    strip_accents: bool = Field(
+        default=False, description="read é as e, ü as u: every mark on a letter goes, so not for scripts that write vowels so"
+    )
+    lowercase: bool | None = Field(
+        default=None, description="read capital letters as small ones; by default yes, unless the tokenizer is a file, which says so itself"
+    )
+    fold_spaces: bool = Field(default=False, description="any run of white space is one space, and there is none at the ends")
+
+
+def _tokenizer(value: Any) -> Any:
+    if isinstance(value, str) and value not in TOKENIZERS and not value.lower().endswith(FILE):
+        raise unknown_word("tokenizer", value, [*TOKENIZERS, "a file NAME.json"])
+    return value
+
+
+def room_for_bytes(kind: str, vocabulary: int) -> None:
+    """Refuse a byte-pair vocabulary that does not hold every byte."""
+    if kind == "bpe" and vocabulary <= BYTES_AND_SPECIALS:
+        held = f"a bpe vocabulary holds {BYTES_AND_SPECIALS} tokens before it learns any"
+        raise ValueError(f"{held}: vocabulary must be greater than that, it is {vocabulary}")
+
+
+VOCABULARY = Field(
+    default=8000, ge=8, le=200_000, description="most tokens the tokenizer may learn; it takes no more than the training texts need"
+)
+
+
+class Prepare(Cleaning):
+    """How texts become token ids: cleaned, and cut by a tokenizer that is trained on the training rows, or that is there already."""
+
+    tokenizer: Annotated[Literal["bpe", "word"] | str, BeforeValidator(_tokenizer)] = Field(
         default="bpe",
-        description="bpe: pieces of words, down to single bytes, so nothing is unknown; word: whole words and signs, unseen ones are [UNK]",
+        description=(
+            "bpe: pieces of words, down to single bytes, so nothing is unknown; word: whole words and signs, unseen ones are [UNK]; "
+            "or a tokenizer.json, relative to the recipe, whose vocabulary is taken as it is"
+        ),
     )
-    vocabulary: int = Field(
-        default=8000, ge=8, le=200_000, description="most tokens the tokenizer may learn; it takes no more than the training texts need"
-    )
-    lowercase: bool = Field(default=True, description="read capital letters as small ones")
+    vocabulary: int = VOCABULARY
     max_tokens: int = Field(
         default=128, ge=2, le=8192, description="longest text in tokens, with the [CLS] at its start; the rest is cut off"
     )
 
+    @property
+    def file(self) -> Path | None:
+        """The tokenizer that is there already, if that is what the recipe says."""
+        return None if self.tokenizer in TOKENIZERS else Path(self.tokenizer)
+
     @model_validator(mode="after")
     def _room_for_bytes(self) -> Prepare:
-        if self.tokenizer == "bpe" and self.vocabulary <= BYTES_AND_SPECIALS:
-            held = f"a bpe vocabulary holds {BYTES_AND_SPECIALS} tokens before it learns any"
-            raise ValueError(f"{held}: vocabulary must be greater than that, it is {self.vocabulary}")
+        room_for_bytes(self.tokenizer, self.vocabulary)
+        return self
+
+
+class Corpus(Cleaning):
+    """Options of `triptych data tokenizer`."""
+
+    kind: Literal["bpe", "word"] = Field(
+        default="bpe", description="bpe: pieces of words, down to single bytes; word: whole words and signs"
+    )
+    vocabulary: int = VOCABULARY
+
+    @model_validator(mode="after")
+    def _room_for_bytes(self) -> Corpus:
+        room_for_bytes(self.kind, self.vocabulary)
         return self
 
 
@@ -88,3 +157,17 @@ class Input(InputSettings):
     encoder: Annotated[Transformer | Lstm | Gru, Field(discriminator="kind"), BeforeValidator(word)] = Field(
         default=Transformer(), description="the network that reads the tokens: transformer, lstm or gru"
     )
+
+    def placed(self, path: Callable[[str], str]) -> Input:
+        """The same with the path of a tokenizer from the recipe's folder.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        if self.prepare.file is None:
+            return self
+        found = path(self.prepare.tokenizer)
+        if not Path(found).is_file():
+            fix = f"triptych data tokenizer SOURCE --column COLUMN --out {self.prepare.tokenizer} makes one"
+            raise InputError(f"there is no tokenizer {self.prepare.tokenizer!r}", where=found, known=TOKENIZERS, fix=fix)
+        return self.model_copy(update={"prepare": self.prepare.model_copy(update={"tokenizer": found})})

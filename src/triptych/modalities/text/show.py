@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from triptych.contract.values import Item
-from triptych.modalities.text.prepare import SPECIALS, START, UNKNOWN_ID, TextPreparation
+from triptych.modalities.text.prepare import TextPreparation
+from triptych.modalities.text.tokenizer import SPECIALS, START, UNKNOWN_ID
 
 MOST_CHARACTERS = 600
 MOST_CHIPS = 96

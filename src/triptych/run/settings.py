@@ -1,0 +1,51 @@
+"""The words under `track:` and `search:` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from triptych.base.settings import Settings
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+
+
+class Track(Settings):
+    """Who else keeps the curves of a run. A bare word, or a list of them, stands for `{to: [...]}`."""
+
+    to: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(min_length=1, description="trackers that are told of every epoch")
+    project: str | None = Field(None, min_length=1, description="project, or experiment, the run belongs to; by default the recipe's name")
+    folder: str | None = Field(
+        None, min_length=1, description="where their files go, from where triptych is started; by default the run's own folder track/"
+    )
+
+
+def short_track(value: Any) -> Any:
+    """Let `track: tensorboard` and `track: [tensorboard, mlflow]` stand for their long form."""
+    return {"to": [value]} if isinstance(value, str) else {"to": value} if isinstance(value, list) else value
+
+
+class Spread(Settings):
+    """Numbers from one bound to another that a search may try; whole numbers where both bounds are."""
+
+    log: tuple[int | float, int | float] | None = Field(None, description="[lowest, highest], tried evenly on a logarithmic scale: rates")
+    range: tuple[int | float, int | float] | None = Field(None, description="[lowest, highest], tried evenly")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Spread:
+        if (self.log is None) == (self.range is None):
+            raise ValueError("a range to search is {log: [lowest, highest]} or {range: [lowest, highest]}")
+        low, high = self.bounds
+        if not low < high:
+            raise ValueError(f"[{low:g}, {high:g}] is no range: the first number must be the lower one")
+        if self.log is not None and low <= 0:
+            raise ValueError(f"a logarithmic scale begins above zero, not at {low:g}; use range: [{low:g}, {high:g}]")
+        return self
+
+    @property
+    def bounds(self) -> tuple[int | float, int | float]:
+        """Lowest and highest."""
+        found = self.log if self.log is not None else self.range
+        assert found is not None
+        return found

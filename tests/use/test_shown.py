@@ -1,0 +1,28 @@
+"""`triptych data show`: what stands in a table, and what was rejected when it was built."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from triptych.data.build import Plan, build
+from triptych.data.sources import open_source
+from triptych.modalities import rooms
+from triptych.run.progress import Voice
+from triptych.use.shown import write_page
+
+
+def test_texts_in_files_are_read_and_rejects_are_told(tmp_path):
+    folder = tmp_path / "in/cats"
+    folder.mkdir(parents=True)
+    for number in range(8):
+        Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"<b>a cat</b> called {number}")
+    (folder / "bad\nname.png").write_bytes(b"")
+    build(open_source(tmp_path / "in", rooms()), tmp_path / "t.lance", rooms(), Plan(), Voice(quiet=True))
+    told = write_page(tmp_path / "t.lance", tmp_path / "t.html", 20)
+    what = {column["name"]: column["what"] for column in told["columns"]}
+    assert what == {"image": "8 .png", "text": "8 .txt", "label": "8 cats"}
+    assert told["findings"][0] == f"1 row was rejected, with reasons in {tmp_path / 't.lance.rejects.csv'}"
+    assert told["findings"][1].startswith("rejected cats/bad\\nname: the file is empty")
+    page = (tmp_path / "t.html").read_text()
+    assert "&lt;b&gt;a cat&lt;/b&gt; called 7" in page and "<b>a cat" not in page and "1 row was rejected" in page

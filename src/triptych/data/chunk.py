@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import BadValue
 from triptych.contract.cells import ADDRESS, Blob, Cell, Media, Span
 from triptych.contract.modality import Modality
+from triptych.data.check import Pace
 from triptych.data.columns import encoded, schema
 from triptych.data.held import HELD, hold
 from triptych.data.kinds import readers, suffix_of
@@ -56,12 +59,7 @@ def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
     import pyarrow as pa
     from lance.fragment import write_fragments
 
-    def judged_at(place: int) -> list[Any] | Reject:
-        with reading(place):
-            return _judged(chunk.entries[place], chunk)
-
-    with ThreadPoolExecutor(THREADS) as pool:  # decoding leaves Python's lock
-        judged = list(pool.map(judged_at, range(len(chunk.entries))))
+    judged = list(_each(chunk, reading))
     rejects = [[entry.id, entry.reason] for entry in judged if isinstance(entry, Reject)]
     rows = [entry for entry in judged if not isinstance(entry, Reject)]
     fragment = None
@@ -72,6 +70,21 @@ def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
         (piece,) = write_fragments(pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode=mode)
         fragment = json.dumps(piece.to_json())
     return Done(len(chunk.entries), len(rows), rejects, fragment)
+
+
+def _each(chunk: Chunk, reading: Reading) -> Iterator[list[Any] | Reject]:
+    """Every entry judged, in order, in threads where they are faster."""
+
+    def judged_at(place: int) -> list[Any] | Reject:
+        with reading(place):
+            return _judged(chunk.entries[place], chunk)
+
+    places, pace = iter(range(len(chunk.entries))), Pace()
+    with ThreadPoolExecutor(THREADS) as pool:
+        while some := list(islice(places, pace.chunk)):
+            with pace.timed(len(some)):
+                judged = list((pool.map if pace.threaded else map)(judged_at, some))
+            yield from judged
 
 
 def judge_from(chunk: Chunk, first: int, reading: Reading) -> None:
@@ -112,16 +125,19 @@ def _file(cell: Cell, chunk: Chunk) -> Cell:
     if isinstance(cell, str) and ADDRESS.match(cell):
         raise BadValue(f"{cell} is an address, and nothing is fetched; download it and name the file")
     found: Media = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
+    if isinstance(found, Path) and chunk.copied and found.is_file():
+        content = Blob(_content(found), str(found))
+        _read(content, chunk.rooms)  # what was judged is what is kept, and it is read once
+        return Blob(content, str(_named(found, chunk)))
     _read(found, chunk.rooms)
-    if isinstance(found, Path):
-        named = _named(found, chunk)
-        return Blob(_content(found), str(named)) if chunk.copied else named
-    return found
+    return _named(found, chunk) if isinstance(found, Path) else found
 
 
 def _named(path: Path, chunk: Chunk) -> Path:
-    inside = path.is_relative_to(chunk.folder) and not str(path.relative_to(chunk.folder)).startswith(HELD)
-    return path.relative_to(chunk.folder) if inside else path.absolute()
+    """As the table says it. Compared as text: `Path.relative_to` took a sixth of the time of a build."""
+    name, folder = str(path), chunk.folder.rstrip(os.sep) + os.sep
+    inside = name.startswith(folder) and not name.startswith(HELD, len(folder))
+    return Path(name[len(folder) :]) if inside else path.absolute()
 
 
 def _read(value: Media, rooms: Mapping[str, Modality]) -> None:
@@ -138,7 +154,8 @@ def _read(value: Media, rooms: Mapping[str, Modality]) -> None:
             room.read(bytes(value) if isinstance(value, Blob) else value)
             return
         except BadValue as problem:
-            problems.append(BadValue(problem.what, where=problem.where or name))
+            where = name if isinstance(value, Blob) else problem.where or name  # a room knows bytes by their number only
+            problems.append(BadValue(problem.what, where=where))
     if problems:
         raise problems[0]
     if isinstance(whole, Path) and not whole.is_file():

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+SYLLABLES = ("ba", "do", "fi", "ga", "lu", "me", "no", "ra", "si", "tu")
 STEPS = ("build", "check", "shuffle", "epoch")
 RECIPE: dict[str, Any] = {
     "inputs": {
@@ -47,7 +48,7 @@ def make(folder: Path, rows: int) -> None:
         for row in range(rows):
             (folder / f"pictures/{row}.png").write_bytes(picture(row))
             (folder / f"sounds/{row}.wav").write_bytes(sound(row))
-            cells = f"pictures/{row}.png", f"sounds/{row}.wav", f"tone {row % 997} over pattern {row}", f"class {row % 10}"
+            cells = f"pictures/{row}.png", f"sounds/{row}.wav", caption(row), f"class {row % 10}"
             writer.writerow([f"row-{row:06d}", *cells])
 
 
@@ -63,16 +64,27 @@ def picture(row: int, side: int = 32) -> bytes:
 
 
 def sound(row: int, rate: int = 8000) -> bytes:
-    """An eighth to a quarter of a second of a tone."""
+    """A fifth to a third of a second: four tones that come and go, over a little noise."""
     import numpy as np
 
     rng = np.random.default_rng(row)
-    tone_N = 8000 * np.sin(np.arange(int(rate * rng.uniform(0.125, 0.25))) * rng.uniform(0.05, 1))
+    time_N = np.arange(int(rate * rng.uniform(0.2, 0.33))) / rate
+    loud_NV = np.repeat(rng.random((8, 4)) ** 3, -(-len(time_N) // 8), axis=0)[: len(time_N)]
+    tones_NV = np.sin(2 * np.pi * rng.uniform(100, 3500, 4) * time_N[:, None])
+    samples_N = 6000 * (loud_NV * tones_NV).sum(1) + 50 * rng.standard_normal(len(time_N))
     room = io.BytesIO()
     with wave.open(room, "wb") as file:
         file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(tone_N.astype("<i2").tobytes())
+        file.writeframes(samples_N.clip(-32768, 32767).astype("<i2").tobytes())
     return room.getvalue()
+
+
+def caption(row: int) -> str:
+    """Ten words of a thousand made-up ones."""
+    import random
+
+    draw = random.Random(row)
+    return " ".join("".join(SYLLABLES[draw.randrange(10)] for _ in range(3)) for _ in range(10))
 
 
 def build(folder: Path) -> None:

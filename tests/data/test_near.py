@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from triptych.contract.examined import SKETCH
-from triptych.data.near import clusters, correlation, fingerprints, near_pairs
+from triptych.data.near import Groups, clusters, correlation, fingerprints, near_pairs
 
 
 def sketches(count: int, seed: int = 0) -> np.ndarray:
@@ -54,3 +56,21 @@ def test_a_crowd_of_the_same_costs_little_and_is_one_cluster():
     crowd = np.repeat(sketches(1), 20_000, axis=0)
     content = np.arange(20_000, dtype=np.uint64)  # saved in as many ways
     assert len(set(clusters(content, np.arange(20_000), crowd, 0.9).tolist())) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 40),
+    pieces=st.lists(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=20), max_size=5),
+)
+def test_groups_are_the_connected_components(count, pieces):
+    groups, edges = Groups(count), []
+    for piece in pieces:
+        pairs = np.array([(a % count, b % count) for a, b in piece], np.intp).reshape(-1, 2)
+        edges += pairs.tolist()
+        groups.join(pairs[:, 0], pairs[:, 1])
+        assert not groups.apart(pairs[:, 0], pairs[:, 1]).any()
+    graph = coo_matrix((np.ones(len(edges)), (([a for a, _ in edges], [b for _, b in edges]))), (count, count))
+    _, label_N = connected_components(graph, directed=False)
+    expected = [int(np.flatnonzero(label_N == label)[0]) for label in label_N]
+    assert groups.root_N.tolist() == expected

@@ -173,6 +173,7 @@ FIELDS = (
     "retrieval",
     "seen",
     "worst",
+    "lengths",
     "cost",
     "choices",
     "findings",
@@ -187,9 +188,6 @@ EMPTY = {
     "curves": [],
     **{field: [] for field in FIELDS},
 }
-
-
-GROUP = {"name": EVIL, "mark": "more", "rows": 3, "row_share": 0.1, "loss": 0.5, "loss_share": 0.5, "gradient_share": None}
 
 
 @functools.cache
@@ -278,20 +276,11 @@ def report() -> dict:
         ],
         "seen": [{"column": EVIL, "value": picture, "seen": picture}],
         "worst": [{"task": EVIL, "rows": [{"id": EVIL, "said": EVIL, "truth": EVIL, "confidence": 0.9, "values": [picture]}]}],
+        "lengths": [(EVIL,) * 10],
         "cost": [("time", EVIL)],
         "choices": [{"about": "what it is for", "name": EVIL, "value": EVIL, "reason": EVIL}],
         "findings": [{"severity": EVIL, "text": EVIL}],
         "commands": [EVIL],
-        "noticed": {"said": [{"severity": "error", "text": EVIL, "fix": EVIL, "epoch": 1, "step": 3}], "left_out": EVIL, "quiet": ""},
-        "balance": {
-            "epoch": 2,
-            "rows": 1234,
-            "measured": 2,
-            "steps": 9,
-            "tasks": [{"name": EVIL, "rows": 3, "weight": 1.0, "loss": 0.5, "loss_share": 1.0, "gradient_share": None}],
-            "encoders": [{"name": EVIL, "gradient_share": 0.25}],
-            "groups": [{"title": EVIL, "rows": [GROUP, {**GROUP, "mark": "less"}], "left": 3, "odd": True}],
-        },
     }
 
 
@@ -333,7 +322,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 16
+    assert page.tags.count("section") == 17
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

@@ -69,7 +69,7 @@ class ColumnFacts:
 
     def sketches_NS(self) -> np.ndarray:
         """All sketches as numbers, (N, SKETCH) uint8."""
-        return np.frombuffer(bytes(self.sketches), np.uint8).reshape(-1, SKETCH)
+        return np.frombuffer(self.sketches, np.uint8).reshape(-1, SKETCH)
 
 
 class Facts:

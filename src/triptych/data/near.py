@@ -12,7 +12,7 @@ order of the whole fingerprint. What a sketch itself does not survive (a crop, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -25,13 +25,14 @@ PAIRS = 1 << 13  # judged at once: 2 x 8 MB as float32
 _ONES = np.array([bin(number).count("1") for number in range(1 << WIDE)], np.uint8)
 
 
-def fingerprints(sketches_NS: np.ndarray) -> np.ndarray:
-    """64 bits a sketch, uint64 (N,): alike sketches differ in few of them."""
+def fingerprints(sketches_NS: np.ndarray, places: np.ndarray | None = None) -> np.ndarray:
+    """64 bits for each sketch, or those at `places`, uint64: alike ones differ in few of them."""
+    chosen = np.arange(len(sketches_NS)) if places is None else places
     planes_SB = np.random.Generator(np.random.PCG64(1)).standard_normal((SKETCH, BITS), np.float32)
     planes_SB -= planes_SB.mean(0)  # an even rise of all bytes changes nothing
     made = [np.zeros(0, np.uint64)]
-    for start in range(0, len(sketches_NS), PAIRS):
-        signs = sketches_NS[start : start + PAIRS].astype(np.float32) @ planes_SB > 0
+    for start in range(0, len(chosen), PAIRS):
+        signs = sketches_NS[chosen[start : start + PAIRS]].astype(np.float32) @ planes_SB > 0
         made.append(np.packbits(signs, axis=1, bitorder="little").view("<u8")[:, 0].astype(np.uint64))
     return np.concatenate(made)
 
@@ -60,35 +61,62 @@ def clusters(content_N: np.ndarray, sketched: np.ndarray, sketches_NS: np.ndarra
     """
     different, number_N = np.unique(content_N, return_inverse=True)
     first, places = np.unique(number_N[sketched], return_index=True)  # one sketch a different value
-    parent = np.arange(len(different))
-    for a_P, b_P in near_pairs(sketches_NS[places], alike):
-        for a, b in zip(first[a_P].tolist(), first[b_P].tolist(), strict=True):
-            _join(parent, a, b)
-    roots = np.array([_root(parent, place) for place in range(len(parent))], np.intp)
+    groups = Groups(len(places))
+    for a_P, b_P in near_pairs(sketches_NS, alike, places, groups.apart):
+        groups.join(a_P, b_P)
+    roots = np.arange(len(different))
+    roots[first] = first[groups.root_N]
     return roots[number_N]
 
 
-def _root(parent: np.ndarray, place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = int(parent[place])
-    return place
+class Groups:
+    """Things that are joined two by two; `root_N` is the least member of each one's group."""
+
+    def __init__(self, count: int) -> None:
+        """Each by itself."""
+        self.root_N = np.arange(count)
+
+    def apart(self, a_P: np.ndarray, b_P: np.ndarray) -> np.ndarray:
+        """Which pairs are of two groups."""
+        return np.asarray(self.root_N[a_P] != self.root_N[b_P])
+
+    def join(self, a_P: np.ndarray, b_P: np.ndarray) -> None:
+        """Make one group of the two of each pair. Pairs that are joined already cost next to nothing."""
+        for a, b in np.unique(np.sort(self.root_N[np.stack([a_P, b_P], 1)], 1), axis=0).tolist():
+            a, b = self._root(a), self._root(b)
+            self.root_N[max(a, b)] = min(a, b)
+        while True:
+            flat_N = self.root_N[self.root_N]
+            if np.array_equal(flat_N, self.root_N):
+                return
+            self.root_N = flat_N
+
+    def _root(self, place: int) -> int:
+        while self.root_N[place] != place:
+            place = int(self.root_N[place])
+        return place
 
 
-def _join(parent: np.ndarray, a: int, b: int) -> None:
-    a, b = _root(parent, a), _root(parent, b)
-    parent[max(a, b)] = min(a, b)
+def near_pairs(
+    sketches_NS: np.ndarray,
+    alike: float,
+    places: np.ndarray | None = None,
+    wanted: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda a_P, b_P: np.ones(len(a_P), bool),
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Near-duplicates among the sketches, or those at `places`, some thousands of pairs at a time; a pair may come more than once.
 
-
-def near_pairs(sketches_NS: np.ndarray, alike: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places of near-duplicate sketches, some thousands at a time; a pair may come more than once."""
-    prints_N = fingerprints(sketches_NS)
+    Pairs of numbers counted along `places`. `wanted` says which of them are worth judging.
+    """
+    chosen = np.arange(len(sketches_NS)) if places is None else places
+    prints_N = fingerprints(sketches_NS, chosen)
     for first, second in _candidates(prints_N):
         close = distance(prints_N[first], prints_N[second]) <= MOST_BITS
         first, second = first[close], second[close]
         for start in range(0, len(first), PAIRS):
             a, b = first[start : start + PAIRS], second[start : start + PAIRS]
-            same = correlation(sketches_NS[a], sketches_NS[b]) >= alike
+            open_ = wanted(a, b)
+            a, b = a[open_], b[open_]
+            same = correlation(sketches_NS[chosen[a]], sketches_NS[chosen[b]]) >= alike
             yield a[same], b[same]
 
 

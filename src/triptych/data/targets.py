@@ -48,7 +48,7 @@ def known_target(name: str, task: Any, table: Table, columns: Mapping[str, str],
         InputError: the column is missing.
     """
     if task.kind == "contrast":
-        return _grouped(name, task, table, columns)
+        return _grouped(name, task, table, [columns[given] for given in task.between if columns[given] in table.columns])
     return _KNOWN[task.kind](name, task, table, table.column(task.target, f"task {name}"), facts)
 
 
@@ -70,8 +70,8 @@ def _classify(name: str, task: Any, table: Table) -> Target:
             fix="add rows of another class, or check data.split",
         )
     made = _as_classes(name, task, table, cells, {"labels": labels})
-    count_C = torch.bincount(made.values[table.at("train")] + 1, minlength=len(labels) + 1)[1:]
-    return replace(made, facts={**made.facts, **_weights(name, task, labels, count_C[:, None], table)})
+    count_C = torch.bincount(made.values[table.at("train")].clamp(min=-1) + 1, minlength=len(labels) + 1)[1:]
+    return replace(made, facts={"labels": labels, **_weights(name, task, labels, count_C[:, None], table)})
 
 
 def _as_classes(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
@@ -114,14 +114,10 @@ def _multilabel(name: str, task: Any, table: Table) -> Target:
             where=f"{table.source}, column {task.target}",
             fix=f"check separator: {task.separator!r}",
         )
-    return _with_label_weights(name, task, table, _as_labels(name, task, table, cells, {"labels": labels}))
-
-
-def _with_label_weights(name: str, task: Any, table: Table, made: Target) -> Target:
-    train = table.at("train")
-    given_C = made.values[train].sum(0)
-    counts_CK = torch.stack([len(train) - given_C, given_C], 1)
-    return replace(made, facts={**made.facts, **_weights(name, task, made.facts["labels"], counts_CK, table)})
+    made = _as_labels(name, task, table, cells, {"labels": labels})
+    given_C = made.values[table.at("train")].sum(0)
+    weights = _weights(name, task, labels, torch.stack([len(train) - given_C, given_C], 1), table)
+    return replace(made, facts={"labels": labels, **weights})
 
 
 def _as_labels(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
@@ -187,14 +183,13 @@ def _contrast(name: str, task: Any, table: Table, columns: Mapping[str, str]) ->
     if both < 2:
         what = f"task {name}: {both} training rows have two of {', '.join(task.between)}, so there is nothing to bring together"
         raise InputError(what, where=table.source, fix="remove the task, or put what belongs together into one row")
-    return _grouped(name, task, table, columns)
+    return _grouped(name, task, table, [columns[given] for given in task.between])
 
 
-def _grouped(name: str, task: Any, table: Table, columns: Mapping[str, str]) -> Target:
-    """A number a row, equal where rows belong together."""
+def _grouped(name: str, task: Any, table: Table, shown: Sequence[str]) -> Target:
+    """A number a row, equal where rows belong together: by the task's positives, or because they share a value that is shown."""
     named = table.column(task.positives, f"task {name}") if task.positives else None
     if named is None:
-        shown = [columns[given] for given in task.between if columns[given] in table.columns]
         groups = _sharing([list(table.rows.cells(column)) for column in shown])
     else:
         number: dict[str, int] = {}

@@ -408,6 +408,8 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     choices.note(
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )
+    often = f"every {recipe.training.save_seconds:g} s, and at the end of a stage"
+    choices.note("state kept", often, "what a stop may cost at most; --resume goes on from it")
     voice.say(f"model of {parameters:,} parameters")
     note_weights(recipe, targets, choices)
     order = training_order(recipe, table, batch_size, choices)

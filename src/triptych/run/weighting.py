@@ -14,7 +14,7 @@ from torch import Tensor, nn
 SMOOTH = 0.9
 """Share of the old mean that stays when a gradient's size is measured anew."""
 EVERY = 10
-"""Steps from one measurement of gradient sizes to the next."""
+"""Steps from one measurement of gradient sizes to the next, after as many in which each is measured."""
 MOST = 100.0
 """No factor is above this, nor below one part of it: the size of a gradient that is nearly gone says little."""
 
@@ -45,7 +45,7 @@ class Weighting(nn.Module):
 
     def due(self, step: int) -> bool:
         """Whether sizes of gradients should be measured at this step."""
-        return self.measures and step % EVERY == 0
+        return self.measures and (step < EVERY or step % EVERY == 0)
 
     def observe(self, norms: Mapping[str, float]) -> None:
         """Take up the sizes of the gradients of the tasks' losses, unweighted."""

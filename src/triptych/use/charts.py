@@ -38,7 +38,7 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
     Returns:
         The chart; an empty string where there is nothing to draw.
     """
-    lines = {name: points for name in names if (points := points_of(log, name))}
+    lines = {name: found for name in names if (found := points_of(log, name))}
     if not lines:
         return ""
     with drawn((WIDTH, 3.1), title) as figure:
@@ -143,7 +143,7 @@ def reliability(bins: Sequence[Mapping[str, float]], title: str) -> str:
 
 
 def points_of(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
-    """The epochs in which a figure was a number, and that number."""
+    """(epoch, value) of each row that has a finite number of that name."""
     found = ((int(row["epoch"]), row.get(name)) for row in log)
     return [(epoch, float(value)) for epoch, value in found if isinstance(value, int | float) and math.isfinite(value)]
 

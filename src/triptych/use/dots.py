@@ -106,7 +106,7 @@ def multiples(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
     Returns:
         The chart; an empty string where no row holds any of the names.
     """
-    lines = {name: points for name in names if (points := points_of(log, name))}
+    lines = {name: found for name in names if (found := points_of(log, name))}
     if not lines:
         return ""
     rows = math.ceil(len(lines) / 2)
@@ -114,14 +114,14 @@ def multiples(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str
         grid = figure.subplots(rows, 2, squeeze=False)
         for ax in grid.flat[len(lines) :]:
             ax.set_axis_off()
-        for ax, (name, points) in zip(grid.flat, lines.items(), strict=False):
+        for ax, (name, held) in zip(grid.flat, lines.items(), strict=False):
             plain_axes(ax)
-            ax.plot(*zip(*points, strict=True), color=ACCENT, linewidth=1.6, marker="o" if len(points) < 3 else "", markersize=3)
-            if best_at in dict(points):
-                ax.plot([best_at], [dict(points)[best_at]], marker="o", markersize=6, fillstyle="none", color=ACCENT2)
+            ax.plot(*zip(*held, strict=True), color=ACCENT, linewidth=1.6, marker="o" if len(held) < 3 else "", markersize=3)
+            if best_at in dict(held):
+                ax.plot([best_at], [dict(held)[best_at]], marker="o", markersize=6, fillstyle="none", color=ACCENT2)
             ax.set_title(short(name, 26), size=9, loc="left", color=INK)
             ax.locator_params(axis="x", integer=True, nbins=4, min_n_ticks=1)
             ax.locator_params(axis="y", nbins=3)
             ax.tick_params(labelsize=8)
-        told = "; ".join(f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in lines.items())
+        told = "; ".join(f"{name} from {held[0][1]:.3g} to {held[-1][1]:.3g}" for name, held in lines.items())
         return svg(figure, title, told)

@@ -128,8 +128,8 @@ def _html(cell: Cell, table: Table) -> str:
     whole = cell.source if isinstance(cell, Span) else cell
     name = whole.name if isinstance(whole, Blob) else str(whole)
     file = table.folder / whole if isinstance(whole, str) and len(whole) < 1000 and suffix_of(whole) else whole
-    by_reference = {name: room for name, room in rooms().items() if room.by_reference}
-    room = room_of(file, by_reference) if isinstance(file, Blob | Path) else None
+    fitting = {name: room for name, room in rooms().items() if room.by_reference or not isinstance(whole, str)}
+    room = room_of(file, fitting) if isinstance(file, Blob | Path) else None
     if room is None:
         return f"<span>{escape(str(cell))}</span>" if not isinstance(cell, Blob) else f"<span>{escape(name)}</span>"
     try:

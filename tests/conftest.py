@@ -10,7 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+settings.register_profile("triptych", deadline=None)  # no test asserts a time: machines are busy
+settings.load_profile("triptych")
 
 WORDS = {"low": "a deep dark tone", "high": "a bright sharp whistle"}
 

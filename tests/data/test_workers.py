@@ -34,6 +34,7 @@ from triptych.base.errors import BadValue
 class Planted:
     name = "planted"
     suffixes = frozenset({".bomb"})
+    guest = frozenset()
     by_reference = True
 
     def read(self, source):

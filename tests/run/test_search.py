@@ -95,6 +95,8 @@ def test_an_option_goes_over_the_recipe():
     ("option", "message"),
     [
         ("stages.0.lr", "cannot read the search"),
+        ("stages.0.lr=log:1", "two ends"),
+        ("fusion.kind=joint,gatd", "unknown kind 'gatd'"),
         ("stages.0.lr=log:1:0.1", "the lower one"),
         ("stages.0.lr=log:0:0.1", "begins above zero"),
         ("stages.0.lr={log: [1e-4, 1e-2], range: [1, 2]}", "a range to search is"),

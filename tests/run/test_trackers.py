@@ -171,6 +171,12 @@ def test_an_interrupted_training_is_told_to_them(tiny_recipe, tmp_path, monkeypa
     assert held.heard == ["start", ("interrupted", {})]
 
 
+@pytest.mark.parametrize("words", [["track=tensorboard"], ["track=[tensorboard]"], ["track={to: tensorboard}"]])
+def test_short_and_long_forms_are_the_same(tiny_recipe, words):
+    assert read(str(tiny_recipe), words).track.to == ["tensorboard"]
+    assert read(str(tiny_recipe), ["track=tensorboard", "track.project=mine"]).track.project == "mine"
+
+
 @pytest.mark.parametrize("word", ["tensorbord", "{project: mine}", "[]"])
 def test_wrong_words_are_answered(tiny_recipe, word):
     with pytest.raises(InputError) as caught:

@@ -31,8 +31,6 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
-app.command()(tune)
-app.command()(bakeoff)
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]
@@ -264,6 +262,10 @@ def compare(
     tables.comparison(found)
     if out:
         tables.lines(f"page    {out}")
+
+
+app.command()(tune)
+app.command()(bakeoff)
 
 
 def _recipe_name(source: str) -> str:

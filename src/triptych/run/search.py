@@ -22,7 +22,8 @@ Space = dict[str, Spread | list[Any]]
 
 JUDGES = ("name", "about", "data.source", "data.split", "training.select", "report", "track", "search")
 """Words that decide what is measured, or nothing: scores of trials that differ in them could not be compared."""
-LEAST_WARM, MOST_DECAY = 1e-3, 0.3
+LEAST_DECAY, MOST_DECAY = 1e-3, 0.3
+FORMS = "--search 'stages.0.lr=log:1e-4:1e-2', 'fusion.dropout=range:0:0.5', or 'training.batch_size=32,64,128'"
 
 
 def bare(recipe: Recipe) -> dict[str, Any]:
@@ -132,8 +133,7 @@ def asked_space(recipe: Recipe, options: Iterable[str] = ()) -> Space:
     for option in options:
         path, equals, text = option.partition("=")
         if not equals or not path or not text:
-            fix = "--search 'stages.0.lr=log:1e-4:1e-2', 'fusion.dropout=range:0:0.5', or 'training.batch_size=32,64,128'"
-            raise InputError(f"cannot read the search {option!r}", fix=fix)
+            raise InputError(f"cannot read the search {option!r}", fix=FORMS)
         said[path] = _values(text, option)
     space = said or suited(recipe)
     _check(recipe, space)
@@ -142,7 +142,9 @@ def asked_space(recipe: Recipe, options: Iterable[str] = ()) -> Space:
 
 def _values(text: str, option: str) -> Spread | list[Any]:
     scale, _, bounds = text.partition(":")
-    if scale in ("log", "range") and bounds.count(":") == 1:
+    if scale in ("log", "range") and bounds:
+        if bounds.count(":") != 1:
+            raise InputError(f"cannot read the search {option!r}: a range has two ends", fix=FORMS)
         tree: Any = {scale: [read_yaml(bound) for bound in bounds.split(":")]}
     else:
         tree = override({}, [f"x={text}"])["x"]
@@ -168,7 +170,7 @@ def suited(recipe: Recipe) -> Space:
             space[f"stages.{number}.lr" + (f".{part}" if part else "")] = Spread(log=(rate / 10, min(rate * 10, 10.0)))
     size = recipe.training.batch_size
     space["training.batch_size"] = sorted({max(2, size // 2), size, size * 2})
-    space["stages.*.weight_decay"] = Spread(log=(LEAST_WARM, MOST_DECAY))
+    space["stages.*.weight_decay"] = Spread(log=(LEAST_DECAY, MOST_DECAY))
     for name, settings in recipe.inputs.items():
         space |= {f"inputs.{name}.encoder.{field}": values for field, values in _around(settings.encoder)}
     if len(recipe.inputs) > 1:
@@ -202,8 +204,11 @@ def _check(recipe: Recipe, space: Space) -> None:
             raise InputError(f"the search's {path!r} stands for nothing in the recipe", where=f"search: {path}")
         tried = list(values.bounds) if isinstance(values, Spread) else values
         refused = [problem for value in tried if (problem := _refusal(recipe, path, value))]
-        if len(refused) == len(tried):
-            raise InputError(refused[0].what, where=f"search: {path}", known=refused[0].known, fix=refused[0].fix)
+        # A value that does not suit the others of the recipe may suit those of a trial; a word that nobody knows suits none.
+        misspelt = [problem for problem in refused if problem.what.startswith("unknown ")]
+        if misspelt or len(refused) == len(tried):
+            first = [*misspelt, *refused][0]
+            raise InputError(first.what, where=f"search: {path}", known=first.known, fix=first.fix)
 
 
 def _refusal(recipe: Recipe, path: str, value: Any) -> InputError | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from triptych.base.errors import unknown_word
 from triptych.base.settings import Settings
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
@@ -23,7 +24,16 @@ class Track(Settings):
 
 def short_track(value: Any) -> Any:
     """Let `track: tensorboard` and `track: [tensorboard, mlflow]` stand for their long form."""
-    return {"to": [value]} if isinstance(value, str) else {"to": value} if isinstance(value, list) else value
+    if isinstance(value, dict) and "kind" in value:  # what --set track.project=x makes of the bare word
+        value = {"to": value["kind"], **{name: held for name, held in value.items() if name != "kind"}}
+    tree = value if isinstance(value, dict) else {"to": value} if isinstance(value, str | list) else value
+    if isinstance(tree, dict) and isinstance(tree.get("to"), str):
+        tree = {**tree, "to": [tree["to"]]}
+    named = tree.get("to") if isinstance(tree, dict) else None
+    for word in named if isinstance(named, list) else ():
+        if word not in TRACKERS:
+            raise unknown_word("tracker", str(word), TRACKERS, where="track")
+    return tree
 
 
 class Spread(Settings):

@@ -20,7 +20,9 @@ from triptych.modalities.text.settings import Cleaning, Prepare
 
 ANYTHING = st.text(st.characters(), max_size=60)  # lone surrogates, control characters and all
 WHOLE = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-ASSIGNED = st.text(st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFF), max_size=40)
+OLD = st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFF)
+# Python and the tokenizers library know different versions of Unicode; what stood in 3.2 is the same in both.
+ASSIGNED = st.text(OLD.filter(lambda c: unicodedata.ucd_3_2_0.category(c) != "Cn"), max_size=40)
 EVERY = [
     Cleaning(**{name: True})
     for name in ("mend_encoding", "strip_markup", "strip_control", "replace_links", "strip_accents", "fold_spaces", "lowercase")

@@ -9,23 +9,26 @@ from contextlib import contextmanager
 
 from triptych.data.chunk import THREADS
 
+READERS = THREADS + 1
+"""The threads, and the one that started them, which reads alone where that is faster."""
+
 
 class Board:
     """What each thread of a worker is reading: the row's place in its chunk, in memory that both processes see."""
 
-    SIZE = 8 * THREADS
+    SIZE = 8 * READERS
 
     def __init__(self, file: int) -> None:
         """`file`: an open file of `SIZE` bytes or more."""
         self._map = mmap.mmap(file, Board.SIZE)
         self._places = memoryview(self._map).cast("q")
         self._mine = threading.local()
-        self._taken = iter(range(THREADS))
+        self._taken = iter(range(READERS))
 
     def clear(self) -> None:
         """Nothing is being read."""
         self._places[:] = memoryview(bytes(Board.SIZE)).cast("q")
-        self._taken, self._mine = iter(range(THREADS)), threading.local()
+        self._taken, self._mine = iter(range(READERS)), threading.local()
 
     @contextmanager
     def reading(self, place: int) -> Iterator[None]:

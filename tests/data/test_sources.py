@@ -18,7 +18,7 @@ from triptych.data.sources import open_source
 from triptych.data.sources.delimited import read_delimited
 from triptych.data.sources.folder import read_folder
 from triptych.data.sources.iterable import from_rows
-from triptych.data.sources.tabled import read_source
+from triptych.data.sources.tabled import collected, read_source
 from triptych.data.stored import read_stored
 from triptych.modalities import rooms
 from triptych.run.progress import Voice
@@ -302,7 +302,7 @@ def test_any_bytes_are_rows_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes(content)
     try:
-        found = read_delimited(path)
+        found = collected(read_delimited(path))
     except InputError as problem:
         assert "any.csv" in problem.where
         return
@@ -320,4 +320,4 @@ def test_what_a_csv_writer_wrote_is_read_back(tmp_path_factory, rows, mark):
     path = tmp_path_factory.getbasetemp() / "back.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=mark, quoting=csv.QUOTE_ALL).writerows([("one", "two"), *rows])
-    assert [(row.cells["one"], row.cells["two"]) for row in read_delimited(path).rows] == rows
+    assert [(row.cells["one"], row.cells["two"]) for row in collected(read_delimited(path)).rows] == rows

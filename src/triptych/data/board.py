@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from triptych.data.chunk import THREADS
+from triptych.data.chunk import READERS
 
 READERS = THREADS + 1
 """The threads, and the one that started them, which reads alone where that is faster."""

@@ -23,6 +23,8 @@ from triptych.data.rows import Reject, Row
 from triptych.data.stored import About, import_lance
 
 THREADS = 2
+READERS = THREADS + 1
+"""Threads that may read a row: those, and the one that gives them work, where it is quicker by itself."""
 LARGEST_FILE = 2**30  # bytes of one file that is copied into a table
 
 

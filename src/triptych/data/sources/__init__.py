@@ -55,7 +55,7 @@ def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
 
 
 def _delimited(path: Path, rooms: Mapping[str, Modality]) -> Source:
-    return held(read_delimited(path))
+    return read_delimited(path)
 
 
 READERS: dict[str, Reader] = {

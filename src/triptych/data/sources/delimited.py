@@ -3,82 +3,107 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from triptych.base.errors import InputError
-from triptych.data.rows import Listed, Reject, Row
-from triptych.data.sources.encoded import BROKEN, look
-from triptych.data.sources.flat import say_unnamed
-from triptych.data.table import Table
+from triptych.data.rows import Reject, Row, Source
+from triptych.data.sources.encoded import BROKEN, TextFile, look
+from triptych.data.sources.flat import all_named
 
 DELIMITERS = ",;\t|"
 LONGEST_CELL = 16 * 2**20  # characters; Python's own limit of 131,072 is less than a long document
 
 
-def read_delimited(path: Path) -> Table:
-    """A CSV or TSV file with a header; delimiter and byte-order mark are found by looking.
+@dataclass(frozen=True)
+class Delimited:
+    """A file whose delimiter and header are known."""
+
+    text: TextFile
+    delimiter: str
+    header: list[str]
+    named: bool = False
+    """Whether its ids name the rows: each has one, and no two the same."""
+
+
+def read_delimited(path: Path) -> Source:
+    """A CSV or TSV file with a header, read line by line; delimiter and byte-order mark are found by looking.
 
     A line with more cells than the header costs that row. Cells are stripped; empty ones are absent.
+
+    Raises:
+        InputError: it cannot be read, has no rows, or a quotation mark is never closed.
     """
-    text, findings = _decoded(path)
+    text = look(path, "export it as CSV in UTF-8")
     delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(text)
-    lines = [line for line in _lines(text, delimiter, path) if any(cell.strip() for cell in line)]
-    if len(lines) < 2:
-        raise InputError("the file has no rows below its header" if lines else "the file is empty", where=str(path))
-    header = _header(lines[0], path)
-    nameless = [str(place) for place, name in enumerate(header, start=1) if not name]
-    findings = [*findings, *(f"{path.name}: column {place} has no name and was left aside" for place in nameless)]
-    rows, rejects = _rows(header, lines[1:], findings, path.name)
-    return Table([name for name in header if name], Listed(rows), str(path), path.parent, rejects=rejects, findings=findings)
+    lines = _lines(text, delimiter)
+    first = next(lines, None)
+    if first is None:
+        raise InputError("the file is empty", where=str(path))
+    file = Delimited(text, delimiter, _header(first, path))
+    nameless = [str(place) for place, name in enumerate(file.header, start=1) if not name]
+    findings = [*text.findings, *(f"{path.name}: column {place} has no name and was left aside" for place in nameless)]
+    total, named = _looked_through(lines, file, findings)
+    if not total:
+        raise InputError("the file has no rows below its header", where=str(path))
+    columns = [name for name in file.header if name]
+    return Source(str(path), lambda: _rows(replace(file, named=named)), path.parent, findings, total, columns)
+
+
+def _looked_through(lines: Iterator[list[str]], file: Delimited, findings: list[str]) -> tuple[int, bool]:
+    """How many rows there are, and whether their ids name them; every line is read once, so a file that breaks off says so now."""
+    place, total = (file.header.index("id") if "id" in file.header else -1), 0
+
+    def ids() -> Iterator[str]:
+        nonlocal total
+        for line in lines:
+            total += 1
+            yield line[place] if 0 <= place < len(line) else ""
+
+    named = all_named(ids(), findings, file.text.path.name)
+    return total, named
 
 
 END = "\x00end"  # no text file holds it
 
 
-def _lines(text: str, delimiter: str, path: Path) -> list[list[str]]:
-    """All lines; a quote that is never closed would swallow the rest of the file, the mark at its end included."""
+def _lines(text: TextFile, delimiter: str) -> Iterator[list[str]]:
+    """All lines with anything in them; a quote that is never closed would swallow the rest of the file, the mark at its end included."""
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter, skipinitialspace=True)
-    lines, starts = [], [1]
-    try:
-        for line in reader:
-            lines.append(line)
-            starts.append(reader.line_num + 1)
-    except csv.Error as error:
-        raise InputError(f"this is not a delimited text file: {error}", where=f"{path}, line {reader.line_num}") from error
-    if lines[-1] != [END]:
-        raise InputError("a quotation mark is opened and never closed", where=f"{path}, line {starts[-2]}", fix='write "" for " in a cell')
-    return lines[:-1]
-
-
-def _decoded(path: Path) -> tuple[str, list[str]]:
-    text = look(path, "export it as CSV in UTF-8")
+    number, start, line = 0, 1, [END]
     try:
         with text.open(newline="") as file:
-            return file.read(), text.findings
+            reader = csv.reader(chain(file, [END]), delimiter=delimiter, skipinitialspace=True)
+            for line in reader:
+                start, number = number + 1, reader.line_num
+                if line != [END] and any(cell.strip() for cell in line):
+                    yield line
+    except csv.Error as error:
+        raise InputError(f"this is not a delimited text file: {error}", where=f"{text.path}, line {reader.line_num}") from error
     except BROKEN as error:
-        raise InputError(f"the file breaks off: {error}", where=str(path), fix="copy or export it again") from error
+        raise InputError(f"the file breaks off: {error}", where=str(text.path), fix="copy or export it again") from error
+    if line != [END]:
+        where, fix = f"{text.path}, line {start}", 'write "" for " in a cell'
+        raise InputError("a quotation mark is opened and never closed", where=where, fix=fix)
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(text: TextFile) -> str:
     """The candidate that splits the header most, among those that split the next lines as often (a comma in prose does not)."""
     counts = {mark: [len(line) for line in _first_lines(text, mark)] or [1] for mark in DELIMITERS}
     agreeing = {mark: sum(n == counted[0] for n in counted) / len(counted) for mark, counted in counts.items() if counted[0] > 1}
     return max(agreeing, key=lambda mark: (round(agreeing[mark], 1), counts[mark][0]), default=",")
 
 
-def _first_lines(text: str, mark: str) -> list[list[str]]:
+def _first_lines(text: TextFile, mark: str) -> list[list[str]]:
     """Twenty lines as they would be split by `mark`; a quoted cell may span several lines of the file."""
     try:
-        return [
-            line
-            for line in islice(csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True), 20)
-            if any(map(str.strip, line))
-        ]
-    except csv.Error:
+        with text.open(newline="") as file:
+            lines = islice(csv.reader(file, delimiter=mark, skipinitialspace=True), 20)
+            return [line for line in lines if any(map(str.strip, line))]
+    except (csv.Error, *BROKEN):
         return []
 
 
@@ -94,17 +119,12 @@ def _header(cells: list[str], path: Path) -> list[str]:
     return header
 
 
-def _rows(header: list[str], lines: list[list[str]], findings: list[str], where: str) -> tuple[list[Row], list[Reject]]:
-    ids = [line[header.index("id")].strip() if "id" in header and len(line) > header.index("id") else "" for line in lines]
-    given = [row_id for row_id in ids if row_id]
-    again = len(given) - len(set(given))
-    say_unnamed(findings, where, len(given), len(ids) - len(given), again)
-    named = all(ids) and not again
-    rows, rejects = [], []
-    for number, line in enumerate(lines, start=1):
-        row_id = ids[number - 1] if named else f"row-{number}"
+def _rows(file: Delimited) -> Iterator[Row | Reject]:
+    header = file.header
+    place = header.index("id") if file.named else -1
+    for number, line in enumerate(islice(_lines(file.text, file.delimiter), 1, None), start=1):
+        row_id = line[place].strip() if file.named else f"row-{number}"
         if any(cell.strip() for cell in line[len(header) :]):
-            rejects.append(Reject(row_id, f"{len(line)} cells where the header has {len(header)}"))
-            continue
-        rows.append(Row(row_id, {name: cell.strip() for name, cell in zip(header, line, strict=False) if name and cell.strip()}))
-    return rows, rejects
+            yield Reject(row_id, f"{len(line)} cells where the header has {len(header)}")
+        else:
+            yield Row(row_id, {name: cell.strip() for name, cell in zip(header, line, strict=False) if name and cell.strip()})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -17,10 +15,9 @@ from triptych.contract.examined import Examined
 from triptych.contract.modality import Modality
 from triptych.data.facts import Facts
 from triptych.data.lacking import Lacking, costs_row
+from triptych.data.pace import Pace
 from triptych.data.table import Reject, Row, Table
 
-TRIAL, CHUNK = 32, 256
-"""Rows handed to the threads at once; of the values themselves there are never more in memory than threads."""
 THREADS = 2
 
 Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
@@ -88,30 +85,6 @@ def _screened(table: Table, columns: Mapping[str, Modality], facts: Facts | None
                     if facts is not None:
                         facts.add(seen, problems)
                 yield reject
-
-
-class Pace:
-    """With threads or without: the first rows are read both ways, the rest in the faster one.
-
-    Decoding leaves Python's lock, so threads keep all cores busy; but values that are read in a tenth of a millisecond spend
-    more on handing the lock over than they gain (1,740 rows of three small files each: 0.65 s with two threads, 0.35 without).
-    """
-
-    def __init__(self) -> None:
-        """The first rows warm up; then one trial each way."""
-        self.seconds: list[float] = []
-        self.threaded, self.chunk = True, TRIAL
-
-    @contextmanager
-    def timed(self, rows: int) -> Iterator[None]:
-        """Time a chunk of the trial, and decide after the last."""
-        start = time.perf_counter()
-        yield
-        if len(self.seconds) < 4:
-            self.seconds.append((time.perf_counter() - start) / rows)
-            self.threaded = len(self.seconds) % 2 == 0
-        if len(self.seconds) == 4 and self.chunk == TRIAL:
-            self.threaded, self.chunk = self.seconds[2] < self.seconds[3], CHUNK
 
 
 def _read(row: Row, columns: Mapping[str, Modality], facts: Facts | None) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:

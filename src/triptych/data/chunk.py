@@ -15,10 +15,10 @@ from typing import Any
 from triptych.base.errors import BadValue
 from triptych.contract.cells import ADDRESS, Blob, Cell, Media, Span
 from triptych.contract.modality import Modality
-from triptych.data.check import Pace
 from triptych.data.columns import encoded, schema
 from triptych.data.held import HELD, hold
 from triptych.data.kinds import readers, suffix_of
+from triptych.data.pace import Pace
 from triptych.data.rows import Reject, Row
 from triptych.data.stored import About, import_lance
 

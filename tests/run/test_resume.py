@@ -105,7 +105,7 @@ def test_stopped_twice_and_rarely_saved(tiny_recipe, tmp_path, monkeypatch, whol
     assert last(triptych.resume(tmp_path / "run", quiet=True)) == last(whole)
 
 
-@pytest.mark.parametrize("where", ["_measured", "write_down", "baselines"])
+@pytest.mark.parametrize("where", ["measured_on", "write_down", "baselines"])
 def test_stopped_while_measuring(tiny_recipe, tmp_path, monkeypatch, whole, where):
     with monkeypatch.context() as patch, pytest.raises(Stop):
 

@@ -1,4 +1,4 @@
-"""Whether rows are read by several threads or one after the other: what takes less time. Imports nothing heavy."""
+"""Whether threads pay for the rows that are being read. Imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -20,10 +20,16 @@ class Attention(nn.Module):
         self.to_key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, query_BQD: Tensor, keys_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Queries (B, Q, D) over keys (B, T, D) -> (B, Q, D). A row whose keys are all masked gets the output bias only."""
+    def forward(self, query_BQD: Tensor, keys_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        """Queries (B, Q, D) over keys (B, T, D) -> (B, Q, D). A row whose keys are all masked gets the output bias only.
+
+        Without a mask all keys are real, and torch's quickest kernel has nothing to add to the products.
+        """
         query = self._split(self.to_query(query_BQD))
         key, value = (self._split(x) for x in self.to_key_value(keys_BTD).chunk(2, dim=-1))
+        if mask_BT is None:
+            all_found = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+            return self.out(all_found.transpose(1, 2).flatten(2))
         some_B111 = mask_BT.any(1)[:, None, None, None]
         allowed = mask_BT[:, None, None, :] | ~some_B111  # softmax over nothing is not a number
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0)
@@ -45,8 +51,8 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        """(B, T, D) -> (B, T, D); no mask where all are real."""
         normed = self.norm_attend(x_BTD)
         x_BTD = x_BTD + self.drop(self.attend(normed, normed, mask_BT))
         return x_BTD + self.drop(self.feed(self.norm_feed(x_BTD)))

@@ -140,7 +140,7 @@ class _Everywhere(nn.Module):
         self.block = block
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        made_BTD: Tensor = self.block(x_BTD, x_BTD.new_ones(x_BTD.shape[:2], dtype=torch.bool))
+        made_BTD: Tensor = self.block(x_BTD, None)
         return made_BTD
 
 

@@ -52,7 +52,7 @@ def split(folder: Path) -> dict[str, float]:
 
     source = open_source(folder / "table.csv", rooms())
     rows = list(source.rows())
-    columns = survey(rows, rooms())
+    columns = survey(rows, rooms()).columns
     media = {"picture": rooms()["image"], "sound": rooms()["audio"]}
     contents: list[tuple[Any, bytes]] = []
 

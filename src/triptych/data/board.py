@@ -9,9 +9,6 @@ from contextlib import contextmanager
 
 from triptych.data.chunk import READERS
 
-READERS = THREADS + 1
-"""The threads, and the one that started them, which reads alone where that is faster."""
-
 
 class Board:
     """What each thread of a worker is reading: the row's place in its chunk, in memory that both processes see."""

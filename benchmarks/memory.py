@@ -124,16 +124,21 @@ def epoch(folder: Path) -> None:
     import numpy as np
 
     from triptych.base.runtime import Choices, choose_keep
+    from triptych.data.inputs import InputColumn
     from triptych.data.loader import Loader
     from triptych.data.order import Order
     from triptych.data.split import divide
     from triptych.data.stored import read_stored
     from triptych.data.targets import learn_target
-    from triptych.run.fit import prepared_inputs
+    from triptych.modalities import rooms
 
-    recipe, voice = _recipe(folder)
+    recipe, _ = _recipe(folder)
     table = divide(read_stored(folder / "table.lance"), recipe.data.split, "label")
-    inputs = prepared_inputs(recipe, table, choose_keep(Choices()), voice)
+    inputs = {}
+    for name, words in recipe.inputs.items():
+        room = rooms()[words.modality]
+        inputs[name] = InputColumn(room, room.preparation(words.prepare), name, table, choose_keep(Choices()) // len(recipe.inputs))
+        inputs[name].fit(table.at("train"))
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     train = np.array(table.at("train"))
     loader = Loader(table, inputs, targets, Order(train, 64, seed=0))

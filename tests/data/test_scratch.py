@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from triptych.base import files
 from triptych.data import scratch
 from triptych.data.scratch import Scratch
 
@@ -48,7 +49,7 @@ def test_the_file_has_no_name_and_ends_with_its_user(tmp_path):
     assert not list(tmp_path.iterdir())
     kept.keep([0], [item(0, 3)])
     assert not list(tmp_path.iterdir())
-    handle = kept._file
+    handle = kept._file.fileno()
     assert os.fstat(handle).st_size == kept.end
     del kept
     with pytest.raises(OSError):
@@ -77,7 +78,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
 
 def test_a_folder_that_takes_no_file_costs_speed_only(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(scratch.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "file"))
     kept = Scratch(1, 2**20, tmp_path / "file" / "within")
     kept.keep([0], [item(0, 5)])
     assert 0 not in kept

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from triptych.base.errors import InputError
 
@@ -78,6 +78,20 @@ def digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def nameless(folder: Path | None = None) -> IO[bytes]:
+    """A new file that has no name, in `folder` or the cache folder: it ends with its user, however that ends.
+
+    Raises:
+        OSError: neither that folder nor the system's own for such files takes one.
+    """
+    place = folder or cache_root() / "scratch"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=place)
+    except OSError:
+        return tempfile.TemporaryFile()
 
 
 def cache_root() -> Path:

@@ -63,8 +63,7 @@ def copies(sheet: Sheet, held: Copies) -> Iterator[Finding]:
         )
         fix = "remove the copies, or give copies one name in a column and set data.split.group to it"
         yield sheet.finding("error" if share >= SERIOUS else "warning", "leak", text, fix, _paired(held, leaked_V, ~train_V), judged)
-    words = sheet.words(held.column)
-    _, name_V = np.unique(np.array([words[row] or "" for row in held.rows_V]), return_inverse=True)
+    name_V = sheet.numbered(held.column, held.rows_V.tolist())
     twice_V = held.of_several(name_V) & ~leaked_V
     if twice_V.any():
         many = len(np.unique(held.copy_V[twice_V]))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from triptych.base.errors import Absent, BadValue
+from triptych.base.files import nameless
 from triptych.contract.examined import SKETCH, Examined, Fault
 from triptych.contract.modality import Modality
 
 MOST_SKETCHES = 1_000_000
-"""256 MB of sketches; later rows have none, and `ColumnFacts.unsketched` counts them."""
+"""256 MB of sketches on the disk; later rows have none, and `ColumnFacts.unsketched` counts them."""
 Views = dict[str, tuple[Modality, Any]]
 """{column: its room, and how its values are to be prepared}"""
 
@@ -28,8 +30,7 @@ class ColumnFacts:
     rows: array[int] = field(default_factory=lambda: array("Q"))
     content: array[int] = field(default_factory=lambda: array("Q"))
     sketched: array[int] = field(default_factory=lambda: array("Q"))
-    """Which of `rows` (by their place in it) have a sketch; `sketches` follows this list."""
-    sketches: bytearray = field(default_factory=bytearray)
+    """Which of `rows` (by their place in it) have a sketch; `sketches_NS` follows this list."""
     unsketched: int = 0
     lengths: array[float] = field(default_factory=lambda: array("f"))
     """How long each value is when it is prepared; zeros where all are of one size."""
@@ -37,12 +38,17 @@ class ColumnFacts:
     traits: dict[str, dict[str, array[int]]] = field(default_factory=dict)
     faults: dict[Fault, array[int]] = field(default_factory=dict)
     """Rows of each fault, and of each trait's values, by their places among the kept rows."""
+    _sketches: IO[bytes] = field(default_factory=nameless)
+
+    def __post_init__(self) -> None:
+        """The file ends with what is kept in it."""
+        weakref.finalize(self, self._sketches.close)
 
     def add(self, row: int, seen: Examined) -> None:
         """One more value, in the order of the rows."""
         if seen.sketch and len(self.sketched) < MOST_SKETCHES:
+            self._sketches.write(seen.sketch)
             self.sketched.append(len(self.rows))
-            self.sketches += seen.sketch
         elif seen.sketch:
             self.unsketched += 1
         self.rows.append(row)
@@ -68,8 +74,11 @@ class ColumnFacts:
         self.faults.setdefault(fault, array("Q")).append(row)
 
     def sketches_NS(self) -> np.ndarray:
-        """All sketches as numbers, (N, SKETCH) uint8."""
-        return np.frombuffer(self.sketches, np.uint8).reshape(-1, SKETCH)
+        """All sketches as numbers, (N, SKETCH) uint8; they lie on the disk, and in memory only while this is held."""
+        self._sketches.flush()
+        if not self.sketched:
+            return np.zeros((0, SKETCH), np.uint8)
+        return np.memmap(self._sketches, np.uint8, "r", shape=(len(self.sketched), SKETCH))
 
 
 class Facts:

@@ -157,7 +157,7 @@ def conflicts(sheet: Sheet, held: Copies) -> Iterator[Finding]:
         known_V = np.array([name is not None for name in names])
         if separator or not known_V.any():
             continue
-        _, name_V = np.unique(np.array([name or "" for name in names]), return_inverse=True)
+        name_V = sheet.numbered(column, held.rows_V.tolist())
         part = Copies(held.column, held.rows_V[known_V], held.copy_V[known_V], False)
         torn_V = part.of_several(name_V[known_V])
         if torn_V.any():

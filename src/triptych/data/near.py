@@ -21,7 +21,7 @@ from triptych.contract.examined import SKETCH
 BITS, BANDS, WIDE = 64, 4, 16
 MOST_BITS = 7
 CROWD = 64
-PAIRS = 1 << 13  # judged at once: 2 x 8 MB as float32
+PAIRS = 1 << 11  # judged at once: 2 x 2 MB as float32
 _ONES = np.array([bin(number).count("1") for number in range(1 << WIDE)], np.uint8)
 
 

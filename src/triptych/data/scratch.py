@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import os
 import struct
-import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
-from triptych.base.files import cache_root
+from triptych.base.files import nameless
 from triptych.contract.values import Item
 
 ALIGN = 8  # bytes: a tensor of any number type may start there
@@ -78,14 +78,8 @@ class Scratch:
         self.at_N, self.size_N = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self.end = 0
         self._layout: Layout | None = None
-        self._file: int | None = None
+        self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        """The file ends with its last user."""
-        if getattr(self, "_file", None) is not None:
-            os.close(self._file)  # type: ignore[arg-type]
-            self._file = None
 
     def __contains__(self, row: int) -> bool:
         """Whether the row's item is kept."""
@@ -111,7 +105,7 @@ class Scratch:
                 return
             at, self.end = self.end, self.end + size
         try:
-            written = os.pwritev(self._file, record, at)  # type: ignore[arg-type]
+            written = os.pwritev(self._file.fileno(), record, at)  # type: ignore[union-attr]
         except OSError:
             written = 0
         if written < size:  # the disk is full: what is kept stays
@@ -122,8 +116,11 @@ class Scratch:
 
     def _opened(self) -> bool:
         if self._file is None:
-            self._file = _nameless(self.folder or cache_root() / "scratch")
-            self.most = self.most if self._file is not None else 0
+            try:
+                self._file = nameless(self.folder)
+                weakref.finalize(self, self._file.close)
+            except OSError:  # no folder takes a file: nothing is kept
+                self.most = 0
         return self._file is not None
 
     def items(self, rows: Sequence[int]) -> list[Item]:
@@ -131,25 +128,12 @@ class Scratch:
         if not len(rows):
             return []
         assert self._layout is not None and self._file is not None
-        sizes = self.size_N[rows]
+        file, sizes = self._file.fileno(), self.size_N[rows]
         ends = np.cumsum(sizes)
         room = np.empty(int(ends[-1]), np.uint8).data
         items = []
         for at, size, end in zip(self.at_N[rows].tolist(), sizes.tolist(), ends.tolist(), strict=True):
-            if os.preadv(self._file, [room[end - size : end]], at) != size:
+            if os.preadv(file, [room[end - size : end]], at) != size:
                 raise OSError(f"the scratch file of prepared rows ends before byte {at + size}")
             items.append(self._layout.unpacked(room, end - size))
         return items
-
-
-def _nameless(folder: Path) -> int | None:
-    """A file that is removed as soon as it is made; None where no folder takes one."""
-    for place in (folder, Path(tempfile.gettempdir())):
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=place, prefix="prepared-")
-            os.unlink(name)
-            return handle
-        except OSError:
-            continue
-    return None

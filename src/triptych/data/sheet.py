@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -51,6 +51,11 @@ class Sheet:
     def words(self, column: str) -> list[str | None]:
         """A column's cells as words; None where there is none."""
         return [None if cell is None else str(cell) for cell in self.table.rows.cells(column)]
+
+    def numbered(self, column: str, rows: Sequence[int]) -> np.ndarray:
+        """A number for the cell of each of some rows, equal where the cells are. Long texts are never laid side by side."""
+        words, number = self.words(column), dict[str | None, int]()
+        return np.array([number.setdefault(words[row], len(number)) for row in rows], np.intp)
 
     def finding(
         self, severity: Severity, code: str, text: str, fix: str = "", rows: Iterable[int] = (), count: int | None = None

@@ -18,6 +18,7 @@ from triptych.data.inputs import InputColumn
 from triptych.data.loader import Loader
 from triptych.data.locate import locate
 from triptych.data.order import Order
+from triptych.data.sampling import Plan
 from triptych.data.sources.tabled import read_source
 from triptych.data.targets import learn_target
 from triptych.modalities import rooms
@@ -261,3 +262,20 @@ def test_one_thread_alone_is_never_waited_for():
     for _ in range(5):
         with gate.pass_for(1):
             assert gate.limit == 1
+
+
+def test_drawn_and_sorted_rows_go_on_where_they_were_too(image):
+    words = {
+        "draws": Plan("label", ["a", "b"], [np.arange(30), np.arange(30, 40)], [25, 25]),
+        "lengths_R": np.arange(40) % 7 + 1.0,
+        "window": 3,
+    }
+    one = loader({"image": image}, 6, 4, **words)
+    list(one)
+    batches = iter(one)
+    for _ in range(5):
+        next(batches)
+    two = loader({"image": image}, 6, 4, **words)
+    two.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    assert [batch.ids for batch in two] == [batch.ids for batch in batches]
+    assert [batch.ids for batch in two] == [batch.ids for batch in one]

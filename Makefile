@@ -7,8 +7,8 @@ BIN := .venv/bin
 demo: .venv/demo      ## train the digits recipe from scratch, print the table and where the report is
 	$(BIN)/triptych train digits
 
-test: .venv/test      ## run the whole suite
-	$(BIN)/python -m pytest
+test: .venv/test      ## run the whole suite, a file of tests at a time in each of two processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev       ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

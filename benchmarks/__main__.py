@@ -5,7 +5,21 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "features", "encoders", "loss", "waiting", "watch", "reading", "building", "memory", "demo")
+ALL = (
+    "startup",
+    "features",
+    "encoders",
+    "loss",
+    "waiting",
+    "watch",
+    "overhead",
+    "processes",
+    "contrast",
+    "reading",
+    "building",
+    "memory",
+    "demo",
+)
 
 
 def main() -> None:

@@ -66,8 +66,9 @@ class ImagePreparation:
         mean_C11, std_C11 = (np.array(x, np.float32)[:, None, None] for x in (self.mean, self.std))
         made = []
         for levels_CHW in map(self._levels, values):
-            levels_CHW -= mean_C11
-            levels_CHW /= std_C11
+            if self.settings.normalize != "none":
+                levels_CHW -= mean_C11
+                levels_CHW /= std_C11
             made.append({"pixels": torch.from_numpy(levels_CHW)})
         return made
 
@@ -76,8 +77,8 @@ class ImagePreparation:
         mode, size = "L" if self.settings.channels == 1 else "RGB", self.settings.size
         plain = value if value.mode == mode else value.convert(mode)
         square = plain if plain.size == (size, size) else squared(plain, size, self.settings.fit)
-        bytes_CHW = np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1)
-        return np.divide(bytes_CHW, np.float32(255), dtype=np.float32, order="C")
+        bytes_CHW = np.ascontiguousarray(np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1))
+        return np.divide(bytes_CHW, np.float32(255), dtype=np.float32)
 
     def collate(self, items: Sequence[Item]) -> Packed:
         """P items -> pixels (P, C, H, W); all have one size, so there is no mask."""

@@ -60,7 +60,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 class Gate:
-    """Lets one thread work at a time, or all: both ways are tried, and the one that takes less time for a row stays.
+    """Lets all threads work at once, or one at a time: where rows are quick, both are tried, and what takes less time stays.
 
     Decoding leaves Python's lock, and then two threads do twice as much. But values that are read in a tenth of a millisecond
     cost more in handing the lock over than is gained. Which of them it is depends on the files and the machine.
@@ -68,11 +68,13 @@ class Gate:
 
     TRIALS = 2
     """Pieces of work one at a time, and for each thread all at once, before it is decided."""
+    SLOW = 1e-3
+    """Seconds a row from which handing the lock over is nothing: then all threads work without a trial of one."""
 
     def __init__(self, threads: int) -> None:
         """Of so many threads."""
         self.threads = threads
-        self.limit = 1
+        self.limit = threads
         """How many may work at once."""
         self._seconds: dict[int, list[float]] = {1: [], threads: []}
         self._working = 0
@@ -96,8 +98,8 @@ class Gate:
 
     def _decided(self) -> int:
         alone, together = self._seconds[1], self._seconds[self.threads]
-        if self.threads == 1 or len(alone) < self.TRIALS:
-            return 1
-        if len(together) < self.TRIALS * self.threads:
+        if len(together) < self.TRIALS * self.threads or statistics.median(together) * self.threads > self.SLOW:
             return self.threads
+        if len(alone) < self.TRIALS:
+            return 1
         return self.threads if statistics.median(together) < statistics.median(alone) else 1

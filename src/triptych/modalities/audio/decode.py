@@ -41,7 +41,7 @@ def decode(file: BinaryIO, span: Span | None = None) -> tuple[np.ndarray, int]:
 
     with ExitStack() as stack:
         try:
-            sound = stack.enter_context(soundfile.SoundFile(stack.enter_context(_native(file)), closefd=False))
+            sound = stack.enter_context(soundfile.SoundFile(_native(file), closefd=False))
         except Exception as refused:
             return _with_ffmpeg(file, str(refused), span)
         check_rate(sound.samplerate)
@@ -83,28 +83,26 @@ def _sought(sound: Any, start: int, end: int) -> np.ndarray:
 
 
 @contextmanager
-def _native(file: BinaryIO) -> Iterator[int | BinaryIO]:
-    """The file as the system knows it: libsndfile then reads by itself, where it would call Python for every piece, lock and all.
+def in_memory(content: bytes | bytearray | memoryview) -> Iterator[BinaryIO]:
+    """Bytes as a file that the system knows, where it has such files in memory.
 
-    Bytes become a file in memory, where the system has such files.
+    libsndfile reads it by itself. From any other it would call Python for every piece, lock and all.
     """
-    try:
-        yield file.fileno()
-        return
-    except io.UnsupportedOperation:
-        content = file.read()
-        file.seek(0)
     if not hasattr(os, "memfd_create") or len(content) > MOST_COPIED:
-        yield file
+        yield io.BytesIO(content)
         return
-    handle = os.memfd_create("sound")
+    with open(os.memfd_create("sound"), "w+b", buffering=0) as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def _native(file: BinaryIO) -> int | BinaryIO:
+    """The number under which the system knows an open file, if it does."""
     try:
-        with open(handle, "wb", closefd=False) as copy:
-            copy.write(content)
-        os.lseek(handle, 0, os.SEEK_SET)
-        yield handle
-    finally:
-        os.close(handle)
+        return file.fileno()
+    except io.UnsupportedOperation:
+        return file
 
 
 def mono(samples_NC: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def read(source: Any) -> Recording:
     if isinstance(source, str | os.PathLike):
         return _from_path(os.fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), "")
+        return _from_bytes(source, "")
     if isinstance(source, Mapping):
         return _from_mapping(source)
     if isinstance(source, tuple | list) and len(source) == 2:
@@ -96,10 +96,11 @@ def _from_path(path: Any, span: Span | None = None) -> Recording:
     raise BadValue(problem, where=name, fix="give the path of a sound file")
 
 
-def _from_bytes(content: bytes, name: str, span: Span | None = None) -> Recording:
+def _from_bytes(content: bytes | bytearray | memoryview, name: str, span: Span | None = None) -> Recording:
     if not content:
         raise BadValue("the sound is empty (0 bytes)", where=name)
-    return _decoded(io.BytesIO(content), name, span)
+    with decode.in_memory(content) as file:
+        return _decoded(file, name, span)
 
 
 def _from_file(file: Any) -> Recording:
@@ -112,7 +113,7 @@ def _from_file(file: Any) -> Recording:
         raise BadValue(f"the file object gives {type(content).__name__}, not bytes", where=name, fix="open it with mode 'rb'")
     if len(content) > MAX_BYTES:
         raise BadValue(f"the sound is larger than {MAX_BYTES >> 30} GiB", where=name, fix="cut it into shorter files")
-    return _from_bytes(bytes(content), name)
+    return _from_bytes(content, name)
 
 
 def _from_mapping(source: Mapping[Any, Any]) -> Recording:
@@ -120,7 +121,7 @@ def _from_mapping(source: Mapping[Any, Any]) -> Recording:
     if source.get("array") is not None and source.get("sampling_rate") is not None:
         return _from_array(source["array"], source["sampling_rate"], name)
     if isinstance(source.get("bytes"), bytes | bytearray):
-        return _from_bytes(bytes(source["bytes"]), name)
+        return _from_bytes(source["bytes"], name)
     if name:
         return _from_path(name)
     raise BadValue(

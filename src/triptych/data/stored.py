@@ -114,6 +114,13 @@ def read_stored(path: Path, version: int | None = None) -> Table:
     return Table(list(dict.fromkeys([ID, *names])), rows, str(path), root)
 
 
+def _listed(cells: pa.ChunkedArray) -> list[Any]:
+    """The cells as Python's own; files as they lie in memory, since they are copied once more in any case."""
+    import pyarrow as pa
+
+    return [cell.as_buffer() for cell in cells] if cells.type == pa.large_binary() else cells.to_pylist()
+
+
 @dataclass(frozen=True)
 class Stored:
     """Implements `Rows` over a Lance data set. `index` says which of its rows, None all; `changes` are applied when a row is read."""
@@ -179,7 +186,7 @@ class Stored:
         ids = found.column(ID).to_pylist()
         cells: list[dict[str, Cell]] = [{} for _ in ids]
         for column in columns:
-            parts = [found.column(name).to_pylist() for name in column.names()]
+            parts = [_listed(found.column(name)) for name in column.names()]
             for row, values in zip(cells, zip(*parts, strict=True), strict=True):
                 if values[0] is not None:
                     row[column.name] = self._cell(column, values)

@@ -75,6 +75,7 @@ from triptych.run.resume import (
     refuse_other_rows,
     reopened,
     restore_of,
+    seed_random,
     write_course,
 )
 from triptych.run.shared import Report, Shared
@@ -376,7 +377,7 @@ def limited(table: Table, limit: int | None) -> Table:
 
 def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None, ranks: Ranks = ALONE) -> Bench:
     """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
-    L.seed_everything(recipe.training.seed, verbose=False)
+    seed_random(recipe.training.seed)
     choices = Choices()
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices, ranks.here)
@@ -468,7 +469,7 @@ def train_stages(
     course, state = start or (Course(), None)
     best, watching = Best(**course.best) if course.best else Best(recipe.selected()), Watch(bench, run, voice.say)
     if bench.ranks.rank:  # what is drawn by chance (dropout, hidden inputs) is drawn for each process's own rows
-        L.seed_everything(recipe.training.seed + bench.ranks.rank, verbose=False)
+        seed_random(recipe.training.seed + bench.ranks.rank)
     if state is not None:
         _put_back(bench, run, loader, watching, course, state, voice)
     clock = Clock(recipe.training.save_seconds)

@@ -93,6 +93,17 @@ class Clock:
         self.took = self.last - start
 
 
+def seed_random(seed: int) -> None:
+    """Set every generator that a training may ask.
+
+    Lightning's own `seed_everything` is not used: it keeps the seed in the environment, and a trainer of several processes
+    sets it again at the start of every stage, so that a training taken up in the middle would draw the first numbers again.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 def random_state() -> dict[str, Any]:
     """Of every generator that a training may ask."""
     name, keys, *rest = np.random.get_state(legacy=True)

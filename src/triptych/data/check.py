@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from triptych.base.errors import BadValue, InputError
 from triptych.base.plain import one_line
-from triptych.contract.cells import ADDRESS
+from triptych.contract.cells import ADDRESS, Cell
 from triptych.contract.examined import Examined
 from triptych.contract.modality import Modality
 from triptych.data.facts import Facts
 from triptych.data.lacking import Lacking, costs_row
+from triptych.data.looks import Looks, is_media, look_key
 from triptych.data.pace import Pace
 from triptych.data.table import Reject, Row, Table
 
@@ -29,6 +32,7 @@ def screen(
     max_rejected: float,
     track: Track = lambda rejects, total: rejects,
     facts: Facts | None = None,
+    looks: Looks | None = None,
 ) -> Table:
     """Read every input cell of every row; rows with an unreadable or no input at all become rejects.
 
@@ -41,6 +45,7 @@ def screen(
         max_rejected: share of rows that may be lost.
         track: wraps the rows as they are done, for a progress bar.
         facts: takes what is seen of each kept row's values, in the same pass.
+        looks: knows what was seen of a file before; such a file is not read again.
 
     Raises:
         InputError: more than `max_rejected` of the rows cannot be used; the first reasons are listed.
@@ -49,7 +54,7 @@ def screen(
     keep: list[int] = []
     rejects: list[Reject] = []
     absent: dict[str, set[str]] = {}
-    for index, reject in enumerate(track(_screened(table, columns, facts, absent), len(table.rows))):
+    for index, reject in enumerate(track(_screened(table, columns, facts, absent, looks), len(table.rows))):
         if reject is None:
             keep.append(index)
         else:
@@ -70,14 +75,18 @@ def screen(
     return kept
 
 
-def _screened(table: Table, columns: Mapping[str, Modality], facts: Facts | None, absent: dict[str, set[str]]) -> Iterator[Reject | None]:
+def _screened(
+    table: Table, columns: Mapping[str, Modality], facts: Facts | None, absent: dict[str, set[str]], looks: Looks | None
+) -> Iterator[Reject | None]:
     """What became of each row, in order. Facts of kept rows are noted on the way, and which of their inputs are `absent`."""
     rows = iter(table.rows)
     with ThreadPoolExecutor(THREADS) as pool:
         pace = Pace()
         while chunk := list(islice(rows, pace.chunk)):  # a pool takes all it is given at once, so it is given little
             with pace.timed(len(chunk)):
-                done = list((pool.map if pace.threaded else map)(lambda row: _read(row, columns, facts), chunk))
+                done = list((pool.map if pace.threaded else map)(lambda row: _read(row, columns, facts, looks), chunk))
+            if looks is not None:
+                looks.flush()
             for row, (reject, seen, problems) in zip(chunk, done, strict=True):
                 if reject is None:
                     for column in problems:
@@ -87,7 +96,9 @@ def _screened(table: Table, columns: Mapping[str, Modality], facts: Facts | None
                 yield reject
 
 
-def _read(row: Row, columns: Mapping[str, Modality], facts: Facts | None) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:
+def _read(
+    row: Row, columns: Mapping[str, Modality], facts: Facts | None, looks: Looks | None
+) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:
     """Why the row cannot be used; else what was seen of its values, and why it lacks others."""
     filled = {column: row.cells[column] for column in columns if row.cells.get(column) is not None}
     if not filled:
@@ -99,13 +110,31 @@ def _read(row: Row, columns: Mapping[str, Modality], facts: Facts | None) -> tup
         if room.by_reference and isinstance(cell, str) and ADDRESS.match(cell):
             return Reject(row.id, f"{column}: {cell} is an address, and nothing is fetched; download it and name the file"), {}, {}
         try:
-            value = room.read(cell)
+            if facts is None:
+                room.read(cell)
+            else:
+                seen[column] = _examined(room, cell, facts.columns[column].settings, looks)
         except BadValue as problem:
             problems[column] = problem
-            continue
-        if facts is not None:
-            seen[column] = room.examine(value, facts.columns[column].settings)
     if costly := costs_row(problems, filled, columns):
         worst = problems[costly]
         return Reject(row.id, f"{costly}: {worst.what}" + (f" ({worst.where})" if worst.where else "")), {}, {}
     return None, seen, problems
+
+
+def _examined(room: Modality, cell: Cell, settings: Any, looks: Looks | None) -> Examined:
+    """What is seen of a cell, now or before.
+
+    Raises:
+        BadValue: it cannot be read; only what could be is remembered.
+    """
+    key = None
+    if looks is not None and is_media(cell):
+        with contextlib.suppress(OSError):  # the room says better what is wrong with the file
+            key = look_key(room, settings, looks.content(cell))
+    if key is not None and looks is not None and (known := looks.get(key)) is not None:
+        return known
+    seen = room.examine(room.read(cell), settings)
+    if key is not None and looks is not None:
+        looks.put(key, seen)
+    return seen

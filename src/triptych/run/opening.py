@@ -11,6 +11,7 @@ from triptych.contract.modality import SIDES, Modality
 from triptych.data.check import screen
 from triptych.data.doctor import diagnose
 from triptych.data.facts import Facts
+from triptych.data.looks import Looks
 from triptych.data.rows import Source
 from triptych.data.samples import make_sample
 from triptych.data.sources.tabled import as_table
@@ -34,13 +35,16 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
     facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.prepare) for name, settings in recipe.inputs.items()})
+    looks = Looks()
     table = screen(
         limited(table, recipe.data.limit),
         columns,
         recipe.data.max_rejected,
         lambda rows, total: voice.track(rows, total, "reading rows"),
         facts,
+        looks,
     )
+    looks.close()
     table = divide(
         table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
     )

@@ -10,7 +10,6 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -41,17 +40,19 @@ class Looks:
         """Open or make it, in `folder` or the cache folder."""
         self._lock = threading.Lock()
         self._path = (folder or cache_root()) / FILE
-        self._db = self._opened() or self._opened(anew=True)
+        try:
+            self._db = self._opened()
+        except sqlite3.DatabaseError:  # it is damaged; of one that others hold locked, nothing is known for now
+            for path in self._path.parent.glob(f"{FILE}*"):
+                path.unlink(missing_ok=True)
+            self._db = self._opened()
 
-    def _opened(self, anew: bool = False) -> sqlite3.Connection | None:
+    def _opened(self) -> sqlite3.Connection | None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            if anew:
-                for path in self._path.parent.glob(f"{FILE}*"):
-                    path.unlink(missing_ok=True)
             db = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
             db.executescript("pragma journal_mode=wal; pragma synchronous=off;" + MAKE)
-        except (sqlite3.Error, OSError):
+        except (sqlite3.OperationalError, OSError):
             return None
         return db
 
@@ -64,16 +65,15 @@ class Looks:
 
     def flush(self) -> None:
         """Make it last."""
-        with self._tried() as db:
-            db.commit()
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._db is not None:
+                self._db.commit()
 
-    @contextlib.contextmanager
-    def _tried(self) -> Iterator[sqlite3.Connection]:
-        """The database under the lock; where it fails, what was asked of it is as if it were not there."""
-        with self._lock, contextlib.suppress(sqlite3.Error, _Gone):
-            if self._db is None:
-                raise _Gone
-            yield self._db
+    def _asked(self, words: str, *values: Any) -> Any:
+        """The first row of an answer; None where there is none, or the database fails: then nothing is known."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            return None if self._db is None else self._db.execute(words, values).fetchone()
+        return None
 
     def content(self, cell: Media) -> str:
         """A digest of what the cell holds: of a file, its bytes, however it is called; with its times, of a span.
@@ -87,33 +87,22 @@ class Looks:
             return hashlib.sha256(cell).hexdigest()
         about = cell.stat()
         name, size, changed = str(cell.absolute()), about.st_size, about.st_mtime_ns
-        with self._tried() as db:
-            found = db.execute("select digest from files where path = ? and size = ? and changed = ?", (name, size, changed)).fetchone()
-            if found:
-                return str(found[0])
+        if found := self._asked("select digest from files where path = ? and size = ? and changed = ?", name, size, changed):
+            return str(found[0])
         made = digest(cell)
         if time.time() - about.st_mtime > FRESH:
-            with self._tried() as db:
-                db.execute("insert or replace into files values (?, ?, ?, ?)", (name, size, changed, made))
+            self._asked("insert or replace into files values (?, ?, ?, ?)", name, size, changed, made)
         return made
 
     def get(self, key: bytes) -> Examined | None:
         """What was found under the key, if it was."""
-        with self._tried() as db:
-            found = db.execute("select told, sketch from looks where key = ?", (key,)).fetchone()
-            if found:
-                return _examined(*found)
-        return None
+        found = self._asked("select told, sketch from looks where key = ?", key)
+        return _examined(*found) if found else None
 
     def put(self, key: bytes, seen: Examined) -> None:
         """Keep it."""
         told = {name: value for name, value in asdict(seen).items() if name != "sketch"}
-        with self._tried() as db:
-            db.execute("insert or replace into looks values (?, ?, ?)", (key, json.dumps(told), seen.sketch))
-
-
-class _Gone(Exception):
-    """There is no database."""
+        self._asked("insert or replace into looks values (?, ?, ?)", key, json.dumps(told), seen.sketch)
 
 
 def _examined(told: str, sketch: bytes) -> Examined:

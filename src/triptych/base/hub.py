@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -125,6 +126,17 @@ def tensors(folder: Path) -> dict[str, list[int]]:
     return found
 
 
+def scalar(folder: Path, name: str) -> float:
+    """A weight that is one number, from the files."""
+    from safetensors import safe_open
+
+    for file in weights(folder):
+        with safe_open(file, framework="pt") as opened:
+            if name in opened.keys():  # noqa: SIM118 it is no mapping
+                return float(opened.get_tensor(name))
+    raise KeyError(name)
+
+
 def fingerprint(folder: Path) -> str:
     """One word for all that a base computes with: weights, config, processor files. Kept by each file's size and time.
 
@@ -158,10 +170,8 @@ def kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     except (OSError, ValueError):
         pass
     made = make()
-    try:
+    with suppress(OSError):  # a full disk costs speed only
         write_json(path, made)
-    except OSError:  # a full disk costs speed only
-        pass
     return made
 
 

@@ -6,6 +6,8 @@ weights are read when something needs them, and never where everything was remem
 
 from __future__ import annotations
 
+import copy
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,6 +54,13 @@ class Family:
     optional: ClassVar[tuple[str, ...]] = ()
     """What of it a checkpoint may lack: where it does, it is left out rather than made up."""
 
+    scalars: ClassVar[Mapping[str, str]] = {}
+    """Facts that lie in the file as one number, by the tensor's name; of a dual encoder the `scale` (as its logarithm) and `bias`."""
+
+    def of(self, base: Any) -> Any:
+        """The trunk."""
+        return _at(base, self.trunk)
+
     def facts(self, config: Any) -> dict[str, Any]:
         """`width` and `blocks` of a config of transformers, and whatever else the room wants to know of it."""
         return {"width": config.hidden_size, "blocks": config.num_hidden_layers}
@@ -97,6 +106,9 @@ class Tower(Encoder):
         super().__init__(settings, **facts)
         self.width, self.family = width, self.families[family]
         self.pooling = more["pooling"] if settings.pool == "auto" else settings.pool
+        if self.pooling not in ("base", "attention", *_POOLS):
+            what = f"{settings.name} pools in a way that is not known here ({self.pooling})"
+            raise InputError(what, known=("mean", "first", "attention"), fix="say how in the recipe: encoder: {pool: mean}")
         self.attention = AttentionPool(width, next(n for n in (8, 4, 2, 1) if width % n == 0)) if settings.pool == "attention" else None
         self.register_buffer("here", torch.zeros(0), persistent=False)  # where the base is put once it is read
         self._trained: set[str] = set()
@@ -183,9 +195,6 @@ class Tower(Encoder):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tower:
         """A copy that shares what is frozen: twice the memory of a large base for nothing."""
-        self.ready()
-        import copy
-
         shared = {id(p): p for p in self.parameters() if not p.requires_grad}
         memo.update(shared)
         made = self.__class__.__new__(self.__class__)
@@ -279,7 +288,24 @@ def first_token(tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
 
 def last_token(tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
     """The last real token: the only one that a causal network lets see all."""
-    return tokens_PTD[torch.arange(len(tokens_PTD), device=tokens_PTD.device), mask_PT.sum(1).clamp(min=1) - 1]
+    return picked(tokens_PTD, mask_PT.sum(1).clamp(min=1) - 1)
+
+
+def picked(tokens_PTD: Tensor, at_P: Tensor) -> Tensor:
+    """One token of each row, by its place."""
+    return tokens_PTD[torch.arange(len(tokens_PTD), device=tokens_PTD.device), at_P]
+
+
+def attended(trunk: Any, flow: Flow, causal: bool = False) -> Tensor | None:
+    """The mask over keys in the form that the trunk's attention wants; `causal`: a token sees those before it alone."""
+    from transformers import masking_utils
+
+    said = None if flow.mask_PT is None else flow.mask_PT.long()
+    words = {"config": trunk.config, "inputs_embeds": flow.hidden, "attention_mask": said}
+    mask: Tensor | None = (
+        masking_utils.create_causal_mask(**words, cache=None) if causal else masking_utils.create_bidirectional_mask(**words)
+    )
+    return mask
 
 
 _POOLS = {"mean": masked_mean, "first": first_token, "last": last_token}
@@ -312,9 +338,12 @@ def _facts(folder: Path, kind: str, family: Family) -> dict[str, Any]:
         except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
             what = f"the config of the pretrained model fits no {family.model}: {str(error).strip().splitlines()[0]}"
             raise InputError(what, where=str(folder / hub.CONFIG), fix="copy or download it again") from error
-    lacking = [name for name in family.optional if not any(f"{name}." in f".{there}" for there in names)]
-    parameters = sum(p.numel() for name, p in empty.named_parameters() if not name.startswith(tuple(lacking)))
-    return {"family": kind, "parameters": parameters, "pooling": family.pooling(folder, names), **family.facts(config)}
+    lacking = tuple(name for name in family.optional if not any(f".{name}." in f".{there}" for there in names))
+    parameters = sum(p.numel() for name, p in empty.named_parameters() if not (lacking and name.startswith(lacking)))
+    numbers = {fact: hub.scalar(folder, name) for fact, name in family.scalars.items() if name in names}
+    if "scale" in numbers:
+        numbers["scale"] = math.exp(numbers["scale"])
+    return {"family": kind, "parameters": parameters, "pooling": family.pooling(folder, names), **family.facts(config), **numbers}
 
 
 def pretrained(folder: Path, family: Family) -> nn.Module:
@@ -343,7 +372,7 @@ def pretrained(folder: Path, family: Family) -> nn.Module:
     return base
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801 it is used like a function
+class quiet(warnings.catch_warnings):
     """Nothing of what transformers says while it reads: bars, advice, lists of weights that are left out."""
 
     def __enter__(self) -> None:  # type: ignore[override]

@@ -1,11 +1,11 @@
-"""Pretrained text encoders: their own tokenizer, cleaned texts before it, and how to reach the pieces of each architecture."""
+"""Pretrained text encoders: their own tokenizer, with cleaned texts before it. `families.py` says how each is built."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -18,8 +18,9 @@ from triptych.base.settings import parse, spelled_out
 from triptych.contract.modality import Limit
 from triptych.contract.pretrained import Pretrained
 from triptych.contract.values import Item, Packed
-from triptych.layers.tower import Family, Flow, Tower, described, quiet
+from triptych.layers.tower import Tower, described, quiet
 from triptych.modalities.text.clean import cleaned, normalizer
+from triptych.modalities.text.families import FAMILIES
 from triptych.modalities.text.settings import Prepare
 
 TOKENIZER, SETTINGS = "tokenizer.json", "prepare.json"
@@ -159,106 +160,6 @@ def _tokenizer(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     longest = min([n for n in (told, facts["positions"]) if n], default=0)
     pad = held.pad_token_id if held.pad_token_id is not None else 0
     return {"tokenizer": text, "pad": pad, "longest": longest, "fill": longest if facts["filled"] else 0}
-
-
-class TextFamily(Family):
-    """What texts have in common: ids go in; `positions` is how many tokens fit, 0 where there is no end."""
-
-    spare: ClassVar[int] = 0
-    """Positions that are never a token's."""
-    filled: ClassVar[bool] = False
-
-    def facts(self, config: Any) -> dict[str, Any]:
-        """The sizes, and how many tokens fit."""
-        own = self.config(config)
-        return {"width": self.width(config), "blocks": own.num_hidden_layers, "positions": self.positions(own), "filled": self.filled}
-
-    def config(self, config: Any) -> Any:
-        """The text half's part of a config."""
-        return config
-
-    def width(self, config: Any) -> int:
-        """Of a token's vector."""
-        return int(self.config(config).hidden_size)
-
-    def positions(self, config: Any) -> int:
-        """Tokens that fit."""
-        return int(config.max_position_embeddings) - self.spare
-
-    def pooling(self, folder: Path, names: Mapping[str, Any]) -> str:
-        """As a sentence-transformers folder says; else as the base does it, where its file has what that takes."""
-        return sentence_pooling(folder) or self.pooling_of(names)
-
-    def pooling_of(self, names: Mapping[str, Any]) -> str:
-        """Without such a folder."""
-        return "base"
-
-
-class Bert(TextFamily):
-    """BERT (Devlin et al. 2019) and what was made like it, MiniLM among them."""
-
-    model = "BertModel"
-    last = ("pooler",)
-    optional = ("pooler",)
-
-    def pooling_of(self, names: Mapping[str, Any]) -> str:
-        """Its pooler, where it was trained; the mean where the checkpoint has none."""
-        return "base" if any(name.endswith("pooler.dense.weight") for name in names) else "mean"
-
-    def enter(self, base: Any, packed: Packed) -> Flow:
-        """Words, positions and types added up."""
-        return Flow(base.embeddings(input_ids=packed.tensors["ids"]), packed.mask_PT)
-
-    def around(self, base: Any, flow: Flow) -> dict[str, Any]:
-        """The mask over keys."""
-        return {"attention_mask": both_ways(base, flow)}
-
-    def leave(self, base: Any, flow: Flow) -> Tensor:
-        """The last block's answer as it is."""
-        return flow.hidden
-
-    def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
-        """[CLS] through a dense layer and tanh."""
-        pooled_PD: Tensor = base.pooler(tokens_PTD)
-        return pooled_PD
-
-
-def both_ways(base: Any, flow: Flow) -> Tensor | None:
-    """The mask of a network that looks at all real tokens, in the form its attention wants."""
-    from transformers.masking_utils import create_bidirectional_mask
-
-    mask: Tensor | None = create_bidirectional_mask(config=base.config, inputs_embeds=flow.hidden, attention_mask=_said(flow))
-    return mask
-
-
-def one_way(base: Any, flow: Flow) -> Tensor | None:
-    """The same for a network in which a token sees those before it alone."""
-    from transformers.masking_utils import create_causal_mask
-
-    mask: Tensor | None = create_causal_mask(config=base.config, inputs_embeds=flow.hidden, attention_mask=_said(flow), cache=None)
-    return mask
-
-
-def _said(flow: Flow) -> Tensor | None:
-    return None if flow.mask_PT is None else flow.mask_PT.long()
-
-
-def sentence_pooling(folder: Path) -> str | None:
-    """How a sentence-transformers folder pools; None where it is none."""
-    path = folder / "1_Pooling" / "config.json"
-    if not path.exists():
-        return None
-    words = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first", "pooling_mode_lasttoken": "last"}
-    said = json.loads(path.read_text(encoding="utf-8"))
-    found = [word for name, word in words.items() if said.get(name)]
-    strange = [name for name, on in said.items() if name.startswith("pooling_mode_") and on is True and name not in words]
-    if len(found) != 1 or strange:
-        what = f"the base pools in a way that is not known here: {', '.join([*strange, *found]) or 'none is said'}"
-        raise InputError(what, where=str(path), known=("mean", "first", "attention"), fix="say it in the recipe: encoder: {pool: mean}")
-    return found[0]
-
-
-FAMILIES: dict[str, Family] = {"bert": Bert()}
 
 
 class TextTower(Tower):

@@ -12,9 +12,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from triptych.base.errors import InputError
 from triptych.base.explain import explained
+from triptych.base.hub import is_folder
 from triptych.base.plain import flat, override, read_yaml, write_yaml
 
-__all__ = ["SchemaWriter", "Settings", "flat", "override", "parse", "read_yaml", "spelled_out", "word", "write_yaml"]
+__all__ = ["SchemaWriter", "Settings", "base_or_word", "flat", "override", "parse", "read_yaml", "spelled_out", "word", "write_yaml"]
 
 
 S = TypeVar("S", bound=BaseModel)
@@ -29,6 +30,13 @@ class Settings(BaseModel):
 def word(value: Any) -> Any:
     """Let `encoder: vit` stand for `encoder: {kind: vit}`; used as a validator that runs before pydantic's own."""
     return {"kind": value} if isinstance(value, str) else value
+
+
+def base_or_word(value: Any) -> Any:
+    """The same for an encoder; a word with a slash, or that is a folder, stands for `{kind: pretrained, name: WORD}`."""
+    if isinstance(value, str) and ("/" in value or is_folder(value)):
+        return {"kind": "pretrained", "name": value}
+    return word(value)
 
 
 def spelled_out(settings: BaseModel) -> dict[str, Any]:
@@ -62,7 +70,9 @@ class SchemaWriter(GenerateJsonSchema):
     def function_before_schema(self, schema: Any) -> dict[str, Any]:
         """A field that takes a short word lists the words."""
         made = super().function_before_schema(schema)
-        if schema["function"]["function"] is not word:
+        if schema["function"]["function"] not in (word, base_or_word):
             return made
         inner = schema["schema"]
-        return {"anyOf": [{"enum": sorted(inner["choices"]), "type": "string"}, *made.get("anyOf", [made])]}
+        words: dict[str, Any] = {"enum": sorted(set(inner["choices"]) - {"pretrained"}), "type": "string"}
+        names = [{"pattern": "/", "type": "string"}] if schema["function"]["function"] is base_or_word else []
+        return {"anyOf": [words, *names, *made.get("anyOf", [made])]}

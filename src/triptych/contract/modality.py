@@ -138,10 +138,10 @@ class Modality(Protocol):
         """Whether a file has something for this room, by a look at its head; asked of files whose ending several rooms read."""
 
     def preparation(self, settings: Any) -> Preparation:
-        """The (not yet fitted) preparation for an input's `prepare` settings."""
+        """The (not yet fitted) preparation of an input: what its `prepare` says, as its `encoder` wants it."""
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
-        """A new encoder for an input's `encoder` settings and the preparation's facts."""
+        """The encoder of an input, new or pretrained, for the preparation's facts."""
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """One look at a value that is to be prepared with an input's `prepare` settings; quick beside reading it."""

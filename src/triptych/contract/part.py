@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.base import settings as base
 from triptych.base.errors import InputError
@@ -40,6 +40,30 @@ class Part(nn.Module):
         """The part's blocks from input to output: what `last(N)`, gradual unfreezing, LoRA and caching count."""
         return [self]
 
+    @property
+    def made(self) -> bool:
+        """Whether its weights are in memory. A part that reads them late has no parameters before, and nothing of it learns."""
+        return True
+
+    def ready(self) -> None:
+        """Have the weights in memory from here on."""
+
+    def size(self) -> int:
+        """How many numbers its weights are, in memory or not."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def fresh(self) -> list[nn.Module]:
+        """What nobody has trained before in a part that comes trained: it learns in every stage, or it would stay chance."""
+        return []
+
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors that must be written down: all but those that lie unchanged in files of their own."""
+        return dict(self.state_dict())
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `kept` gave. Raises RuntimeError where names or shapes do not fit."""
+        self.load_state_dict(dict(tensors))
+
     def save(self, folder: Path) -> None:
         """Write `part.json` and `weights.safetensors` into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +71,10 @@ class Part(nn.Module):
         about = {"class": f"{kind.__module__}:{kind.__qualname__}", "settings": spelled_out(self.settings), "facts": dict(self.facts)}
         write_json(folder / ABOUT, about)
         with written_aside(folder / WEIGHTS) as aside:
-            save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, aside)
+            save_file({name: tensor.contiguous() for name, tensor in self.kept().items()}, aside)
+
+    def settle(self, folder: Path) -> None:
+        """Know that `save` wrote into `folder` and that it will stay there."""
 
     @staticmethod
     def load(folder: Path) -> Part:
@@ -70,7 +97,7 @@ class Part(nn.Module):
     def load_weights(self, path: Path) -> None:
         """Take weights from a safetensors file; each name and shape must fit."""
         try:
-            self.load_state_dict(load_file(path))
+            self.take(load_file(path))
         except FileNotFoundError as error:
             raise InputError("a weights file is missing", where=str(path), fix="copy the whole run folder, or train again") from error
         except (SafetensorError, RuntimeError, OSError) as error:
@@ -89,7 +116,21 @@ class Encoder(Part):
 
     @abstractmethod
     def forward(self, packed: Packed) -> Encoded:
-        """(P rows of one input) -> tokens_PTD, mask_PT, pooled_PD, and every intermediate by name in `inner`."""
+        """(P rows of one input) -> tokens_PTD, mask_PT, pooled_PD, and every intermediate by name in `inner`.
+
+        It takes what `cut` gave just as well, and goes on from there.
+        """
+
+    def cut(self, packed: Packed, last: int) -> Packed:
+        """What enters the first of the last `last` blocks; with 0, what the whole encoder gives, before anything that is `fresh`.
+
+        `forward(cut(packed, last))` equals `forward(packed)`. A tensor of it whose name ends in `_PTD` has T tokens, the real
+        ones first as `mask_PT` marks them; every other has one value a row.
+
+        Raises:
+            InputError: the encoder has fewer blocks, or cannot be cut.
+        """
+        raise InputError(f"an encoder of this kind ({type(self).__name__}) cannot be cut between its blocks")
 
 
 def _read_about(path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Model(nn.Module):
     def train(self, mode: bool = True) -> Model:
         """Parts, and blocks of parts, that have nothing to learn stay in eval mode: no dropout, the same answer each time."""
         super().train(mode)
-        for part in self.parts().values():
+        for part in (part for part in self.parts().values() if part.made):
             for piece in (part, *part.blocks()):
                 held = list(piece.parameters())
                 if mode and held and not any(parameter.requires_grad for parameter in held):
@@ -68,6 +68,24 @@ class Model(nn.Module):
         """Each part into its own folder below `folder`."""
         for place, part in self._places(folder).items():
             part.save(place)
+
+    def settle(self, folder: Path) -> None:
+        """Know that `save` wrote into `folder`, and that it will stay there."""
+        for place, part in self._places(folder).items():
+            part.settle(place)
+
+    def kept(self) -> dict[str, Tensor]:
+        """Tensors that must be written down, by `part/name`; frozen ones of a pretrained base lie in its own files."""
+        return {f"{part}/{name}": tensor for part, held in self.parts().items() for name, tensor in held.kept().items()}
+
+    def take(self, kept: Mapping[str, Tensor]) -> None:
+        """Put back what `kept` gave."""
+        for part, held in self.parts().items():
+            held.take({name.removeprefix(f"{part}/"): tensor for name, tensor in kept.items() if name.startswith(f"{part}/")})
+
+    def size(self) -> int:
+        """How many numbers the model's weights are."""
+        return sum(part.size() for part in self.parts().values())
 
     def load_weights(self, folder: Path) -> None:
         """Take the weights that `save` wrote."""

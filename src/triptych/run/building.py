@@ -42,13 +42,11 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     check_select(recipe, table, targets)
-    encoders = {
-        name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
-    }
+    encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
     fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
     heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)
     if recipe.training.chunk:
@@ -78,7 +76,7 @@ def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice,
     def made(name: str) -> InputColumn:
         settings = recipe.inputs[name]
         room = rooms()[settings.modality]
-        held = InputColumn(room, room.preparation(settings.prepare), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
+        held = InputColumn(room, room.preparation(settings), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
         train = table.at("train")
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
         held.fit(voice.track(train, len(train), f"preparing {name}"))

@@ -158,4 +158,5 @@ def keep_weights(run: RunFolder, model: Model) -> None:
     if run.model.exists():
         run.model.rename(old)
     aside.rename(run.model)
+    model.settle(run.model)
     shutil.rmtree(old, ignore_errors=True)

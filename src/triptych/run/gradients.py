@@ -16,7 +16,7 @@ def shared(model: Model) -> list[nn.Parameter]:
 
     Where nothing of it is, the last blocks of the encoders that are trained; where none is, all that is trained.
     """
-    last = [block for _, encoder in model.encoders.items() for block in encoder.blocks()[-1:]]  # type: ignore[operator]
+    last = [block for _, encoder in model.encoders.items() if encoder.made for block in encoder.blocks()[-1:]]  # type: ignore[operator]
     for pieces in ([model.fusion], last, [model]):
         found = {id(p): p for piece in pieces for p in piece.parameters() if p.requires_grad}
         if found:

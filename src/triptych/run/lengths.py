@@ -108,7 +108,7 @@ def measure_lengths(table: Table, inputs: Mapping[str, InputColumn], provisional
 def lengths_before(recipe: Recipe, table: Table) -> list[Lengths]:
     """The same without training: what a preparation must learn for it, it learns from the measured rows."""
     inputs = {
-        name: InputColumn(room := rooms()[settings.modality], room.preparation(settings.prepare), recipe.columns()[name], table, 0)
+        name: InputColumn(room := rooms()[settings.modality], room.preparation(settings), recipe.columns()[name], table, 0)
         for name, settings in recipe.inputs.items()
     }
     return measure_lengths(table, inputs, provisional=True)

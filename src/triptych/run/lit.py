@@ -10,7 +10,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from triptych.base.errors import InputError
 from triptych.base.ranks import ALONE, Ranks
+from triptych.contract.part import Part
 from triptych.contract.values import Batch, Output
 from triptych.model.assemble import Model
 from triptych.objective.losses import rows_judged, task_loss, terms
@@ -81,6 +83,8 @@ class Lit(L.LightningModule):
         """Cut the weights up, where the strategy is to."""
         if self.ranks.size > 1 and self.recipe.training.strategy == "fsdp" and not self.sharded:
             assert self.device_mesh is not None
+            for part in self.home.parts().values():
+                part.ready()  # what is read later would not be cut up
             self.model = sharded(self.home, self.device_mesh["data_parallel"])
 
     def configure_gradient_clipping(
@@ -126,7 +130,7 @@ class Lit(L.LightningModule):
         (optimizer,), (schedule,) = self.trainer.optimizers, self.trainer.lr_scheduler_configs
         self.bring_home()
         return {
-            "model": self.home.state_dict(),
+            "model": self.home.kept(),
             "optimizer": whole_optimizer(self.model, optimizer) if self.sharded else optimizer.state_dict(),
             "schedule": schedule.scheduler.state_dict(),
             "sums": self.sums,
@@ -186,17 +190,34 @@ def rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:
 
 
 def trainable(model: Model, stage: Stage) -> dict[str, list[nn.Parameter]]:
-    """Parameters that a stage trains, by part."""
+    """Parameters that a stage trains, by part; what is fresh in a pretrained part is among them in every stage.
+
+    Raises:
+        InputError: last(N) counts more blocks than a part has.
+    """
     parts = model.parts()
     chosen: dict[str, dict[int, nn.Parameter]] = {}
     for words in stage.train:
         match = TRAINABLE.match(words)
         assert match, words  # the recipe was checked
         for name in parts if match["part"] == "all" else [match["part"]]:
-            blocks = parts[name].blocks()[-int(match["last"]) :] if match["last"] else [parts[name]]
-            found = {id(p): p for block in blocks for p in block.parameters()}
+            parts[name].ready()
+            pieces = _last(name, parts[name], int(match["last"])) if match["last"] else [parts[name]]
+            chosen.setdefault(name, {}).update({id(p): p for piece in pieces for p in piece.parameters()})
+    for name, part in parts.items():
+        if found := {id(p): p for piece in part.fresh() for p in piece.parameters()}:
             chosen.setdefault(name, {}).update(found)
     return {name: list(found.values()) for name, found in chosen.items()}
+
+
+def _last(name: str, part: Part, asked: int) -> list[nn.Module]:
+    """The last blocks of a part."""
+    blocks = part.blocks()
+    if asked > len(blocks):
+        there = f"{len(blocks)} block{'s' * (len(blocks) > 1)}"
+        fix = f"{name}.last({len(blocks)}) or fewer; {name} alone trains all of it"
+        raise InputError(f"{name}.last({asked}) asks for more blocks than {name} has: it has {there}", where="stages", fix=fix)
+    return blocks[-asked:]
 
 
 def freeze_all_but(model: Model, stage: Stage) -> int:
@@ -215,7 +236,8 @@ def parameter_groups(model: Model, stage: Stage) -> list[dict[str, Any]]:
     """One group a part for matrices (decayed) and one for biases, norms and scalars (not decayed)."""
     groups = []
     for name, parameters in trainable(model, stage).items():
-        rate = stage.lr[name] if isinstance(stage.lr, dict) else stage.lr
+        # What is fresh in a part that the stage does not name learns as fast as the fastest that it does.
+        rate = stage.lr.get(name, max(stage.lr.values())) if isinstance(stage.lr, dict) else stage.lr
         parameters = [p for p in parameters if p.requires_grad]
         for decay, chosen in ((stage.weight_decay, [p for p in parameters if p.ndim > 1]), (0.0, [p for p in parameters if p.ndim <= 1])):
             if chosen:

@@ -46,7 +46,7 @@ def write_down(
         "judged_on": bench.judged_side(),
         "lengths": [one.as_dict() for one in bench.lengths],
         "findings": [finding.as_dict() for finding in told(bench.recipe, bench.table, bench.targets, bench.lengths)],
-        "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()},
+        "parameters": {name: part.size() for name, part in model.parts().items()},
         "sampling": bench.order.draws.as_dict() if isinstance(bench.order.draws, Plan) else None,
         "stages": bench.stops,
         "best": {"score": best.name, "value": best.value, "epoch": best.epoch},

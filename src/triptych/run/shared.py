@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from triptych.base.errors import InputError
 from triptych.base.ranks import ranks
@@ -43,10 +44,18 @@ class Shared:
 
 def rows_of(recipe: Recipe) -> str:
     """All that decides which rows there are, on which side they stand, what was found in them and how they are prepared."""
-    inputs = {name: [settings.modality, recipe.columns()[name], spelled_out(settings.prepare)] for name, settings in recipe.inputs.items()}
+    inputs = {
+        name: [settings.modality, recipe.columns()[name], spelled_out(settings.prepare), _base_of(settings.encoder)]
+        for name, settings in recipe.inputs.items()
+    }
     words = ("kind", "target", "positives", "between", "separator")
     tasks = {name: [getattr(task, word, None) for word in words] for name, task in recipe.tasks.items()}
     return json.dumps([spelled_out(recipe.data), inputs, tasks])
+
+
+def _base_of(encoder: Any) -> dict[str, Any] | None:
+    """What of an encoder decides how an input is prepared: which base it is, if it is one."""
+    return spelled_out(encoder) if encoder.kind == "pretrained" else None
 
 
 def alone_only(recipe: Recipe, what: str) -> None:

@@ -80,14 +80,14 @@ def train_stages(
 
 def _between(bench: Bench, loader: Loader, watching: Watch) -> dict[str, Any]:
     """What a stage starts from."""
-    return {"model": bench.model.state_dict(), "loader": loader.state_dict(), "watch": watching.state_dict()}
+    return {"model": bench.model.kept(), "loader": loader.state_dict(), "watch": watching.state_dict()}
 
 
 def _put_back(
     bench: Bench, run: RunFolder, loader: Loader, watching: Watch, course: Course, state: Mapping[str, Any], voice: Voice
 ) -> None:
     """Bring weights, order of rows, log and random numbers to where the state was written."""
-    bench.model.load_state_dict(state["model"])
+    bench.model.take(state["model"])
     loader.load_state_dict(state["loader"])
     watching.load_state_dict(state["watch"])
     cut_log(run, course.before + course.epochs)

@@ -77,7 +77,7 @@ class Run:
         found = {}
         for name, settings in self.recipe.inputs.items():
             room = rooms()[settings.modality]
-            preparation = room.preparation(settings.prepare)
+            preparation = room.preparation(settings)
             preparation.load(self.folder.input(name))
             found[name] = room, preparation
         return found

@@ -51,13 +51,13 @@ class Audio:
         """Log-mel or MFCC features, not yet fitted."""
         from triptych.modalities.audio.prepare import Features
 
-        return Features(settings)
+        return Features(settings.prepare)
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A new `cnn` or `transformer` over `facts["features"]` features a frame."""
         from triptych.modalities.audio.encode import ENCODERS
 
-        return ENCODERS[settings.kind](settings, **facts)
+        return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """Length and rate; silent, clipped. See `examine.py`."""

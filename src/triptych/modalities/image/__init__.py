@@ -42,13 +42,13 @@ class ImageModality:
         """The preparation of square pictures; see `prepare.py`."""
         from triptych.modalities.image.prepare import ImagePreparation
 
-        return ImagePreparation(settings)
+        return ImagePreparation(settings.prepare)
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A cnn, vit or mobilenet with new weights; see `encode.py`."""
         from triptych.modalities.image.encode import ENCODERS
 
-        made: Encoder = ENCODERS[settings.kind](settings, **facts)
+        made: Encoder = ENCODERS[settings.encoder.kind](settings.encoder, **facts)
         return made
 
     def examine(self, value: Value, settings: Any) -> Examined:

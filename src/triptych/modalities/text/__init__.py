@@ -54,16 +54,24 @@ class Text:
         return True
 
     def preparation(self, settings: Any) -> Preparation:
-        """A tokenizer still to be trained."""
+        """A tokenizer still to be trained, or that of a pretrained encoder."""
+        if settings.encoder.kind == "pretrained":
+            from triptych.modalities.text.pretrained import BasePreparation
+
+            return BasePreparation(settings.prepare, settings.encoder)
         from triptych.modalities.text.prepare import TextPreparation
 
-        return TextPreparation(settings)
+        return TextPreparation(settings.prepare)
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
-        """A transformer, an LSTM or a GRU."""
+        """A transformer, an LSTM, a GRU; or a pretrained one."""
+        if settings.encoder.kind == "pretrained":
+            from triptych.modalities.text.pretrained import tower
+
+            return tower(settings.encoder)
         from triptych.modalities.text.encode import ENCODERS
 
-        return ENCODERS[settings.kind](settings, **facts)
+        return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
 
     def examine(self, value: str, settings: Any) -> Examined:
         """Characters and script; garbled, with markup. See `examine.py`."""

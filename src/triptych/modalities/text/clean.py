@@ -45,10 +45,13 @@ def plain(text: str) -> str:
     return " ".join(without_control(without_markup(whole(text))).split())
 
 
-def normalizer(words: Cleaning, lowercase: bool) -> Any:
-    """The part of a tokenizer that does the rest; `lowercase` says what is meant where the settings leave it open. None: nothing to do."""
+def normalizer(words: Cleaning, lowercase: bool, unicode: str = "nfc") -> Any:
+    """The part of a tokenizer that does the rest; None: nothing to do.
+
+    `lowercase` and `unicode` say what is meant where the settings leave it open.
+    """
     forms: dict[str, list[Any]] = {"nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()], "none": []}
-    form = forms[words.unicode]
+    form = forms[words.unicode or unicode]
     steps = [*form]
     if words.strip_accents:
         steps += [normalizers.NFD(), normalizers.StripAccents(), *(form or [normalizers.NFC()])]

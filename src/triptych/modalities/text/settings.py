@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
-from triptych.base.settings import Settings, word
+from triptych.base.settings import Settings, base_or_word
 from triptych.contract.modality import InputSettings
+from triptych.contract.pretrained import Pretrained, refuse_clashes
 
 BYTES_AND_SPECIALS = 256 + 3
 """What a byte-pair vocabulary always holds: every byte, and [PAD], [UNK], [CLS]."""
@@ -31,11 +32,12 @@ class Cleaning(Settings):
     )
     strip_control: bool = Field(default=False, description="drop control characters; tabs and ends of lines stay")
     replace_links: bool = Field(default=False, description="an address of a page becomes the word url, one of a person the word email")
-    unicode: Literal["nfc", "nfkc", "none"] = Field(
-        default="nfc",
+    unicode: Literal["nfc", "nfkc", "none"] | None = Field(
+        default=None,
         description=(
             "form of letters: nfc: é is one letter however it was typed; "
-            "nfkc: full-width letters, ligatures and raised digits as plain ones too"
+            "nfkc: full-width letters, ligatures and raised digits as plain ones too; "
+            "by default nfc, unless the encoder is pretrained and has its own ways"
         ),
     )
     strip_accents: bool = Field(
@@ -154,16 +156,23 @@ class Input(InputSettings):
 
     modality: Literal["text"] = Field(default="text", description="the room that reads this input")
     prepare: Prepare = Field(default=Prepare(), description="how texts become token ids")
-    encoder: Annotated[Transformer | Lstm | Gru, Field(discriminator="kind"), BeforeValidator(word)] = Field(
-        default=Transformer(), description="the network that reads the tokens: transformer, lstm or gru"
+    encoder: Annotated[Transformer | Lstm | Gru | Pretrained, Field(discriminator="kind"), BeforeValidator(base_or_word)] = Field(
+        default=Transformer(), description="the network that reads the tokens: transformer, lstm, gru, or a pretrained one: owner/name"
     )
 
+    @model_validator(mode="after")
+    def _one_tokenizer(self) -> Input:
+        refuse_clashes(self.prepare, self.encoder, ("tokenizer", "vocabulary"), "which brings its own tokenizer")
+        return self
+
     def placed(self, path: Callable[[str], str]) -> Input:
-        """The same with the path of a tokenizer from the recipe's folder.
+        """The same with paths of a tokenizer and of a pretrained encoder from the recipe's folder.
 
         Raises:
-            InputError: there is no such file.
+            InputError: there is no such file or folder.
         """
+        if isinstance(self.encoder, Pretrained):
+            return self.model_copy(update={"encoder": self.encoder.placed(path)})
         if self.prepare.file is None:
             return self
         found = path(self.prepare.tokenizer)

@@ -6,7 +6,6 @@ from html import escape
 from typing import Any
 
 from triptych.contract.values import Item
-from triptych.modalities.text.prepare import TextPreparation
 from triptych.modalities.text.tokenizer import SPECIALS, START, UNKNOWN_ID
 
 MOST_CHARACTERS = 600
@@ -31,7 +30,6 @@ def show(value: str) -> str:
 
 def seen(item: Item, preparation: Any) -> str:
     """One chip a token with its id under it; unknown tokens are dashed; says what was cut off."""
-    assert isinstance(preparation, TextPreparation)
     ids, total = item["ids"], int(item["total"])
     chips = [_chip(piece, number) for piece, number in zip(preparation.pieces(ids[:MOST_CHIPS]), ids[:MOST_CHIPS].tolist(), strict=True)]
     unknown = int((ids == UNKNOWN_ID).sum())

@@ -41,13 +41,13 @@ class Video:
         """Square frames at the wanted rate, not yet fitted."""
         from triptych.modalities.video.prepare import Frames
 
-        return Frames(settings)
+        return Frames(settings.prepare)
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A new transformer or gru over frames."""
         from triptych.modalities.video.encode import ENCODERS
 
-        return ENCODERS[settings.kind](settings, **facts)
+        return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """Damaged, one colour, still, tiny. See `examine.py`."""

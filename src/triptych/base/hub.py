@@ -1,0 +1,226 @@
+"""Pretrained bases: a name on the Hugging Face Hub, or a folder, to files on this machine that are whole.
+
+Weights are read from safetensors only: a pickle can run any code it likes. What is computed of a base (its digest, its facts)
+is kept in the cache folder, so that it is read through once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from triptych.base.errors import InputError, nearest
+from triptych.base.files import cache_root, digest, write_json, written_aside
+
+WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
+ELSEWHERE = ("onnx/*", "openvino/*", "coreml/*", "original/*", "*.fp16.*", "*.bf16.*", "*.int8.*")
+"""Other forms of the same weights, which some owners put beside them."""
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot")
+PATHLIKE = ("./", "../", "/", "~")
+BIG_HEADER = 100 * 2**20
+
+
+def is_folder(name: str) -> bool:
+    """Whether a word means a folder of this machine rather than a name on the Hub."""
+    return name.startswith(PATHLIKE) or name in (".", "..") or Path(name).is_dir()
+
+
+def located(name: str, revision: str = "main") -> Path:
+    """The folder of a base: itself, or where it was downloaded to; its files are whole.
+
+    Raises:
+        InputError: there is none, the Hub cannot be reached or says no, a file is missing or cut, the weights are pickles.
+    """
+    folder = Path(name).expanduser() if is_folder(name) else _downloaded(name, revision)
+    weights(folder)
+    return folder
+
+
+def config(folder: Path) -> dict[str, Any]:
+    """A base's `config.json`. Raises InputError where it is missing or damaged."""
+    path = folder / CONFIG
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or "model_type" not in found:
+            raise ValueError("it names no model_type")
+    except FileNotFoundError as error:
+        fix = "name the folder that save_pretrained wrote, or an id like sentence-transformers/all-MiniLM-L6-v2"
+        raise InputError("this is no pretrained model: it has no config.json", where=str(folder), fix=fix) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"the config of the pretrained model is damaged: {error}", where=str(path), fix=_AGAIN) from error
+    return found
+
+
+def weights(folder: Path) -> list[Path]:
+    """The weight files of a base, each looked at as far as its header says how long it must be.
+
+    Raises:
+        InputError: there is no such folder, a file is missing or cut, or there are pickles alone.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {str(folder)!r}", fix="name an existing folder, or an id of the Hub like owner/name")
+    config(folder)
+    files = _named(folder)
+    for file in files:
+        _whole(file)
+    return files
+
+
+def _named(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    index = folder / INDEX
+    if index.exists():
+        try:
+            return [folder / name for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))]
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"the list of weight files is damaged: {error}", where=str(index), fix=_AGAIN) from error
+    if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
+        raise _pickles(str(folder), pickles)
+    raise InputError(f"the pretrained model has no weights: {WEIGHTS} is missing", where=str(folder), fix=_AGAIN)
+
+
+def _pickles(where: str, names: list[str]) -> InputError:
+    what = f"the weights are there as {', '.join(names[:3])} only, which is not read: such a file can run any code when it is opened"
+    fix = "take a revision that has model.safetensors, or convert it yourself: model.save_pretrained(folder)"
+    return InputError(what, where=where, fix=fix)
+
+
+_AGAIN = "it was not downloaded or copied to its end: do that again"
+
+
+def _whole(file: Path) -> None:
+    """Compare a safetensors file's length with what its header says."""
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            if length > BIG_HEADER:
+                raise ValueError("its header is no header")
+            header = json.loads(opened.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        wanted, there = 8 + length + max(ends, default=0), file.stat().st_size
+    except FileNotFoundError as error:
+        raise InputError(f"the pretrained model lacks {file.name}", where=str(file.parent), fix=_AGAIN) from error
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file.name} of the pretrained model is damaged: {error}", where=str(file), fix=_AGAIN) from error
+    if there != wanted:
+        raise InputError(f"{file.name} of the pretrained model is cut: {there:,} of {wanted:,} bytes", where=str(file), fix=_AGAIN)
+
+
+def tensors(folder: Path) -> dict[str, list[int]]:
+    """{name of a weight: its shape}, from the headers alone."""
+    found: dict[str, list[int]] = {}
+    for file in weights(folder):
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            found |= {name: about["shape"] for name, about in json.loads(opened.read(length)).items() if name != "__metadata__"}
+    return found
+
+
+def scalar(folder: Path, name: str) -> float:
+    """A weight that is one number, from the files."""
+    from safetensors import safe_open
+
+    for file in weights(folder):
+        with safe_open(file, framework="pt") as opened:
+            if name in opened.keys():  # noqa: SIM118 it is no mapping
+                return float(opened.get_tensor(name))
+    raise KeyError(name)
+
+
+def fingerprint(folder: Path) -> str:
+    """One word for all that a base computes with: weights, config, processor files. Kept by each file's size and time.
+
+    Raises:
+        InputError: as `weights`.
+    """
+    texts = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".txt", ".model"))
+    told = sha256()
+    for path in (*weights(folder), *texts):
+        if path.suffix == ".safetensors" or path.stat().st_size > 2**20:
+            told.update(f"{path.relative_to(folder)} {_kept_digest(path)}\n".encode())
+        else:
+            told.update(f"{path.relative_to(folder)} {digest(path)}\n".encode())
+    return told.hexdigest()
+
+
+def _kept_digest(path: Path) -> str:
+    real = path.resolve()
+    about = real.stat()
+    key = sha256(f"{real}\n{about.st_size}\n{about.st_mtime_ns}".encode()).hexdigest()
+    return str(kept(f"digests/{key[:32]}.json", lambda: {"sha256": digest(real)})["sha256"])
+
+
+def kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` gives, made once and kept in the cache folder under `bases/`; one that is damaged is made again."""
+    path = cache_root() / "bases" / name
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError):
+        pass
+    made = make()
+    with suppress(OSError):  # a full disk costs speed only
+        write_json(path, made)
+    return made
+
+
+def carry(folder: Path, out: Path) -> None:
+    """Put config and weights of a base into `out`: links to files that nobody writes to, else copies.
+
+    What was downloaded never changes. A user's own folder may be written to again, and a link would change with it: of that,
+    one copy is kept in the cache folder, which runs share.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = [folder / CONFIG, *weights(folder), *([folder / INDEX] if (folder / INDEX).exists() else [])]
+    for file in files:
+        source = file.resolve()
+        if file.suffix == ".safetensors" and not file.is_symlink() and folder.name != "base":
+            source = _own_copy(file)
+        _link(source, out / file.name)
+
+
+def _own_copy(file: Path) -> Path:
+    held = cache_root() / "bases" / "weights" / f"{_kept_digest(file)}.safetensors"
+    if not held.exists() or held.stat().st_size != file.stat().st_size:
+        try:
+            with written_aside(held) as aside:
+                shutil.copyfile(file, aside)
+        except OSError:
+            return file
+    return held
+
+
+def _link(source: Path, out: Path) -> None:
+    if source.suffix != ".safetensors":
+        shutil.copyfile(source, out)
+        return
+    try:
+        os.link(source, out)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, out)
+
+
+@lru_cache(maxsize=64)
+def _downloaded(name: str, revision: str) -> Path:
+    """From the Hub, or from where an earlier download put it."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(ELSEWHERE)))
+    except Exception as error:  # of huggingface_hub, its HTTP client, the disk
+        raise _refused(name, revision, error) from error
+
+
+def _refused(name: str, revision: str, error: Exception) -> InputError:
+    return InputError(f"the model {name!r} cannot be had: {error}", where=revision, known=nearest(name, []))

@@ -1,0 +1,49 @@
+"""The words of a recipe for a pretrained encoder: the same in every room. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from triptych.base.errors import InputError
+from triptych.base.hub import is_folder
+from triptych.base.settings import Settings
+
+
+class Pretrained(Settings):
+    """A network that somebody has trained: a name on the Hugging Face Hub, or a folder that save_pretrained wrote."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    name: str = Field(
+        min_length=1, description="owner/name on the Hub, or a folder, relative to the recipe; alone it may stand in the encoder's place"
+    )
+    revision: str = Field(default="main", min_length=1, description="branch, tag or commit on the Hub; a folder has none")
+    pool: Literal["auto", "mean", "first", "attention"] = Field(
+        default="auto",
+        description="one vector from the tokens: auto, as the base does it; mean; first; attention, learnt in every stage",
+    )
+
+    def placed(self, path: Callable[[str], str]) -> Pretrained:
+        """The same with a folder from the recipe's.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        there = path(self.name)
+        if Path(there).is_dir():
+            return self.model_copy(update={"name": there})
+        if is_folder(self.name):
+            fix = "name a folder that is there, or owner/name on the Hub"
+            raise InputError(f"there is no pretrained model {self.name!r}", where=there, fix=fix)
+        return self
+
+
+def refuse_clashes(prepare: Settings, encoder: Any, words: tuple[str, ...], instead: str) -> None:
+    """Raise ValueError where `prepare` sets one of the `words` that a pretrained encoder brings along; `instead` says what does it."""
+    fields = type(prepare).model_fields
+    said = [word for word in words if getattr(prepare, word) != fields[word].get_default()]
+    if isinstance(encoder, Pretrained) and said:
+        raise ValueError(f"prepare.{said[0]} clashes with encoder {encoder.name}, {instead}: remove prepare.{said[0]}")

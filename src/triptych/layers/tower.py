@@ -1,0 +1,418 @@
+"""A pretrained network as an encoder: read late, cut between its blocks, frozen unless a stage trains it.
+
+A room says for each family of architectures how to reach its pieces (`Family`); the rest is the same for all of them. The
+weights are read when something needs them, and never where everything was remembered.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from triptych.base import hub
+from triptych.base.errors import InputError
+from triptych.contract.part import Encoder
+from triptych.contract.values import Encoded, Packed
+from triptych.layers.pool import AttentionPool, masked_mean
+
+BASE = "base"
+"""Folder of the base's own files within a saved part, and name of its module."""
+TOKENS, POOLED, BLOCK = "tokens_PTD", "pooled_PD", "block."
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What goes from block to block: tokens (P, T, D) or a map (P, C, H, W), which tokens are real, and what is kept a row."""
+
+    hidden: Tensor
+    mask_PT: Tensor | None = None
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensors with one value a row, which the end needs: the place of a text's last token."""
+
+
+class Family:
+    """How to reach the pieces of one architecture. `base` is always the model of transformers that `model` names."""
+
+    model: ClassVar[str]
+    """Name of the class in transformers."""
+    trunk: ClassVar[str] = ""
+    """Where in it the network lies; nothing where it is the network itself."""
+    layers: ClassVar[str] = "encoder.layer"
+    """Where in the trunk the blocks lie."""
+    first: ClassVar[tuple[str, ...]] = ("embeddings",)
+    last: ClassVar[tuple[str, ...]] = ()
+    """What of the trunk, and of the model, goes with the first block and with the last."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """What of it a checkpoint may lack: where it does, it is left out rather than made up."""
+
+    scalars: ClassVar[Mapping[str, str]] = {}
+    """Facts that lie in the file as one number, by the tensor's name; of a dual encoder the `scale` (as its logarithm) and `bias`."""
+
+    def of(self, base: Any) -> Any:
+        """The trunk."""
+        return _at(base, self.trunk)
+
+    def facts(self, config: Any) -> dict[str, Any]:
+        """`width` and `blocks` of a config of transformers, and whatever else the room wants to know of it."""
+        return {"width": config.hidden_size, "blocks": config.num_hidden_layers}
+
+    def pooling(self, folder: Path, names: Mapping[str, Any]) -> str:
+        """How `auto` pools: `base`, as `pool` does it; or mean, first, last. `names` are the tensors in the base's files."""
+        return "base"
+
+    def enter(self, base: Any, packed: Packed) -> Flow:
+        """What enters the first block."""
+        raise NotImplementedError
+
+    def around(self, base: Any, flow: Flow) -> dict[str, Any]:
+        """What every block takes besides the tokens, as keyword arguments: made once a pass, wherever it begins."""
+        return {}
+
+    def step(self, block: Any, hidden: Tensor, around: dict[str, Any]) -> Tensor:
+        """Through one block."""
+        made = block(hidden, **around)
+        return made[0] if isinstance(made, tuple) else made
+
+    def leave(self, base: Any, flow: Flow) -> Tensor:
+        """The base's answer to each token: tokens_PTD."""
+        raise NotImplementedError
+
+    def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
+        """The base's own vector of a row: pooled_PD."""
+        return masked_mean(tokens_PTD, mask_PT)
+
+
+class Tower(Encoder):
+    """A pretrained network. Facts say what it is (`family`, `width`, `blocks`, `parameters`, `digest`), so it need not be read.
+
+    `folder` is where its files lie: set by the room that makes one, and by `load_weights`.
+    """
+
+    families: ClassVar[Mapping[str, Family]]
+    folder: Path
+
+    def __init__(self, settings: Any, *, family: str, width: int, blocks: int, parameters: int, digest: str, **more: Any) -> None:
+        """`more` is what the room's families noted besides."""
+        facts = {"family": family, "width": width, "blocks": blocks, "parameters": parameters, "digest": digest, **more}
+        super().__init__(settings, **facts)
+        self.width, self.family = width, self.families[family]
+        self.pooling = more["pooling"] if settings.pool == "auto" else settings.pool
+        if self.pooling not in ("base", "attention", *_POOLS):
+            what = f"{settings.name} pools in a way that is not known here ({self.pooling})"
+            raise InputError(what, known=("mean", "first", "attention"), fix="say how in the recipe: encoder: {pool: mean}")
+        self.attention = AttentionPool(width, next(n for n in (8, 4, 2, 1) if width % n == 0)) if settings.pool == "attention" else None
+        self.register_buffer("here", torch.zeros(0), persistent=False)  # where the base is put once it is read
+        self._trained: set[str] = set()
+
+    # weights
+
+    @property
+    def made(self) -> bool:
+        """Whether the base was read."""
+        return BASE in self._modules
+
+    def ready(self) -> None:
+        """Read the base, once: frozen, in eval mode.
+
+        Raises:
+            InputError: files are missing or damaged, or the base is not what its config says.
+        """
+        if not self.made:
+            self._modules[BASE] = self._read().to(self.here.device)  # add_module would ask for `base` first
+
+    def _read(self) -> nn.Module:
+        base = pretrained(self.folder, self.family)
+        return base.requires_grad_(False).eval()
+
+    def size(self) -> int:
+        """Of the base, known from its files, and of what was added to it."""
+        return int(self.facts["parameters"]) + (sum(p.numel() for p in self.attention.parameters()) if self.attention else 0)
+
+    def fresh(self) -> list[nn.Module]:
+        """The learnt pooling."""
+        return [self.attention] if self.attention is not None else []
+
+    def train(self, mode: bool = True) -> Tower:
+        """Blocks of the base that have nothing to learn stay in eval mode; those that learn are noted, for they must be kept."""
+        super().train(mode)
+        if mode and self.made:
+            self._note()
+            self._modules[BASE].eval()  # type: ignore[union-attr]
+            for block in self.blocks():
+                block.train(any(parameter.requires_grad for parameter in block.parameters()))
+        return self
+
+    def _note(self) -> None:
+        """Remember which tensors of the base are not as they were: what is trained, and statistics of the blocks it is in."""
+        learning = {id(p) for p in self.parameters() if p.requires_grad}
+        moving = {id(b) for block in self.blocks() if any(p.requires_grad for p in block.parameters()) for b in block.buffers()}
+        whole = self.state_dict(keep_vars=True)
+        self._trained |= {name for name, tensor in whole.items() if id(tensor) in learning | moving}
+
+    def kept(self) -> dict[str, Tensor]:
+        """What was ever trained of the base, and what was added to it."""
+        if self.made:
+            self._note()
+        return {name: tensor for name, tensor in self.state_dict().items() if name in self._trained or not name.startswith(f"{BASE}.")}
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `kept` gave: what was trained since then, and is not in it, is as it was in the base's files."""
+        of_base = {name for name in tensors if name.startswith(f"{BASE}.")}
+        if of_base or self.made:
+            self.ready()
+        if lost := self._trained - of_base:
+            untouched = {f"{BASE}.{name}": tensor for name, tensor in self._read().state_dict().items()}
+            tensors = {**{name: untouched[name] for name in lost if name in untouched}, **tensors}
+        found = self.load_state_dict(dict(tensors), strict=False)
+        missing = [name for name in found.missing_keys if not name.startswith(f"{BASE}.")]
+        if missing or found.unexpected_keys:
+            raise RuntimeError(f"missing: {', '.join(missing)}; unexpected: {', '.join(found.unexpected_keys)}")
+        self._trained |= of_base
+
+    def save(self, folder: Path) -> None:
+        """The base's files beside what was trained: a run needs neither the Hub nor the folder that it came from."""
+        super().save(folder)
+        hub.carry(self.folder, folder / BASE)
+
+    def settle(self, folder: Path) -> None:
+        """Read from there, and link to there, from here on."""
+        self.folder = folder / BASE
+
+    def load_weights(self, path: Path) -> None:
+        """Take what was trained; the base, once it is needed, from the folder beside it."""
+        self.settle(path.parent)
+        hub.weights(self.folder)
+        super().load_weights(path)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tower:
+        """A copy that shares what is frozen: twice the memory of a large base for nothing."""
+        shared = {id(p): p for p in self.parameters() if not p.requires_grad}
+        memo.update(shared)
+        made = self.__class__.__new__(self.__class__)
+        memo[id(self)] = made
+        made.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        return made
+
+    # pieces
+
+    @property
+    def base(self) -> Any:
+        """The model of transformers."""
+        self.ready()
+        return self._modules[BASE]
+
+    def layers(self) -> list[nn.Module]:
+        """The base's own blocks, in order."""
+        return list(_at(self.base, _path(self.family.trunk, self.family.layers)))
+
+    def blocks(self) -> list[nn.Module]:
+        """The base's blocks; what comes before them goes with the first, what comes after with the last."""
+        grouped = [[layer] for layer in self.layers()]
+        grouped[0][:0] = _there(self.base, self.family.trunk, self.family.first)
+        grouped[-1] += [*_there(self.base, self.family.trunk, self.family.last), *self.fresh()]
+        return [parts[0] if len(parts) == 1 else nn.ModuleList(parts) for parts in grouped]
+
+    # the way through
+
+    def forward(self, packed: Packed) -> Encoded:
+        """See `Encoder`. `inner` holds each block's output (`block.0` ...)."""
+        if TOKENS in packed.tensors:
+            return self._pooled(packed.tensors[TOKENS], packed.mask_PT, packed.tensors.get(POOLED), {})
+        inner: dict[str, Tensor] = {}
+        flow = self._through(packed, self.facts["blocks"], inner)
+        tokens_PTD, mask_PT, pooled_PD = self._left(flow)
+        return self._pooled(tokens_PTD, mask_PT, pooled_PD, inner)
+
+    def cut(self, packed: Packed, last: int) -> Packed:
+        """See `Encoder`."""
+        there = self.facts["blocks"]
+        if not 0 <= last <= there:
+            raise InputError(f"the last {last} blocks are asked for, and {self.settings.name} has {there}", fix=f"last({there}) or fewer")
+        if last == 0:
+            if TOKENS in packed.tensors:
+                return packed
+            tokens_PTD, mask_PT, pooled_PD = self._left(self._through(packed, there, {}))
+            own = {} if pooled_PD is None else {POOLED: pooled_PD}
+            return Packed({TOKENS: tokens_PTD, **own}, mask_PT)
+        flow = self._through(packed, there - last, {})
+        shape = "PTD" if flow.hidden.ndim == 3 else "PCHW"
+        return Packed({f"{BLOCK}{there - last}_{shape}": flow.hidden, **flow.rows}, flow.mask_PT)
+
+    def _through(self, packed: Packed, stop: int, inner: dict[str, Tensor]) -> Flow:
+        """From a batch, or from where it was cut, to what enters block `stop`."""
+        flow, start = self._entered(packed)
+        if start > stop:
+            raise ValueError(f"the rows were cut before block {start}, and what enters block {stop} is asked for")
+        hidden, around = flow.hidden, self.family.around(self.base, flow)
+        for number, layer in enumerate(self.layers()[start:stop], start=start):
+            hidden = inner[f"{BLOCK}{number}"] = self.family.step(layer, hidden, around)
+        return Flow(hidden, flow.mask_PT, flow.rows)
+
+    def _entered(self, packed: Packed) -> tuple[Flow, int]:
+        cut = next((name for name in packed.tensors if name.startswith(BLOCK)), None)
+        if cut is None:
+            return self.family.enter(self.base, packed), 0
+        rows = {name: tensor for name, tensor in packed.tensors.items() if name != cut}
+        return Flow(packed.tensors[cut], packed.mask_PT, rows), int(cut.removeprefix(BLOCK).split("_")[0])
+
+    def _left(self, flow: Flow) -> tuple[Tensor, Tensor, Tensor | None]:
+        tokens_PTD = self.family.leave(self.base, flow)
+        mask_PT = flow.mask_PT if flow.mask_PT is not None else tokens_PTD.new_ones(tokens_PTD.shape[:2], dtype=torch.bool)
+        own = self.family.pool(self.base, flow, tokens_PTD, mask_PT) if self.pooling == "base" else None
+        return tokens_PTD, mask_PT, own
+
+    def _pooled(self, tokens_PTD: Tensor, mask_PT: Tensor | None, own_PD: Tensor | None, inner: dict[str, Tensor]) -> Encoded:
+        mask_PT = mask_PT if mask_PT is not None else tokens_PTD.new_ones(tokens_PTD.shape[:2], dtype=torch.bool)
+        if own_PD is not None:
+            pooled_PD = own_PD
+        elif self.attention is not None:
+            pooled_PD, inner["looked_at_PT"] = self.attention(tokens_PTD, mask_PT)
+        else:
+            pooled_PD = _POOLS[self.pooling](tokens_PTD, mask_PT)
+        return Encoded(tokens_PTD, mask_PT, pooled_PD, inner)
+
+
+def first_token(tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
+    """The first token, which many bases have for this."""
+    return tokens_PTD[:, 0]
+
+
+def last_token(tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
+    """The last real token: the only one that a causal network lets see all."""
+    return picked(tokens_PTD, mask_PT.sum(1).clamp(min=1) - 1)
+
+
+def picked(tokens_PTD: Tensor, at_P: Tensor) -> Tensor:
+    """One token of each row, by its place."""
+    return tokens_PTD[torch.arange(len(tokens_PTD), device=tokens_PTD.device), at_P]
+
+
+def attended(trunk: Any, flow: Flow, causal: bool = False) -> Tensor | None:
+    """The mask over keys in the form that the trunk's attention wants; `causal`: a token sees those before it alone."""
+    from transformers import masking_utils
+
+    said = None if flow.mask_PT is None else flow.mask_PT.long()
+    words = {"config": trunk.config, "inputs_embeds": flow.hidden, "attention_mask": said}
+    mask: Tensor | None = (
+        masking_utils.create_causal_mask(**words, cache=None) if causal else masking_utils.create_bidirectional_mask(**words)
+    )
+    return mask
+
+
+_POOLS = {"mean": masked_mean, "first": first_token, "last": last_token}
+
+
+def described(folder: Path, families: Mapping[str, Family], room: str) -> dict[str, Any]:
+    """A base's facts, as its `Tower` takes them: found out once, and kept in the cache folder by the base's digest.
+
+    Raises:
+        InputError: it is a base of another kind than the room's.
+    """
+    kind = hub.config(folder)["model_type"]
+    if kind not in families:
+        fix = f"name a {room} model, or give {folder.name} to the input of its own kind"
+        raise InputError(f"{folder.name} is a {kind} model, and no {room} tower is known in it", where=str(folder), known=families, fix=fix)
+    word = hub.fingerprint(folder)
+    return hub.kept(f"facts/{word[:32]}-{room}.json", lambda: {**_facts(folder, kind, families[kind]), "digest": word})
+
+
+def _facts(folder: Path, kind: str, family: Family) -> dict[str, Any]:
+    """Read from the config and the headers of the weights; no weight is."""
+    import transformers
+
+    model = getattr(transformers, family.model)
+    names = hub.tensors(folder)
+    with quiet(), torch.device("meta"):
+        try:
+            config = model.config_class.from_pretrained(folder, local_files_only=True)
+            empty = model(config)
+        except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+            what = f"the config of the pretrained model fits no {family.model}: {str(error).strip().splitlines()[0]}"
+            raise InputError(what, where=str(folder / hub.CONFIG), fix="copy or download it again") from error
+    lacking = tuple(name for name in family.optional if not any(f".{name}." in f".{there}" for there in names))
+    parameters = sum(p.numel() for name, p in empty.named_parameters() if not (lacking and name.startswith(lacking)))
+    numbers = {fact: hub.scalar(folder, name) for fact, name in family.scalars.items() if name in names}
+    if "scale" in numbers:
+        numbers["scale"] = math.exp(numbers["scale"])
+    return {"family": kind, "parameters": parameters, "pooling": family.pooling(folder, names), **family.facts(config), **numbers}
+
+
+def pretrained(folder: Path, family: Family) -> nn.Module:
+    """The base with its weights, in float32.
+
+    Raises:
+        InputError: the weights are not those of the architecture that the config names.
+    """
+    import transformers
+
+    kind = getattr(transformers, family.model)
+    with quiet():
+        try:
+            base, told = kind.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+            what = f"the pretrained model cannot be read: {str(error).strip().splitlines()[0]}"
+            raise InputError(what, where=str(folder), fix="copy or download it again") from error
+    missing = [name for name in told["missing_keys"] if not name.startswith(family.optional)]
+    for name in {name.split(".")[0] for name in told["missing_keys"]} & set(family.optional):
+        setattr(base, name, None)
+    if missing:
+        what = f"the weights lack {len(missing)} tensors of a {family.model}, the first is {missing[0]}"
+        raise InputError(what, where=str(folder), fix="copy or download it again; or name a model of the architecture that its config says")
+    return base
+
+
+class quiet(warnings.catch_warnings):
+    """Nothing of what transformers says while it reads: bars, advice, lists of weights that are left out."""
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        """Remember how loud it was."""
+        from transformers.utils import logging
+
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self.before, self.bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *problem: Any) -> None:
+        """As loud as before."""
+        from transformers.utils import logging
+
+        logging.set_verbosity(self.before)
+        if self.bar:
+            logging.enable_progress_bar()
+        super().__exit__(*problem)
+
+
+def _path(*steps: str) -> str:
+    return ".".join(step for step in steps if step)
+
+
+def _at(module: Any, path: str) -> Any:
+    return reduce(getattr, path.split("."), module) if path else module
+
+
+def _there(base: Any, trunk: str, names: tuple[str, ...]) -> list[nn.Module]:
+    """Modules by name, in the trunk or beside it; those that this base does not have are left out."""
+    found = []
+    for name in names:
+        for root in dict.fromkeys((_at(base, trunk), base)):
+            try:
+                module = _at(root, name)
+            except AttributeError:
+                continue
+            if isinstance(module, nn.Module):
+                found.append(module)
+                break
+    return found

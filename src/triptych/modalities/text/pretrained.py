@@ -1,0 +1,177 @@
+"""Pretrained text encoders: their own tokenizer, with cleaned texts before it. `families.py` says how each is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from triptych.base import hub
+from triptych.base.errors import InputError
+from triptych.base.files import write_json, write_text
+from triptych.base.settings import parse, spelled_out
+from triptych.contract.modality import Limit
+from triptych.contract.pretrained import Pretrained
+from triptych.contract.values import Item, Packed
+from triptych.layers.tower import Tower, described, quiet
+from triptych.modalities.text.clean import cleaned, normalizer
+from triptych.modalities.text.families import FAMILIES
+from triptych.modalities.text.settings import Prepare
+
+TOKENIZER, SETTINGS = "tokenizer.json", "prepare.json"
+UNLIMITED = 100_000
+"""A longer "longest text" in a tokenizer's files says that nobody thought of one."""
+
+
+class BasePreparation:
+    """Implements `Preparation` with a base's own tokenizer: an item is `{"ids": int64 (T,), "total": int64 ()}`.
+
+    Ids are those of transformers, special tokens and all; a text that is cut keeps the token at its end.
+    """
+
+    def __init__(self, settings: Prepare, base: Pretrained) -> None:
+        """Its files are looked at when the first text comes."""
+        self.settings, self.base = settings, base
+        self._tokenizer: Tokenizer | None = None
+        self._about: dict[str, Any] = {}
+
+    def fit(self, values: Iterable[str]) -> None:
+        """Learns nothing.
+
+        Raises:
+            InputError: the base cannot be had, is no text model, or reads less than `max_tokens`.
+        """
+        self._ready()
+
+    def prepare(self, values: Sequence[str]) -> list[Item]:
+        """Texts -> items."""
+        whole, cut = self._encoded(values, None), self._encoded(values, self.most)
+        return [{"ids": self._filled(ids), "total": torch.tensor(len(all_ids))} for ids, all_ids in zip(cut, whole, strict=True)]
+
+    def collate(self, items: Sequence[Item]) -> Packed:
+        """P items -> ids_PT, padded to the longest, and their mask."""
+        lengths = [len(item["ids"]) for item in items]
+        ids_PT = torch.full((len(items), max(lengths)), int(self._ready()["pad"]))
+        for row, item in enumerate(items):
+            ids_PT[row, : lengths[row]] = item["ids"]
+        return Packed({"ids": ids_PT}, torch.arange(max(lengths)) < torch.tensor(lengths)[:, None])
+
+    def facts(self) -> dict[str, int]:
+        """Nothing: the base knows its own sizes."""
+        return {}
+
+    @property
+    def most(self) -> int:
+        """Tokens of a text that are read at most: what the recipe says, and no more than the base takes."""
+        longest = self._ready()["longest"]
+        return min(self.settings.max_tokens, longest) if longest else self.settings.max_tokens
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` (readable by the `tokenizers` library) and `prepare.json`."""
+        about = self._ready()
+        write_text(folder / TOKENIZER, self._own().to_str(pretty=True))
+        write_json(folder / SETTINGS, {"settings": spelled_out(self.settings), **about})
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        again = "copy the whole run folder again, or train again"
+        try:
+            about = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            self.settings = parse(Prepare, about.pop("settings"), str(folder / SETTINGS))
+            self._about = {"pad": int(about["pad"]), "longest": int(about["longest"]), "fill": int(about["fill"])}
+            self._tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError("a file of the text preparation is missing", where=str(error.filename), fix=again) from error
+        except InputError:
+            raise
+        except Exception as error:  # the tokenizers library raises bare Exception
+            raise InputError(f"the text preparation is damaged: {error}", where=str(folder), fix=again) from error
+
+    def limit(self) -> Limit:
+        """`max_tokens`, or less where the base reads less."""
+        return Limit("tokens", "max_tokens", self.most, 1, learnt=False)
+
+    def lengths(self, values: Iterable[str]) -> list[float]:
+        """Tokens of each text, those at its ends included."""
+        return [float(len(ids)) for ids in self._encoded(list(values), None)]
+
+    def pieces(self, ids: Tensor) -> list[str]:
+        """Each token as readable text."""
+        held = self._own()
+        return [held.decode([number], skip_special_tokens=False) or str(held.id_to_token(number)) for number in ids.tolist()]
+
+    def _encoded(self, values: Sequence[str], most: int | None) -> list[list[int]]:
+        held = self._own()
+        held.no_truncation() if most is None else held.enable_truncation(most)
+        before = normalizer(self.settings, lowercase=False, unicode="none")
+        texts = [cleaned(value, self.settings) for value in values]
+        texts = texts if before is None else [before.normalize_str(text) for text in texts]
+        return [encoding.ids for encoding in held.encode_batch(texts)]
+
+    def _filled(self, ids: Sequence[int]) -> Tensor:
+        """A base that was trained on texts filled up to one length reads them so."""
+        return torch.tensor([*ids, *[self._ready()["pad"]] * (self._ready()["fill"] - len(ids))], dtype=torch.int64)
+
+    def _own(self) -> Tokenizer:
+        self._ready()
+        assert self._tokenizer is not None
+        return self._tokenizer
+
+    def _ready(self) -> dict[str, Any]:
+        if self._tokenizer is None:
+            held = tokenizer_of(hub.located(self.base.name, self.base.revision))
+            self._about = {name: held[name] for name in ("pad", "longest", "fill")}
+            self._tokenizer = Tokenizer.from_str(held["tokenizer"])
+            self._tokenizer.no_padding()
+            asked, longest = self.settings.max_tokens, self._about["longest"]
+            if longest and asked > longest and asked != Prepare.model_fields["max_tokens"].default:
+                what = f"prepare.max_tokens {asked} clashes with encoder {self.base.name}, which reads at most {longest} tokens"
+                raise InputError(what, fix=f"prepare.max_tokens: {longest}, or another encoder")
+        return self._about
+
+
+def tokenizer_of(folder: Path) -> dict[str, Any]:
+    """`tokenizer` (as the `tokenizers` library reads it), `pad`, `longest` (0: no end), `fill`: once a base, by its digest."""
+    facts = described(folder, FAMILIES, "text")
+    return hub.kept(f"tokenizers/{facts['digest'][:32]}.json", lambda: _tokenizer(folder, facts))
+
+
+def _tokenizer(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
+    fix = "copy or download the tokenizer's files too: tokenizer.json, or vocab and merges"
+    with quiet():
+        try:
+            held = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            text = held.backend_tokenizer.to_str()
+        except Exception as error:  # transformers and tokenizers raise all kinds
+            what = f"the tokenizer of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
+            raise InputError(what, where=str(folder), fix=fix) from error
+    told = held.model_max_length if held.model_max_length < UNLIMITED else 0
+    longest = min([n for n in (told, facts["positions"]) if n], default=0)
+    pad = held.pad_token_id if held.pad_token_id is not None else 0
+    return {"tokenizer": text, "pad": pad, "longest": longest, "fill": longest if facts["filled"] else 0}
+
+
+class TextTower(Tower):
+    """A pretrained text encoder."""
+
+    Settings = Pretrained
+    families = FAMILIES
+
+
+def tower(settings: Pretrained) -> TextTower:
+    """The tower that the settings name, weights not yet read."""
+    folder = hub.located(settings.name, settings.revision)
+    made = TextTower(settings, **described(folder, FAMILIES, "text"))
+    made.folder = folder
+    return made

@@ -13,6 +13,7 @@ from triptych.contract.values import Batch
 from triptych.data.ahead import Gate, ahead
 from triptych.data.inputs import InputColumn
 from triptych.data.order import Order
+from triptych.data.remembered import Column
 from triptych.data.table import Table
 from triptych.data.targets import Target, pick
 
@@ -33,7 +34,7 @@ class Loader:
     def __init__(
         self,
         table: Table,
-        inputs: Mapping[str, InputColumn],
+        inputs: Mapping[str, Column],
         targets: dict[str, Target],
         order: Order,
         threads: int | None = None,

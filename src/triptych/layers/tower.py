@@ -127,7 +127,7 @@ class Tower(Encoder):
             InputError: files are missing or damaged, or the base is not what its config says.
         """
         if not self.made:
-            self._modules[BASE] = self._read().to(self.here.device)  # add_module would ask for `base` first
+            self._modules[BASE] = self._read().to(device=self.here.device)  # add_module would ask for `base` first
 
     def _read(self) -> nn.Module:
         base = pretrained(self.folder, self.family)
@@ -375,7 +375,7 @@ def pretrained(folder: Path, family: Family) -> nn.Module:
 class quiet(warnings.catch_warnings):
     """Nothing of what transformers says while it reads: bars, advice, lists of weights that are left out."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         """Remember how loud it was."""
         from transformers.utils import logging
 

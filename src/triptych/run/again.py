@@ -14,6 +14,7 @@ from triptych.contract.modality import Modality, Preparation, Split
 from triptych.data.check import screen
 from triptych.data.loader import InputColumn
 from triptych.data.order import Order
+from triptych.data.remembered import Column
 from triptych.data.table import Table
 from triptych.data.targets import known_target
 from triptych.modalities import rooms
@@ -33,7 +34,9 @@ def on_rows(recipe: Recipe, table: Table, model: Model, inputs: Mapping[str, tup
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices)
     keep, columns = choose_keep(choices) // len(inputs), recipe.columns()
-    held = {name: InputColumn(room, preparation, columns[name], table, keep) for name, (room, preparation) in inputs.items()}
+    held: dict[str, Column] = {
+        name: InputColumn(room, preparation, columns[name], table, keep) for name, (room, preparation) in inputs.items()
+    }
     facts = {name: {k: v for k, v in part.facts.items() if k != "width"} for name, part in model.parts().items()}
     targets = {name: known_target(name, task, table, columns, facts[name]) for name, task in recipe.tasks.items()}
     there = len(table.at("train"))

@@ -12,8 +12,9 @@ from torch import Tensor
 from triptych.base.ranks import ALONE, Ranks
 from triptych.base.runtime import Choices
 from triptych.contract.modality import Split
-from triptych.data.loader import InputColumn, Loader
+from triptych.data.loader import Loader
 from triptych.data.order import Order
+from triptych.data.remembered import Column
 from triptych.data.table import Table
 from triptych.data.targets import Target
 from triptych.model.assemble import Model
@@ -28,7 +29,7 @@ class Bench:
     recipe: Recipe
     choices: Choices
     table: Table
-    inputs: dict[str, InputColumn]
+    inputs: dict[str, Column]
     targets: dict[str, Target]
     model: Model
     device: str

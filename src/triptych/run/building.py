@@ -67,7 +67,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
         for line in order.draws.lines():
             voice.say(f"  {line}")
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks)
+    return Bench(recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.data.loader import InputColumn
+from triptych.data.remembered import Column
 from triptych.run.measure import Measured
 
 HITS = 4
@@ -20,7 +20,7 @@ HITS = 4
 class Shown:
     """Values as HTML, each made once however often it appears."""
 
-    def __init__(self, inputs: Mapping[str, InputColumn], rows: Sequence[int]) -> None:
+    def __init__(self, inputs: Mapping[str, Column], rows: Sequence[int]) -> None:
         """`rows` are the table's rows in the order in which they were measured."""
         self.inputs, self.rows = inputs, rows
         self.made: dict[tuple[str, int], str] = {}
@@ -39,7 +39,7 @@ class Shown:
         return [html for column in self.inputs if (html := self.value(column, place))]
 
 
-def what_the_network_sees(inputs: Mapping[str, InputColumn], rows: Sequence[int]) -> list[dict[str, str]]:
+def what_the_network_sees(inputs: Mapping[str, Column], rows: Sequence[int]) -> list[dict[str, str]]:
     """One value of each input beside its prepared form."""
     pieces = []
     for name, held in inputs.items():

@@ -27,6 +27,7 @@ from triptych.run.building import build
 from triptych.run.callbacks import Best, Listener
 from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.measure import Measured, measure
+from triptych.run.memory import remember
 from triptych.run.opening import open_table, tell
 from triptych.run.progress import Voice
 from triptych.run.prompts import rooms_of, with_prompts
@@ -217,6 +218,7 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
         bench = build(recipe, table, voice, around.shared, ranks)
         if ranks.first:
             trackers.start(run, bench.choices)
+        remember(bench, start[0].stage if start else 0, voice)
         untouched, simple = _before(bench, run, voice)
         if start is not None:
             watch.add(start[0].seconds)

@@ -78,6 +78,10 @@ class Training(Settings):
         description="most rows of a batch that go through the model at once: less memory, the same gradients, one more pass forward "
         "(GradCache, Gao et al. 2021)",
     )
+    remember: bool = Field(
+        True,
+        description="whether what the frozen part of a pretrained encoder gives is computed once, and kept in the cache for all runs",
+    )
     check_batch: Literal["auto", True, False] = Field(
         "auto", description="whether a copy of the model first tries to learn one batch by heart; auto: before 1,000 steps or more"
     )

@@ -18,6 +18,7 @@ from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit, freeze_all_but
+from triptych.run.memory import remember
 from triptych.run.progress import Voice
 from triptych.run.rehearsal import check_one_batch
 from triptych.run.resume import Clock, Course, Start, cut_log, restore_of, seed_random, write_course
@@ -45,6 +46,7 @@ def train_stages(
     with voice.bar() as bar:
         steps_bar = Bar(bar, sum(stage.epochs for stage in recipe.stages) * len(loader), bench.batch_size)
         for number, stage in enumerate(recipe.stages[course.stage :], start=course.stage):
+            remember(bench, number, voice)
             count = freeze_all_but(bench.model, stage)
             bench.model.train()  # what is frozen now is in eval mode from the first step on
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")

@@ -22,7 +22,14 @@ END = WORDS.index("</s>")
 SMALL = {"vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 PAD = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": END}
 TEXT_HALF = {**SMALL, **PAD, "max_position_embeddings": 20}
-VISION_HALF = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 8, "patch_size": 4}
+VISION_HALF = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "image_size": 8,
+    "patch_size": 4,
+}
 
 
 def write_tokenizer(folder, longest=24):
@@ -59,7 +66,9 @@ def made(name):
         whole = t.T5Model(t.T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=24, num_layers=3, num_heads=2, pad_token_id=0))
         return whole, lambda ids, mask: ((h := whole.encoder(input_ids=ids, attention_mask=mask).last_hidden_state), mean(h, mask))
     if name == "gpt2":
-        base = t.GPT2Model(t.GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=3, n_head=2, n_positions=40, bos_token_id=2, eos_token_id=3))
+        base = t.GPT2Model(
+            t.GPT2Config(vocab_size=len(WORDS), n_embd=16, n_layer=3, n_head=2, n_positions=40, bos_token_id=2, eos_token_id=3)
+        )
         return base, lambda ids, mask: ((h := base(input_ids=ids, attention_mask=mask).last_hidden_state), last(h, mask))
     if name in ("clip", "clip-old"):
         text = {**TEXT_HALF, "projection_dim": 12, "eos_token_id": 2 if name == "clip-old" else END}
@@ -164,7 +173,9 @@ class TestTwins:
             pytest.skip("the others are compared above by their own way")
         folder, tokenizer, _ = twin(name)
         tower, preparation = opened(folder)
-        theirs = transformers.ClapModel.from_pretrained(folder).eval().get_text_features(**tokenizer(TEXTS, padding=True, return_tensors="pt"))
+        theirs = (
+            transformers.ClapModel.from_pretrained(folder).eval().get_text_features(**tokenizer(TEXTS, padding=True, return_tensors="pt"))
+        )
         with torch.no_grad():
             ours = torch.nn.functional.normalize(tower(packed_of(preparation)).pooled_BD, dim=-1)
         torch.testing.assert_close(ours, theirs.pooler_output, atol=1e-5, rtol=1e-5)

@@ -63,7 +63,9 @@ def sentence_pooling(folder: Path) -> str | None:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         modules = folder / "modules.json"
-        kinds = [module["type"].rsplit(".", 1)[-1] for module in json.loads(modules.read_text(encoding="utf-8"))] if modules.exists() else []
+        kinds = (
+            [module["type"].rsplit(".", 1)[-1] for module in json.loads(modules.read_text(encoding="utf-8"))] if modules.exists() else []
+        )
         named = said.get("pooling_mode")
         found = [word for name, word in words.items() if said.get(name)] or [{"cls": "first", "lasttoken": "last"}.get(named, named)]
         strange = [name for name, on in said.items() if name.startswith("pooling_mode_") and on is True and name not in words]

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import triptych
 from triptych.base.files import cache_root
@@ -20,58 +19,6 @@ from triptych.layers.tower import Tower
 from triptych.run.folder import RunFolder
 from triptych.run.memory import FOLDER, last_trained
 from triptych.run.recipe import Stage, read
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "blue", "dog", "cat", "runs", "sleeps", "today"]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    """A BERT of three blocks with random weights."""
-    folder = tmp_path_factory.mktemp("base") / "bert"
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24, max_position_embeddings=32
-    )
-    transformers.BertModel(config).save_pretrained(folder)
-    held = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    held.pre_tokenizer = pre_tokenizers.Whitespace()
-    held.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=held, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=32
-    ).save_pretrained(folder)
-    return folder
-
-
-RECIPE = """
-data: {source: table.csv, split: {column: side}}
-inputs:
-  text: {encoder: %s}
-tasks:
-  label: {kind: classify, target: label}
-fusion: {kind: single, width: 8, dropout: 0}
-stages:
-  - {train: [%s], epochs: 2, lr: 1.0e-2}
-training: {batch_size: 8, threads: 1, seed: 1}
-"""
-
-
-@pytest.fixture
-def recipe(base, tmp_path, monkeypatch):
-    """A function: what a stage trains -> a recipe over 40 texts, in a cache of its own."""
-    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
-    with (tmp_path / "table.csv").open("w") as file:
-        out = csv.writer(file)
-        out.writerow(["text", "label", "side"])
-        for n in range(40):
-            colour, animal = ("red", "blue")[n % 2], ("dog", "cat")[n // 2 % 2]
-            out.writerow([f"a {colour} {animal} {'runs today ' * (n % 3)}", colour, ["train", "train", "validation", "test"][n % 4]])
-
-    def made(train: str = "fusion, label", name: str = "recipe") -> Path:
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(RECIPE % (base, train))
-        return path
-
-    return made
 
 
 @pytest.fixture
@@ -104,8 +51,8 @@ def features() -> list[Path]:
 
 @pytest.mark.parametrize("train_words", ["fusion, label", "fusion, label, text.last(1)", "fusion, label, text.last(2)"])
 @pytest.mark.parametrize("fusion", ["single", "cross_attention"])
-def test_a_run_with_memory_is_one_without(recipe, tmp_path, train_words, fusion):
-    path, change = recipe(train_words), f"fusion.kind={fusion}"
+def test_a_run_with_memory_is_one_without(base_recipe, tmp_path, train_words, fusion):
+    path, change = base_recipe(train_words), f"fusion.kind={fusion}"
     still = [change, "inputs.text.encoder.pool=mean", "stages.0.lr=1e-3"]
     kept = train(path, tmp_path / "kept", *still)
     plain = train(path, tmp_path / "plain", *still, "training.remember=false")
@@ -117,64 +64,61 @@ def test_a_run_with_memory_is_one_without(recipe, tmp_path, train_words, fusion)
     )
 
 
-def test_the_second_run_computes_nothing(recipe, tmp_path, counted):
-    first = train(recipe(), tmp_path / "one")
-    texts = {row["text"] for row in csv.DictReader((tmp_path / "table.csv").open())}
+def test_the_second_run_computes_nothing(base_recipe, tmp_path, counted):
+    first = train(base_recipe(), tmp_path / "one")
+    with (tmp_path / "table.csv").open() as file:
+        texts = {row["text"] for row in csv.DictReader(file)}
     assert sum(counted) == len(texts) < 40, "equal texts are computed once"
     counted.clear()
-    again = train(recipe(), tmp_path / "two", "stages.0.lr=3e-3", "tasks.label.hidden=[8]", "training.seed=7")
+    again = train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3", "tasks.label.hidden=[8]", "training.seed=7")
     assert not counted
-    assert train(recipe(), tmp_path / "three").scores == first.scores
+    assert train(base_recipe(), tmp_path / "three").scores == first.scores
     assert again.predict(text="a blue cat")["label"]["said"] in ("red", "blue")
 
 
-def test_a_second_run_does_not_read_the_weights(recipe, tmp_path, monkeypatch):
-    train(recipe(), tmp_path / "one")
+def test_a_second_run_does_not_read_the_weights(base_recipe, tmp_path, monkeypatch):
+    train(base_recipe(), tmp_path / "one")
     monkeypatch.setattr(Tower, "_read", lambda self: pytest.fail("the weights were read"))
-    train(recipe(), tmp_path / "two", "stages.0.lr=3e-3")
+    train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3")
 
 
-def test_another_base_or_preparation_is_another_folder(recipe, base, tmp_path):
-    train(recipe(), tmp_path / "one")
+def test_another_base_or_preparation_is_another_folder(base_recipe, tiny_base, tmp_path):
+    train(base_recipe(), tmp_path / "one")
     assert len({path.parent for path in features()}) == 1
-    train(recipe(), tmp_path / "two", "inputs.text.prepare.max_tokens=4")
+    train(base_recipe(), tmp_path / "two", "inputs.text.prepare.max_tokens=4")
     assert len({path.parent for path in features()}) == 2
     other = tmp_path / "other"
-    shutil.copytree(base, other)
+    shutil.copytree(tiny_base, other)
     model = transformers.BertModel.from_pretrained(other)
     torch.nn.init.normal_(model.encoder.layer[0].output.dense.weight)
     model.save_pretrained(other)
-    train(recipe(), tmp_path / "three", f"inputs.text.encoder.name={other}")
+    train(base_recipe(), tmp_path / "three", f"inputs.text.encoder.name={other}")
     assert len({path.parent for path in features()}) == 3
-    shutil.copytree(base, tmp_path / "moved")
-    train(recipe(), tmp_path / "four", f"inputs.text.encoder.name={tmp_path / 'moved'}")
+    shutil.copytree(tiny_base, tmp_path / "moved")
+    train(base_recipe(), tmp_path / "four", f"inputs.text.encoder.name={tmp_path / 'moved'}")
     assert len({path.parent for path in features()}) == 3, "the same base under another name is the same"
 
 
-def test_frozen_weights_stay_as_they_were(recipe, base, tmp_path):
-    run = train(recipe("fusion, label, text.last(1)"), tmp_path / "run")
-    before = transformers.BertModel.from_pretrained(base).state_dict()
+def test_frozen_weights_stay_as_they_were(base_recipe, tiny_base, tmp_path):
+    run = train(base_recipe("fusion, label, text.last(1)"), tmp_path / "run")
+    before = transformers.BertModel.from_pretrained(tiny_base).state_dict()
     after = run.model.encoders["text"].base.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all("layer.2" in name or "pooler" in name for name in moved)
 
 
-def test_stages_cut_deeper_one_after_the_other_and_resume_the_same(recipe, tmp_path):
-    path = recipe()
-    text = path.read_text().replace(
-        "stages:\n",
-        "stages:\n  - {train: [fusion, label], epochs: 1, lr: 1.0e-2}\n  - {train: [fusion, label, text.last(2)], epochs: 1, lr: 1.0e-3}\n",
-    )
-    path.write_text(
-        text.replace("  - {train: [fusion, label], epochs: 2, lr: 1.0e-2}", "  - {train: [text.last(1)], epochs: 1, lr: 1.0e-3}")
-    )
+def test_stages_cut_deeper_one_after_the_other_and_resume_the_same(base_recipe, tmp_path):
+    path = base_recipe()
+    stages = [("fusion, label", 1e-2), ("fusion, label, text.last(2)", 1e-3), ("text.last(1)", 1e-3)]
+    lines = [f"  - {{train: [{words}], epochs: 1, lr: {rate}}}\n" for words, rate in stages]
+    path.write_text(path.read_text().split("  - {train")[0] + "".join(lines) + "training: {batch_size: 8, threads: 1, seed: 1}\n")
     kept, plain = train(path, tmp_path / "kept"), train(path, tmp_path / "plain", "training.remember=false")
     for one, other in zip(log(kept), log(plain), strict=True):
         assert one["train loss"] == pytest.approx(other["train loss"], abs=1e-4)
     assert {json.loads((p.parent / "about.json").read_text())["given"] for p in features()} == {"vectors", "what enters the last 2"}
 
 
-def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(recipe, tmp_path):
+def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_path):
     """What was written stays, and the next run takes it up."""
     script = (
         "import os, signal, sys\nimport triptych.run.memory as memory\nfrom triptych.data.kept import Kept\n"
@@ -183,20 +127,20 @@ def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(recipe, tmp_path)
         "    killed.count == 2 and os.kill(os.getpid(), signal.SIGKILL)\nkilled.count = 0\nKept.add = killed\n"
         "import triptych\ntriptych.train(sys.argv[1], out=sys.argv[2], quiet=True)\n"
     )
-    path = recipe()
+    path = base_recipe()
     assert subprocess.run([sys.executable, "-c", script, path, tmp_path / "killed"], timeout=250).returncode == -9
     assert len(features()) == 2
     run = train(path, tmp_path / "run")
     assert len(features()) == 3 and RunFolder(run.folder.path).read("run.json")["status"] == "done"
 
 
-def test_a_damaged_part_is_said_and_computed_again(recipe, tmp_path, capsys):
-    first = train(recipe(), tmp_path / "one")
+def test_a_damaged_part_is_said_and_computed_again(base_recipe, tmp_path, capsys):
+    first = train(base_recipe(), tmp_path / "one")
     path = features()[0]
     content = bytearray(path.read_bytes())
     content[-3] ^= 8
     path.write_bytes(bytes(content))
-    again = triptych.train(recipe(), out=tmp_path / "two")
+    again = triptych.train(base_recipe(), out=tmp_path / "two")
     assert "damaged" in capsys.readouterr().err
     assert again.scores == first.scores
 

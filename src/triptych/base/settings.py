@@ -34,9 +34,11 @@ def word(value: Any) -> Any:
 
 def base_or_word(value: Any) -> Any:
     """The same for an encoder; a word with a slash, or that is a folder, stands for `{kind: pretrained, name: WORD}`."""
-    if isinstance(value, str) and ("/" in value or is_folder(value)):
-        return {"kind": "pretrained", "name": value}
-    return word(value)
+    made = word(value)
+    kind = made.get("kind") if isinstance(made, dict) else None
+    if isinstance(kind, str) and ("/" in kind or is_folder(kind)):  # more may have been said of it: --set inputs.text.encoder.pool=mean
+        return {"name": kind, **made, "kind": "pretrained"}
+    return made
 
 
 def spelled_out(settings: BaseModel) -> dict[str, Any]:

@@ -13,6 +13,17 @@ from triptych.base.hub import is_folder
 from triptych.base.settings import Settings
 
 
+class Lora(Settings):
+    """Low-rank additions to linear layers (LoRA, Hu et al. 2022)."""
+
+    rank: int = Field(default=8, ge=1, le=512, description="numbers that a layer's addition goes through")
+    alpha: float | None = Field(default=None, gt=0, description="an addition counts alpha / rank times; by default alpha is twice the rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before each addition, while training")
+    targets: Literal["all"] | list[str] = Field(
+        default="all", description="linear layers that get one: all in the blocks, or names such as [query, value]"
+    )
+
+
 class Pretrained(Settings):
     """A network that somebody has trained: a name on the Hugging Face Hub, or a folder that save_pretrained wrote."""
 
@@ -25,6 +36,8 @@ class Pretrained(Settings):
         default="auto",
         description="one vector from the tokens: auto, as the base does it; mean; first; attention, learnt in every stage",
     )
+
+    lora: Lora | None = Field(default=None, description="low-rank additions, which a stage trains as NAME.lora")
 
     def placed(self, path: Callable[[str], str]) -> Pretrained:
         """The same with a folder from the recipe's.

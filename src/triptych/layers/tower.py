@@ -22,6 +22,7 @@ from triptych.base import hub
 from triptych.base.errors import InputError
 from triptych.contract.part import Encoder
 from triptych.contract.values import Encoded, Packed
+from triptych.layers import adapter
 from triptych.layers.pool import AttentionPool, masked_mean
 
 BASE = "base"
@@ -103,6 +104,7 @@ class Tower(Encoder):
 
     families: ClassVar[Mapping[str, Family]]
     folder: Path
+    here: Tensor
 
     def __init__(self, settings: Any, *, family: str, width: int, blocks: int, parameters: int, digest: str, **more: Any) -> None:
         """`more` is what the room's families noted besides."""
@@ -135,6 +137,8 @@ class Tower(Encoder):
 
     def _read(self) -> nn.Module:
         base = pretrained(self.folder, self.family)
+        if self.settings.lora is not None:
+            adapter.add(base, self.family.pieces(base), self.settings.lora, self.settings.name)
         return base.requires_grad_(False).eval()
 
     def size(self) -> int:
@@ -186,6 +190,8 @@ class Tower(Encoder):
         """The base's files beside what was trained: a run needs neither the Hub nor the folder that it came from."""
         super().save(folder)
         hub.carry(self.folder, folder / BASE)
+        if self.settings.lora is not None and self.made:
+            adapter.write(self.base, self.settings.lora, self.settings.name, folder / "adapter")
 
     def settle(self, folder: Path) -> None:
         """Read from there, and link to there, from here on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -14,6 +14,7 @@ from triptych.base.errors import InputError
 from triptych.base.ranks import ALONE, Ranks
 from triptych.contract.part import Part
 from triptych.contract.values import Batch, Output
+from triptych.layers.adapter import MARK
 from triptych.model.assemble import Model
 from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.run.chunked import answers
@@ -203,7 +204,8 @@ def trainable(model: Model, stage: Stage) -> dict[str, list[nn.Parameter]]:
         for name in parts if match["part"] == "all" else [match["part"]]:
             parts[name].ready()
             pieces = _last(name, parts[name], int(match["last"])) if match["last"] else [parts[name]]
-            chosen.setdefault(name, {}).update({id(p): p for piece in pieces for p in piece.parameters()})
+            named = [(path, p) for piece in pieces for path, p in piece.named_parameters()]
+            chosen.setdefault(name, {}).update({id(p): p for path, p in named if not match["lora"] or MARK in path})
     for name, part in parts.items():
         if found := {id(p): p for piece in part.fresh() for p in piece.parameters()}:
             chosen.setdefault(name, {}).update(found)
@@ -218,6 +220,18 @@ def _last(name: str, part: Part, asked: int) -> list[nn.Module]:
         fix = f"{name}.last({len(blocks)}) or fewer; {name} alone trains all of it"
         raise InputError(f"{name}.last({asked}) asks for more blocks than {name} has: it has {there}", where="stages", fix=fix)
     return blocks[-asked:]
+
+
+def _by_depth(model: Model, stage: Stage) -> Iterator[tuple[str, int, list[nn.Parameter]]]:
+    """Name, depth and parameters of all that a stage trains; the depth counts blocks up from the last where rates decay with it."""
+    for name, parameters in trainable(model, stage).items():
+        if stage.decay == 1.0:
+            yield name, 0, parameters
+            continue
+        blocks = model.parts()[name].blocks()
+        depth = {id(p): number for number, block in enumerate(reversed(blocks)) for p in block.parameters()}
+        for number in sorted({depth.get(id(p), 0) for p in parameters}):
+            yield name, number, [p for p in parameters if depth.get(id(p), 0) == number]
 
 
 def freeze_all_but(model: Model, stage: Stage) -> int:
@@ -235,11 +249,12 @@ def freeze_all_but(model: Model, stage: Stage) -> int:
 def parameter_groups(model: Model, stage: Stage) -> list[dict[str, Any]]:
     """One group a part for matrices (decayed) and one for biases, norms and scalars (not decayed)."""
     groups = []
-    for name, parameters in trainable(model, stage).items():
+    for name, depth, parameters in _by_depth(model, stage):
         # What is fresh in a part that the stage does not name learns as fast as the fastest that it does.
         rate = stage.lr.get(name, max(stage.lr.values())) if isinstance(stage.lr, dict) else stage.lr
         parameters = [p for p in parameters if p.requires_grad]
         for decay, chosen in ((stage.weight_decay, [p for p in parameters if p.ndim > 1]), (0.0, [p for p in parameters if p.ndim <= 1])):
             if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name})
+                lower = f" {depth} blocks down" if depth else ""
+                groups.append({"params": chosen, "lr": rate * stage.decay**depth, "weight_decay": decay, "name": name + lower})
     return groups

@@ -100,7 +100,7 @@ def _about(encoder: Encoder, plain: InputColumn, last: int, whole: bool, precisi
         plain.preparation.save(Path(folder))
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
     prepared = hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in files.items())).hexdigest()
-    settings = {word: value for word, value in spelled_out(encoder.settings).items() if word not in ("name", "revision")}
+    settings = {word: value for word, value in spelled_out(encoder.settings).items() if word not in ("name", "revision", "lora")}
     code = [code_of(package) for package in (type(plain.room).__module__, "triptych.layers")]
     given = "what enters the last " + str(last) if last else "tokens" if whole else "vectors"
     return {

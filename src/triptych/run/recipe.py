@@ -23,10 +23,11 @@ from triptych.data.settings import ColumnSettings, DataSettings
 from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
+from triptych.run.approach import Approach, spelled
 from triptych.run.settings import Spread, Track, short_track
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
-TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(\.last\((?P<last>[1-9]\d*)\))?$")
+TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(?P<lora>\.lora)?(\.last\((?P<last>[1-9]\d*)\))?$")
 
 if TYPE_CHECKING:
     AnyInput = InputSettings
@@ -40,12 +41,15 @@ class Stage(Settings):
     """One stretch of training: what learns, for how long, how fast."""
 
     train: list[str] = Field(
-        ["all"], min_length=1, description="parts that learn: all, fusion, an input, a task; NAME.last(N) for its last N blocks"
+        ["all"],
+        min_length=1,
+        description="parts that learn: all, fusion, an input, a task; NAME.last(N) for its last N blocks, NAME.lora for additions to it",
     )
     epochs: int = Field(ge=1, description="most passes over the training rows")
     lr: Annotated[float, Field(gt=0, le=10)] | dict[str, Annotated[float, Field(gt=0, le=10)]] = Field(
         1e-3, description="highest learning rate, or one a trained part: {fusion: 1e-3, label: 1e-4}"
     )
+    decay: float = Field(1.0, gt=0, le=1, description="what the rate of a part's block is of that of the block after it")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay; biases and norms are spared")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after warm-up: down to zero, or flat")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the stage's steps over which the rate rises from zero")
@@ -117,6 +121,9 @@ class Recipe(Settings):
     inputs: dict[Annotated[str, Field(pattern=NAME)], AnyInput] = Field(min_length=1, description="what goes in, by name")
     tasks: dict[Annotated[str, Field(pattern=NAME)], Task] = Field(min_length=1, description="what is asked, by name")
     fusion: Fusion = Field(description="how several inputs become one; by default single for one input, joint for more")
+    approach: Approach | None = Field(
+        None, description="how a pretrained model is tuned, spelled out as stages, which it stands in for: head, last, gradual, full, lora"
+    )
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
     report: Report = Field(default_factory=Report, description="settings of the report")
@@ -134,6 +141,7 @@ class Recipe(Settings):
         """An input called like a room is of that modality; a recipe without a fusion gets the plainest that fits."""
         if not isinstance(tree, dict):
             return tree
+        tree = spelled(tree)
         if isinstance(tree.get("tasks"), dict):
             tree = {**tree, "tasks": {str(name): settings for name, settings in tree["tasks"].items()}}  # 1 is no word in YAML
         if not isinstance(tree.get("inputs"), dict):  # refused later; the fusion, which nobody need say, must not be missed before
@@ -264,9 +272,9 @@ def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
         match = TRAINABLE.match(words)
         if not match or match["part"] not in {*recipe.parts(), "all"}:
             part = match["part"] if match else words
-            raise unknown_word(f"part in {where}.train", part, ["all", *recipe.parts(), "NAME.last(N)"])
-        if match["part"] == "all" and match["last"]:
-            raise InputError(f"{where}.train: last(N) counts the blocks of one part, not of all", known=recipe.parts())
+            raise unknown_word(f"part in {where}.train", part, ["all", *recipe.parts(), "NAME.last(N)", "NAME.lora"])
+        if match["part"] == "all" and (match["last"] or match["lora"]):
+            raise InputError(f"{where}.train: last(N) and lora are of one part, not of all", known=recipe.parts())
         trained |= set(recipe.parts()) if match["part"] == "all" else {match["part"]}
     if isinstance(stage.lr, dict):
         if strange := sorted(set(stage.lr) - trained):
@@ -425,7 +433,7 @@ def _tree(path: Path) -> dict[str, Any]:
 def schema() -> dict[str, Any]:
     """JSON Schema of a recipe, for editors."""
     described = Recipe.model_json_schema(schema_generator=SchemaWriter)
-    described["required"].remove("fusion")  # filled in where a recipe says nothing
+    described["required"] = [word for word in described["required"] if word not in ("fusion", "stages")]  # filled in
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": "triptych recipe"}
 
 

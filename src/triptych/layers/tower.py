@@ -103,6 +103,7 @@ class Tower(Encoder):
 
     families: ClassVar[Mapping[str, Family]]
     folder: Path
+    here: Tensor
 
     def __init__(self, settings: Any, *, family: str, width: int, blocks: int, parameters: int, digest: str, **more: Any) -> None:
         """`more` is what the room's families noted besides."""
@@ -380,7 +381,7 @@ def pretrained(folder: Path, family: Family) -> nn.Module:
 class quiet(warnings.catch_warnings):
     """Nothing of what transformers says while it reads: bars, advice, lists of weights that are left out."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         """Remember how loud it was."""
         from transformers.utils import logging
 

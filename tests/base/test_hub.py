@@ -175,7 +175,10 @@ def test_a_gated_one_says_where_its_terms_are(server, files):
     assert "gated" in said and "/owner/gated" in said and "HF_TOKEN" in said
 
 
-@pytest.mark.parametrize(("typo", "meant"), [("openai/clip-vit-base-patch23", "openai/clip-vit-base-patch32"), ("laion/clap-htsat-unfusd", "laion/clap-htsat-unfused")])
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [("openai/clip-vit-base-patch23", "openai/clip-vit-base-patch32"), ("laion/clap-htsat-unfusd", "laion/clap-htsat-unfused")],
+)
 def test_a_typo_is_answered_with_the_nearest_name(server, typo, meant):
     assert f"did you mean {meant}" in refused(typo)
 

@@ -28,8 +28,19 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot")
 PATHLIKE = ("./", "../", "/", "~")
 BIG_HEADER = 100 * 2**20
 WELL_KNOWN = (
-    *("sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers/all-mpnet-base-v2", "bert-base-uncased", "google-bert/bert-base-uncased"),
-    *("FacebookAI/roberta-base", "FacebookAI/xlm-roberta-base", "distilbert/distilbert-base-uncased", "openai-community/gpt2", "google-t5/t5-small"),
+    *(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "sentence-transformers/all-mpnet-base-v2",
+        "bert-base-uncased",
+        "google-bert/bert-base-uncased",
+    ),
+    *(
+        "FacebookAI/roberta-base",
+        "FacebookAI/xlm-roberta-base",
+        "distilbert/distilbert-base-uncased",
+        "openai-community/gpt2",
+        "google-t5/t5-small",
+    ),
     *("intfloat/multilingual-e5-small", "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14", "google/siglip-base-patch16-224"),
     *("google/vit-base-patch16-224", "facebook/dinov2-small", "facebook/dinov2-base", "microsoft/resnet-50", "google/mobilenet_v2_1.0_224"),
     *("facebook/convnext-tiny-224", "laion/clap-htsat-unfused", "laion/larger_clap_music", "openai/whisper-tiny", "openai/whisper-base"),

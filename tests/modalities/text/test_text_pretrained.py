@@ -16,7 +16,7 @@ from triptych.contract.part import Part
 from triptych.modalities import rooms
 
 ROOM = rooms()["text"]
-WORDS = ["[PAD]", "[UNK]", "<s>", "</s>", *"a man with red blue old dog reads runs sings in the street today".split()]
+WORDS = ["[PAD]", "[UNK]", "<s>", "</s>", *["a", "man", "with", "red", "blue", "old", "dog", "reads", "runs", "sings", "in", "the", "street", "today"]]
 TEXTS = ["a man reads", "the old dog runs in the street today with a red man", "sings"]
 END = WORDS.index("</s>")
 SMALL = {"vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
@@ -238,7 +238,9 @@ def test_the_recipe_says_how_rows_are_pooled(pool, twin):
         assert tower.fresh() and not found.inner["looked_at_PT"][~real].any()
 
 
-@pytest.mark.parametrize(("said", "how"), [("pooling_mode_mean_tokens", "mean"), ("pooling_mode_cls_token", "first"), ("pooling_mode_lasttoken", "last")])
+@pytest.mark.parametrize(
+    ("said", "how"), [("pooling_mode_mean_tokens", "mean"), ("pooling_mode_cls_token", "first"), ("pooling_mode_lasttoken", "last")]
+)
 def test_a_sentence_folder_says_how(said, how, twin, tmp_path):
     folder = copied(twin("bert")[0], tmp_path)
     (folder / "1_Pooling").mkdir()

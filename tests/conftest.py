@@ -6,6 +6,10 @@ import csv
 import os
 import random
 import wave
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +117,37 @@ def tiny_run(tiny_recipe, tmp_path_factory):
     """A finished run of `tiny_recipe` with its report."""
     import triptych
 
-    return triptych.train(tiny_recipe, out=tmp_path_factory.mktemp("runs") / "tiny", quiet=True)
+    with drawing_charts(True):
+        return triptych.train(tiny_recipe, out=tmp_path_factory.mktemp("runs") / "tiny", quiet=True)
+
+
+@pytest.fixture(scope="session")
+def charts_in_words():
+    """Inside of it, no chart is drawn."""
+    return partial(drawing_charts, False)
+
+
+@contextmanager
+def drawing_charts(really: bool):
+    """Whether a report's charts are drawn, or their words alone are put down: drawing takes longer than training does here."""
+    from matplotlib.figure import Figure
+
+    before, really_drawn = Figure.savefig, _DRAWN.setdefault("really", Figure.savefig)  # at the first call nothing has changed it
+    Figure.savefig = really_drawn if really else _words_alone
+    try:
+        yield
+    finally:
+        Figure.savefig = before
+
+
+_DRAWN: dict[str, Callable[..., None]] = {}
+
+
+def _words_alone(figure, file, **words) -> None:
+    from matplotlib.text import Text
+
+    told = "".join(f"<text>{escape(text.get_text())}</text>" for text in figure.findobj(Text) if text.get_text())
+    file.write(f'<svg width="1">{told}</svg>')
 
 
 def write_film_file(

@@ -1,4 +1,4 @@
-"""A small pretrained text model, and a recipe that tunes it."""
+"""What holds for all tests of this floor, and a small pretrained text model with a recipe that tunes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+@pytest.fixture(autouse=True, scope="module")
+def _charts_in_words(charts_in_words):
+    """Charts are drawn and looked at in tests/use; here they would take more than half of the time."""
+    with charts_in_words():
+        yield
+
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "blue", "dog", "cat", "runs", "sleeps", "today"]
 

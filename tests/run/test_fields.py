@@ -26,12 +26,21 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from triptych.base.settings import override
 from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
-from triptych.data.settings import BalanceSettings, DataSettings, IdJoin, SourceSettings, SplitSettings, TimeJoin, WindowSettings
+from triptych.data.settings import (
+    BalanceSettings,
+    ColumnSettings,
+    DataSettings,
+    IdJoin,
+    SourceSettings,
+    SplitSettings,
+    TimeJoin,
+    WindowSettings,
+)
 from triptych.modalities import rooms
 from triptych.model import settings as fusion_words
 from triptych.run.fit import fit
 from triptych.run.recipe import Recipe, Report, Stage, Training, read
-from triptych.run.settings import Track
+from triptych.run.settings import Spread, Track
 from triptych.use.report import write_report
 
 BASE = """
@@ -41,7 +50,6 @@ inputs:
   image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
   audio: {prepare: {rate: 8000, bins: 16}, encoder: {kind: cnn, widths: [4], width: 8}}
   text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}
-  video: {prepare: {rate: 4, frames: 3, size: 16}, encoder: {kind: gru, widths: [4], width: 8, depth: 1}}
 tasks:
   match: {kind: contrast, between: [image, text], width: 8}
   label: {kind: classify, target: label}
@@ -52,6 +60,9 @@ stages: [{train: [all], epochs: 2, lr: 1.0e-2}]
 training: {batch_size: 10, threads: 1}
 report: {rows: 2}
 """
+ONLY_THERE = {  # decoding films takes longer than all else: only their own fields are tried on them
+    "video": ["inputs.video={prepare: {rate: 4, frames: 3, size: 16}, encoder: {kind: gru, widths: [4], width: 8, depth: 1}}"],
+}
 HASHED = ["data.split.column=null"]
 SMALL = {  # smaller than the defaults, so that the walk takes a minute
     "vit": ["width=12", "depth=2", "heads=2", "patch=8"],
@@ -77,6 +88,10 @@ WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
 BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
 BY_TIME = ["data.max_rejected=0.9", *WINDOWS, "data.join=[{source: said.csv, by: time, on: {speaker: who}, text: [said]}]"]
 
+# Pieces of sounds; or, beside the inputs, a column that is a target.
+PIECES = ["inputs.audio.column=piece", "data.columns={piece: {column: audio, start: begins, end: ends}}"]
+TARGET = ["inputs.audio.column=null"]
+
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
@@ -85,6 +100,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     IdJoin: ("data.join.0", BY_ID),
     TimeJoin: ("data.join.0", BY_TIME),
     SplitSettings: ("data.split", []),
+    ColumnSettings: ("data.columns.piece", PIECES),
     BalanceSettings: ("data.balance", ["data.balance={by: label}"]),
     SourceSettings: ("data.source.0", MIXED),
     Stage: ("stages.0", []),
@@ -123,6 +139,12 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "BalanceSettings.by": ("modality", []),
     "BalanceSettings.temperature": ("1", ["data.balance={by: speaker}"]),
     "BalanceSettings.epoch": ("12", []),
+    "ColumnSettings.column": ("sound2", []),
+    "ColumnSettings.template": ("'{speaker} {label}'", [*TARGET, "inputs.text.column=piece", "data.columns={piece: {}}"]),
+    "ColumnSettings.type": ("integer", [*TARGET, "tasks.label.target=piece", "data.columns={piece: {column: mixed}}"]),
+    "ColumnSettings.separator": ("'e'", [*TARGET, "tasks.tags.target=piece", "data.columns={piece: {column: tags, type: list}}"]),
+    "ColumnSettings.start": ("begins2", []),
+    "ColumnSettings.end": ("ends2", []),
     "SourceSettings.name": ("other", []),
     "SourceSettings.source": ("table2.csv", []),
     "SourceSettings.weight": ("3", []),
@@ -199,13 +221,13 @@ def leaves() -> list[Any]:
             (kind, field, place, sets, kind.__name__) for field in kind.model_fields if not settings_in(kind.model_fields[field].annotation)
         ]
     for room in rooms().values():
-        base = f"inputs.{room.name}"
+        base, there = f"inputs.{room.name}", ONLY_THERE.get(room.name, [])
         prepare = room.Input.model_fields["prepare"].annotation
-        found += [(room.Input, "column", base, [], f"{room.name}.Input")]
-        found += [(prepare, field, f"{base}.prepare", [], f"{room.name}.Prepare") for field in prepare.model_fields]
+        found += [(room.Input, "column", base, there, f"{room.name}.Input")]
+        found += [(prepare, field, f"{base}.prepare", there, f"{room.name}.Prepare") for field in prepare.model_fields]
         for words in get_args(room.Input.model_fields["encoder"].annotation):
             tag = words.model_fields["kind"].default
-            sets = [*INSTEAD.get(f"{room.name} {tag}", []), f"{base}.encoder={{kind: {tag}}}"] + [
+            sets = [*there, *INSTEAD.get(f"{room.name} {tag}", []), f"{base}.encoder={{kind: {tag}}}"] + [
                 f"{base}.encoder.{w}"
                 for w in SMALL.get(f"{room.name} {tag}", SMALL.get(tag, ["width=8"]))
                 if w.split("=")[0] in words.model_fields
@@ -246,6 +268,35 @@ def literals(annotation: Any) -> tuple[Any, ...]:
     return ()
 
 
+def all_settings(kind: type[BaseModel]) -> set[type[BaseModel]]:
+    """The class and all settings classes that its fields may hold."""
+    found = {kind}
+    for field in kind.model_fields.values():
+        for inner in classes_in(field.annotation):
+            found |= all_settings(inner) if inner not in found else set()
+    return found
+
+
+def classes_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [kind for part in get_args(annotation) if not isinstance(part, str) for kind in classes_in(part)]
+
+
+def test_no_settings_are_left_out_of_the_walk():
+    walked = {leaf.values[0] for leaf in leaves()}
+    elsewhere = {Spread: "what a search may change: test_search.py, test_tune.py"}
+    assert all_settings(Recipe) - walked == set(elsewhere)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly():
+    """Fewer resamples move an interval as well as a thousand do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("triptych.objective.intervals.DRAWS", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def bench(tiny_table, tmp_path_factory, write_film):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
@@ -262,6 +313,14 @@ def bench(tiny_table, tmp_path_factory, write_film):
         row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
         row["video"], row["film2"] = film if number % 4 else "", "films/1.mp4" if number % 4 else ""
         row["other_number"] = str(-(float(row["number"]) ** 2))
+        row |= {
+            "begins": "0.02",
+            "begins2": "0.05",
+            "ends": "0.12",
+            "ends2": "0.09",
+            "piece": row["text"][:9],
+            "mixed": "12121?"[number % 6],
+        }
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square

@@ -54,9 +54,10 @@ def intervals(dots: Sequence[Dot], title: str, zero: bool = False) -> str:
 
 def _dots(ax: Axes, dots: Sequence[Dot], low: float, high: float) -> None:
     span = high - low
+    beside = 0.02 * span if -0.2 * span < low < 0 else low  # right of the line at zero, where that is near the edge
     for place, dot in enumerate(dots):
         colour = ACCENT if dot.ours else MUTED
-        ax.text(0.02 * span if low < 0 else low, place - 0.33, short(dot.name, 48), va="center", color=INK)
+        ax.text(beside, place - 0.33, short(dot.name, 48), va="center", color=INK)
         if dot.low is not None and dot.high is not None and math.isfinite(dot.low + dot.high):
             ax.plot([dot.low, dot.high], [place, place], color=colour, linewidth=3.2, alpha=0.45, solid_capstyle="round")
         ax.plot([dot.value], [place], marker="o", markersize=6.5, color=colour, fillstyle="full" if dot.ours else "none")

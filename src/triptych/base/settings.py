@@ -62,7 +62,15 @@ class SchemaWriter(GenerateJsonSchema):
     def function_before_schema(self, schema: Any) -> dict[str, Any]:
         """A field that takes a short word lists the words."""
         made = super().function_before_schema(schema)
+        if words := getattr(schema["function"]["function"], "words", None):
+            return _listed(made, words)
         if schema["function"]["function"] is not word:
             return made
         inner = schema["schema"]
         return {"anyOf": [{"enum": sorted(inner["choices"]), "type": "string"}, *made.get("anyOf", [made])]}
+
+
+def _listed(made: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """A list of settings, of bare words that stand for them, and of mappings from a word to the rest of its settings."""
+    short = [{"enum": words, "type": "string"}, {"type": "object", "propertyNames": {"enum": words}, "minProperties": 1}]
+    return {**made, "items": {"anyOf": [*short, made["items"]]}}

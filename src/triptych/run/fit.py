@@ -81,6 +81,7 @@ from triptych.run.resume import (
 from triptych.run.shared import Report, Shared
 from triptych.run.strategy import trainer_words
 from triptych.run.trackers import Trackers
+from triptych.run.variants import varied_inputs
 from triptych.run.watch import Watch
 
 
@@ -392,6 +393,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     check_select(recipe, table, targets)
+    varied = varied_inputs(recipe, inputs, targets, choices)
     encoders = {
         name: inputs[name].room.encoder(settings.encoder, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()
     }
@@ -419,7 +421,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
         for line in order.draws.lines():
             voice.say(f"  {line}")
-    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks)
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks, varied)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:

@@ -65,6 +65,11 @@ TEXT_ALONE = [
     "tasks={label: {kind: classify, target: label}}",
 ]
 
+MIXABLE = [
+    "fusion={kind: single}",
+    "inputs={image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
+    "tasks={label: {kind: classify, target: label}}",
+]
 # Windows of a column that is no input: what they do to the rows is seen in counts and findings.
 WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
 BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
@@ -176,6 +181,24 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "MultiLabel.threshold": ("0.3", []),
     "Regress.target": ("other_number", []),
 }
+# Steps of augment: each is done to every row, so that whatever it says is seen.
+AUGMENTED = {"chance": "0.3", "file": "words.txt", "prompt": "'a {text}'", "temperature": "0.1", "candidates": "1", "masks": "1"}
+RANGES = {
+    "semitones": "5",
+    "factor": "2",
+    "snr": "0",
+    "db": "-20",
+    "area": "0.3",
+    "degrees": "40",
+    "shape": "1",
+    "brightness": "0.9",
+    "contrast": "0.9",
+    "saturation": "1",
+    "share": "0.9",
+}
+TRY["text.Paraphrase.model"] = ("./writer2", [])
+TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
+TRY["Training.mixup"] = ("1", [*MIXABLE])
 for kind in ("Classify", "MultiLabel", "Regress"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
 for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
@@ -202,6 +225,12 @@ def leaves() -> list[Any]:
                 if w.split("=")[0] in words.model_fields
             ]
             found += [(words, field, f"{base}.encoder", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
+        for words in get_args(get_args(get_args(room.Input.model_fields["augment"].annotation)[0])[0]):
+            tag = words.model_fields["kind"].default
+            sets = [f"{base}.augment=[{{kind: {tag}, chance: 1}}]"]
+            if tag == "paraphrase":  # of texts without a number, which a model of random weights would not keep
+                sets = [f"{base}.column=text2", f"{base}.augment=[{{kind: {tag}, chance: 1, model: ./writer}}]"]
+            found += [(words, field, f"{base}.augment.0", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
     return [pytest.param(*leaf, id=f"{leaf[4]}.{leaf[1]}") for leaf in found]
 
 
@@ -238,7 +267,7 @@ def literals(annotation: Any) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_table, tmp_path_factory, write_film):
+def bench(tiny_table, tmp_path_factory, write_film, text_model):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
     import shutil
 
@@ -259,6 +288,9 @@ def bench(tiny_table, tmp_path_factory, write_film):
         Image.linear_gradient("L").resize((24, 12)).rotate(wide).save(folder / f"pictures/{wide}.png")
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "table2.csv", rows[:30])
+    for seed, name in enumerate(["writer", "writer2"]):
+        text_model(folder / name, ["aa", "bb", "cc", "dd", "paraphrase:", "<i>CAF"], seed)
+    (folder / "words.txt").write_text("tone, note\nwhistle, pipe\n")
     notes = [{"row": f"row-{n}", "other": f"row-{n + 3}", "note": f"n{n}"} for n in (*range(1, 35), 1, 2, 99)]
     write_csv(folder / "notes.csv", notes)
     write_csv(folder / "notes2.csv", notes[:20])
@@ -333,6 +365,8 @@ def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench)
     if (name, field) in {("Training", "devices"), ("Training", "strategy")}:
         pytest.skip("more processes than one: see test_shared.py")
     trial = TRY.get(f"{name}.{field}")
+    if trial is None and ".augment." in place and field in AUGMENTED | RANGES:
+        trial = ((AUGMENTED | RANGES)[field], [])
     if trial is None:
         settings = read_back(bench.tree, sets, place)
         value = another(kind, field, settings.get(field, kind.model_fields[field].get_default(call_default_factory=True)))

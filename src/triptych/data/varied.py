@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from triptych.contract.augment import Augmenter
-from triptych.contract.values import Item, Packed
+from triptych.contract.values import Item, Packed, Value
 from triptych.data.inputs import InputColumn
 from triptych.data.scratch import Scratch
 
@@ -52,6 +52,10 @@ class Varied:
         """The random numbers of one variant of one row."""
         told = hashlib.sha256(f"{self.name}\n{self.ids[index]}".encode("utf-8", "surrogatepass")).digest()
         return np.random.Generator(np.random.PCG64([self.seed, variant, what, int.from_bytes(told)]))
+
+    def value(self, index: int, variant: int) -> Value:
+        """One variant of a row that has the input, before it is prepared."""
+        return self.augmenter.values([self.column.value(index)], [self.draw(index, variant)])[0]
 
     def items(self, indices: Sequence[int], showings: Sequence[int]) -> list[Item]:
         """Prepared variants of rows that have the input."""

@@ -101,7 +101,7 @@ def test_stretches_never_overlap_and_never_hide_all(count, share, pieces, seed):
     found = stretches(count, share, pieces, rng(seed))
     hidden = {place for start, stop in found for place in range(start, stop)}
     assert len(hidden) == sum(stop - start for start, stop in found) == min(round(share * count), count - 1)
-    assert not hidden or (0 <= min(hidden) and max(hidden) < count)
+    assert not hidden or (min(hidden) >= 0 and max(hidden) < count)
 
 
 ALL = [{name: {"chance": 1}} for name in ("pitch_shift", "time_stretch", "noise", "gain")]

@@ -99,7 +99,12 @@ def test_any_picture_stays_a_picture_and_a_seed_decides(width, height, mode, see
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [("flipp", "flip"), ({"crop": {"area": [0.5, 1.5]}}, "no share"), ({"crop": {"shape": 0}}, "above 0"), ({"rotate": {"degrees": 999}}, "360")],
+    [
+        ("flipp", "flip"),
+        ({"crop": {"area": [0.5, 1.5]}}, "no share"),
+        ({"crop": {"shape": 0}}, "above 0"),
+        ({"rotate": {"degrees": 999}}, "360"),
+    ],
 )
 def test_a_wrong_word_is_answered(words, says):
     with pytest.raises(InputError) as caught:

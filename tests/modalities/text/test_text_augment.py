@@ -75,7 +75,9 @@ def test_any_text_stays_a_text_and_a_seed_decides(text, seed):
     assert any(map(str.isalnum, made)) == any(map(str.isalnum, text))
 
 
-THESAURUS = "ISO8859-1\ncaf\xe9|2\n(noun)|bar|bistro (similar term)|eating place (generic term)\n(noun)|coffee\nhot|1\n(adj)|cold (antonym)|warm\n"
+THESAURUS = (
+    "ISO8859-1\ncaf\xe9|2\n(noun)|bar|bistro (similar term)|eating place (generic term)\n(noun)|coffee\nhot|1\n(adj)|cold (antonym)|warm\n"
+)
 
 
 def test_a_thesaurus_of_libreoffice_is_read(tmp_path):
@@ -99,23 +101,8 @@ def test_a_list_of_ones_own_is_read_and_a_wrong_one_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def writer(tmp_path_factory):
-    """A tiny T5 with a tokenizer of words, as `save_pretrained` writes them."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
-
-    folder = tmp_path_factory.mktemp("t5")
-    words = ["<pad>", "</s>", "<unk>", "paraphrase", ":", *TEXT.split(), "a", "b", "12"]
-    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(vocabulary), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0, eos_token_id=1
-    )
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    return folder
+def writer(tmp_path_factory, text_model):
+    return text_model(tmp_path_factory.mktemp("t5"), ["paraphrase:", *TEXT.split(), "a", "b"])
 
 
 def test_paraphrases_come_from_the_model_and_leave_training_its_random_numbers(writer):

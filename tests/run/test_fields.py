@@ -181,22 +181,6 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "MultiLabel.threshold": ("0.3", []),
     "Regress.target": ("other_number", []),
 }
-# Steps of augment: each is done to every row, so that whatever it says is seen.
-AUGMENTED = {"chance": "0.3", "file": "words.txt", "prompt": "'a {text}'", "temperature": "0.1", "candidates": "1", "masks": "1"}
-RANGES = {
-    "semitones": "5",
-    "factor": "2",
-    "snr": "0",
-    "db": "-20",
-    "area": "0.3",
-    "degrees": "40",
-    "shape": "1",
-    "brightness": "0.9",
-    "contrast": "0.9",
-    "saturation": "1",
-    "share": "0.9",
-}
-TRY["text.Paraphrase.model"] = ("./writer2", [])
 TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
 TRY["Training.mixup"] = ("1", [*MIXABLE])
 for kind in ("Classify", "MultiLabel", "Regress"):
@@ -225,12 +209,6 @@ def leaves() -> list[Any]:
                 if w.split("=")[0] in words.model_fields
             ]
             found += [(words, field, f"{base}.encoder", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
-        for words in get_args(get_args(get_args(room.Input.model_fields["augment"].annotation)[0])[0]):
-            tag = words.model_fields["kind"].default
-            sets = [f"{base}.augment=[{{kind: {tag}, chance: 1}}]"]
-            if tag == "paraphrase":  # of texts without a number, which a model of random weights would not keep
-                sets = [f"{base}.column=text2", f"{base}.augment=[{{kind: {tag}, chance: 1, model: ./writer}}]"]
-            found += [(words, field, f"{base}.augment.0", sets, f"{room.name}.{words.__name__}") for field in words.model_fields]
     return [pytest.param(*leaf, id=f"{leaf[4]}.{leaf[1]}") for leaf in found]
 
 
@@ -267,7 +245,7 @@ def literals(annotation: Any) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_table, tmp_path_factory, write_film, text_model):
+def bench(tiny_table, tmp_path_factory, write_film):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
     import shutil
 
@@ -288,9 +266,6 @@ def bench(tiny_table, tmp_path_factory, write_film, text_model):
         Image.linear_gradient("L").resize((24, 12)).rotate(wide).save(folder / f"pictures/{wide}.png")
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "table2.csv", rows[:30])
-    for seed, name in enumerate(["writer", "writer2"]):
-        text_model(folder / name, ["aa", "bb", "cc", "dd", "paraphrase:", "<i>CAF"], seed)
-    (folder / "words.txt").write_text("tone, note\nwhistle, pipe\n")
     notes = [{"row": f"row-{n}", "other": f"row-{n + 3}", "note": f"n{n}"} for n in (*range(1, 35), 1, 2, 99)]
     write_csv(folder / "notes.csv", notes)
     write_csv(folder / "notes2.csv", notes[:20])
@@ -365,8 +340,6 @@ def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench)
     if (name, field) in {("Training", "devices"), ("Training", "strategy")}:
         pytest.skip("more processes than one: see test_shared.py")
     trial = TRY.get(f"{name}.{field}")
-    if trial is None and ".augment." in place and field in AUGMENTED | RANGES:
-        trial = ((AUGMENTED | RANGES)[field], [])
     if trial is None:
         settings = read_back(bench.tree, sets, place)
         value = another(kind, field, settings.get(field, kind.model_fields[field].get_default(call_default_factory=True)))
@@ -380,3 +353,56 @@ def read_back(tree: dict[str, Any], sets: list[str], place: str) -> dict[str, An
     for step in filter(None, place.split(".")):
         node = node[int(step)] if isinstance(node, list) else node.get(step, {})
     return node if isinstance(node, dict) else {}
+
+
+# Steps of augment: what they do is seen in the variants of a value, without training.
+STRENGTHS = {
+    **{"semitones": 5, "factor": 2, "snr": 0, "db": -20, "area": 0.3, "degrees": 40, "shape": 1},
+    **{"brightness": 0.9, "contrast": 0.9, "saturation": 1, "time": 0.5, "bands": 0.5, "masks": 1, "share": 0.9, "chance": 0.3},
+    **{"prompt": "aa bb aa bb aa bb aa bb {text} aa", "temperature": 0.1, "candidates": 1},
+}
+
+
+def step_fields() -> list[Any]:
+    found = []
+    for room in rooms().values():
+        for words in get_args(get_args(get_args(room.Input.model_fields["augment"].annotation)[0])[0]):
+            found += [pytest.param(room, words, field, id=f"{room.name}.{words.__name__}.{field}") for field in words.model_fields]
+    return found
+
+
+@pytest.fixture(scope="module")
+def step_values(tmp_path_factory, text_model):
+    """A value of each room, and files that steps read."""
+    folder = tmp_path_factory.mktemp("steps")
+    for seed, name in enumerate(["model", "other model"]):
+        text_model(folder / name, ["aa", "bb", "cc", "dd", "ee"], seed)
+    (folder / "file").write_text("tone, note\nwhistle, pipe\n")
+    sound = np.sin(np.arange(4000) / 5) * np.linspace(0.1, 0.5, 4000)
+    picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+    film = np.random.default_rng(1).integers(0, 256, (4, 16, 24, 3)).astype(np.uint8)
+    sources = {"audio": (sound, 8000), "image": picture, "text": "a big dark tone and a quick whistle", "video": (film, 4)}
+    return folder, {name: rooms()[name].read(source) for name, source in sources.items()}
+
+
+@pytest.mark.parametrize(("room", "words", "field"), step_fields())
+def test_a_field_of_a_step_changes_the_variants(room, words, field, step_values):
+    if field == "kind":
+        pytest.skip("the tag that chose this class")
+    folder, values = step_values
+    tag = words.model_fields["kind"].default
+    base = {"kind": tag, "chance": 1, **({"model": str(folder / "model")} if tag == "paraphrase" else {})}
+    current = words(**base)
+    tried = {**STRENGTHS, "file": str(folder / "file"), "model": str(folder / "other model")}
+    value = tried[field] if field in tried else another(words, field, getattr(current, field))
+
+    def shown(step: dict[str, Any]) -> list[str]:
+        settings = room.Input(modality=room.name, augment=[step])
+        augmenter, preparation = room.augmenter(settings, frozenset()), room.preparation(settings.prepare)
+        preparation.fit([values[room.name]])
+        draws = [[np.random.default_rng([seed, what]) for seed in range(6)] for what in (0, 1)]
+        items = augmenter.items(preparation.prepare(augmenter.values([values[room.name]] * 6, draws[0])), draws[1])
+        return [hashlib.sha256(repr({name: tensor.tolist() for name, tensor in item.items()}).encode()).hexdigest() for item in items]
+
+    assert shown(base) == shown(base)
+    assert shown({**base, field: value}) != shown(base), f"{field}={value} changed nothing"

@@ -31,7 +31,7 @@ def whole(tiny_recipe, tmp_path_factory):
 
 
 def weights(run):
-    return {path.name + str(path.parent.name): path.read_bytes() for path in sorted(run.path.rglob("*.safetensors"))}
+    return {str(path.relative_to(run.path)): path.read_bytes() for path in sorted(run.model.rglob("*.safetensors"))}
 
 
 def test_a_run_that_was_stopped_sees_the_variants_it_would_have_seen(tiny_recipe, whole, tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_a_run_that_was_stopped_sees_the_variants_it_would_have_seen(tiny_recipe
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, tmp_path / "run", quiet=True)
     again = resume(tmp_path / "run", quiet=True)
-    assert weights(again) == weights(whole)
+    assert len(weights(whole)) > 3 and weights(again) == weights(whole)
 
 
 def test_variants_are_for_training_alone_and_the_report_shows_them(whole, tiny_recipe):
@@ -57,7 +57,7 @@ def test_variants_are_for_training_alone_and_the_report_shows_them(whole, tiny_r
     bench = build(recipe, open_table(recipe, QUIET), QUIET)
     assert set(bench.varied) == {"image", "audio", "text"}
     assert not bench.loader("validation").varied and not bench.loader("train").varied
-    batches = [list(bench.loader("train", shuffled=True))[0] for _ in range(2)]
+    batches = [next(iter(bench.loader("train", shuffled=True))) for _ in range(2)]
     pixels = [batch.inputs["image"].tensors["pixels"] for batch in batches]
     assert torch.equal(*pixels)
     plain = bench.loader("train", shuffled=True).batch([bench.loader("train").ids.index(row) for row in batches[0].ids])

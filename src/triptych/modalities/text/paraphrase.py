@@ -101,6 +101,9 @@ def loaded(name: str) -> tuple[Any, Any]:
     transformers = need("transformers", extra="augment", why="augment: paraphrase")
     where = "augment.paraphrase.model"
     fix = "name a text-to-text model (google/flan-t5-small), or the folder that save_pretrained wrote"
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
         if not config.is_encoder_decoder:
@@ -110,4 +113,7 @@ def loaded(name: str) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         kind = "folder" if Path(name).is_dir() else "model"
         raise InputError(f"the {kind} {name} cannot be loaded: {str(error).strip().splitlines()[0]}", where=where, fix=fix) from error
+    finally:
+        if shown:
+            bars.enable_progress_bar()
     return tokenizer, model.eval()

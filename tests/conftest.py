@@ -215,3 +215,28 @@ def write_sound():
         return path
 
     return write
+
+
+def write_text_model(folder: Path, words: list[str], seed: int = 0) -> Path:
+    """A tiny T5 with random weights and a tokenizer of these words, as `save_pretrained` writes them."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    known = dict.fromkeys(["<pad>", "</s>", "<unk>", *words])
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+        config = T5Config(vocab_size=len(known), decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, **sizes)
+        T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_model():
+    """`write_text_model`."""
+    pytest.importorskip("transformers")
+    return write_text_model

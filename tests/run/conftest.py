@@ -10,6 +10,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+
 @pytest.fixture(autouse=True, scope="module")
 def _charts_in_words(charts_in_words):
     """Charts are drawn and looked at in tests/use; here they would take more than half of the time."""

@@ -83,6 +83,11 @@ TEXT_ALONE = [
     "tasks={label: {kind: classify, target: label}}",
 ]
 
+MIXABLE = [
+    "fusion={kind: single}",
+    "inputs={image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
+    "tasks={label: {kind: classify, target: label}}",
+]
 # Windows of a column that is no input: what they do to the rows is seen in counts and findings.
 WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
 BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
@@ -207,6 +212,8 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "text.Pretrained.name": ("./bert2", []),
     "image.Pretrained.name": ("./vit2", []),
 }
+TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
+TRY["Training.mixup"] = ("1", [*MIXABLE])
 for kind in ("Classify", "MultiLabel", "Regress"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
 for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
@@ -434,3 +441,56 @@ def read_back(tree: dict[str, Any], sets: list[str], place: str) -> dict[str, An
     for step in filter(None, place.split(".")):
         node = node[int(step)] if isinstance(node, list) else node.get(step, {})
     return node if isinstance(node, dict) else {}
+
+
+# Steps of augment: what they do is seen in the variants of a value, without training.
+STRENGTHS = {
+    **{"semitones": 5, "factor": 2, "snr": 0, "db": -20, "area": 0.3, "degrees": 40, "shape": 1},
+    **{"brightness": 0.9, "contrast": 0.9, "saturation": 1, "time": 0.5, "bands": 0.5, "masks": 1, "share": 0.9, "chance": 0.3},
+    **{"prompt": "aa bb aa bb aa bb aa bb {text} aa", "temperature": 0.1, "candidates": 1},
+}
+
+
+def step_fields() -> list[Any]:
+    found = []
+    for room in rooms().values():
+        for words in get_args(get_args(get_args(room.Input.model_fields["augment"].annotation)[0])[0]):
+            found += [pytest.param(room, words, field, id=f"{room.name}.{words.__name__}.{field}") for field in words.model_fields]
+    return found
+
+
+@pytest.fixture(scope="module")
+def step_values(tmp_path_factory, text_model):
+    """A value of each room, and files that steps read."""
+    folder = tmp_path_factory.mktemp("steps")
+    for seed, name in enumerate(["model", "other model"]):
+        text_model(folder / name, ["aa", "bb", "cc", "dd", "ee"], seed)
+    (folder / "file").write_text("tone, note\nwhistle, pipe\n")
+    sound = np.sin(np.arange(4000) / 5) * np.linspace(0.1, 0.5, 4000)
+    picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+    film = np.random.default_rng(1).integers(0, 256, (4, 16, 24, 3)).astype(np.uint8)
+    sources = {"audio": (sound, 8000), "image": picture, "text": "a big dark tone and a quick whistle", "video": (film, 4)}
+    return folder, {name: rooms()[name].read(source) for name, source in sources.items()}
+
+
+@pytest.mark.parametrize(("room", "words", "field"), step_fields())
+def test_a_field_of_a_step_changes_the_variants(room, words, field, step_values):
+    if field == "kind":
+        pytest.skip("the tag that chose this class")
+    folder, values = step_values
+    tag = words.model_fields["kind"].default
+    base = {"kind": tag, "chance": 1, **({"model": str(folder / "model")} if tag == "paraphrase" else {})}
+    current = words(**base)
+    tried = {**STRENGTHS, "file": str(folder / "file"), "model": str(folder / "other model")}
+    value = tried[field] if field in tried else another(words, field, getattr(current, field))
+
+    def shown(step: dict[str, Any]) -> list[str]:
+        settings = room.Input(modality=room.name, augment=[step])
+        augmenter, preparation = room.augmenter(settings, frozenset()), room.preparation(settings.prepare)
+        preparation.fit([values[room.name]])
+        draws = [[np.random.default_rng([seed, what]) for seed in range(6)] for what in (0, 1)]
+        items = augmenter.items(preparation.prepare(augmenter.values([values[room.name]] * 6, draws[0])), draws[1])
+        return [hashlib.sha256(repr({name: tensor.tolist() for name, tensor in item.items()}).encode()).hexdigest() for item in items]
+
+    assert shown(base) == shown(base)
+    assert shown({**base, field: value}) != shown(base), f"{field}={value} changed nothing"

@@ -161,3 +161,23 @@ def test_an_encoder_from_scratch_is_not_remembered(tiny_recipe, tmp_path, monkey
     triptych.train(tiny_recipe, set=["stages.0.train=[fusion, label, match]"], out=tmp_path / "run", quiet=True)
     assert not features()
     assert read(tiny_recipe).training.remember
+
+
+def test_variants_are_computed_once_and_come_to_what_is_computed_anew(base_recipe, tmp_path, counted):
+    changes = ["inputs.text.augment=[drop, swap]", "training.variants=3", "stages.0.epochs=5"]
+    kept = train(base_recipe(), tmp_path / "kept", *changes)
+    counted.clear()
+    train(base_recipe(), tmp_path / "again", *changes, "stages.0.lr=3e-3")
+    assert not counted
+    plain = train(base_recipe(), tmp_path / "plain", *changes, "training.remember=false")
+    for one, other in zip(log(kept), log(plain), strict=True):
+        assert one["train loss"] == pytest.approx(other["train loss"], abs=1e-4)
+    counted.clear()
+    train(base_recipe(), tmp_path / "more", *changes, "training.variants=4")
+    assert 0 < sum(counted) <= 20, "the fourth of each of 20 rows alone"
+
+
+def test_new_variants_in_every_epoch_go_through_the_whole_encoder(base_recipe, tmp_path, counted, capsys):
+    triptych.train(base_recipe(), set=["inputs.text.augment=[drop]"], out=tmp_path / "run")
+    assert "training.variants=4" in capsys.readouterr().err
+    assert sum(counted) >= 2 * 20

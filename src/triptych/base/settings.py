@@ -72,9 +72,17 @@ class SchemaWriter(GenerateJsonSchema):
     def function_before_schema(self, schema: Any) -> dict[str, Any]:
         """A field that takes a short word lists the words."""
         made = super().function_before_schema(schema)
-        if schema["function"]["function"] not in (word, base_or_word):
+        function = schema["function"]["function"]
+        if words := getattr(function, "words", None):
+            return _listed(made, words)
+        if function not in (word, base_or_word):
             return made
-        inner = schema["schema"]
-        words: dict[str, Any] = {"enum": sorted(set(inner["choices"]) - {"pretrained"}), "type": "string"}
-        names = [{"pattern": "/", "type": "string"}] if schema["function"]["function"] is base_or_word else []
-        return {"anyOf": [words, *names, *made.get("anyOf", [made])]}
+        kinds: dict[str, Any] = {"enum": sorted(set(schema["schema"]["choices"]) - {"pretrained"}), "type": "string"}
+        names = [{"pattern": "/", "type": "string"}] if function is base_or_word else []
+        return {"anyOf": [kinds, *names, *made.get("anyOf", [made])]}
+
+
+def _listed(made: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """A list of settings, of bare words that stand for them, and of mappings from a word to the rest of its settings."""
+    short = [{"enum": words, "type": "string"}, {"type": "object", "propertyNames": {"enum": words}, "minProperties": 1}]
+    return {**made, "items": {"anyOf": [*short, made["items"]]}}

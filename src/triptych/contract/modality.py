@@ -15,6 +15,7 @@ from pydantic import Field
 from triptych.base.settings import Settings
 
 if TYPE_CHECKING:
+    from triptych.contract.augment import Augmenter
     from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Packed, Value
@@ -30,6 +31,7 @@ class InputSettings(Settings):
     column: str | None = Field(default=None, description="column of the table; by default the input's own name")
     prepare: Any
     encoder: Any
+    augment: Any = Field(default=[], description="what is done to training rows, in this order, so that each is seen in many variants")
 
     def placed(self, path: Callable[[str], str]) -> Self:
         """The same with every path in it made absolute by `path`. Raises InputError where a file that it names is not there."""
@@ -124,6 +126,8 @@ class Modality(Protocol):
     """What a recipe may say about an input of this modality."""
     alike: float
     """Correlation of two sketches from which their values are near-duplicates."""
+    mixable: bool
+    """Whether the mean of two prepared items is such an item too: numbers that measure, not numbers that name."""
     ratios: tuple[Ratio, ...]
     """Measures of this room against those of another column that are hardly ever above a bound."""
 
@@ -142,6 +146,13 @@ class Modality(Protocol):
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """The encoder of an input, new or pretrained, for the preparation's facts."""
+
+    def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
+        """What an input's `augment` does; `settings` are the input's, `words` what answers are called, which no variant may change.
+
+        Raises:
+            InputError: a step needs a package or a file that is not there.
+        """
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """One look at a value that is to be prepared with an input's `prepare` settings; quick beside reading it."""

@@ -86,14 +86,22 @@ class InputColumn:
         return [found[index] for index in indices]
 
     def _made(self, indices: Sequence[int]) -> Iterator[tuple[int, Item]]:
-        values, began, done = [], time.perf_counter(), 0
+        done = 0
+        for values in self.groups(indices):
+            rows, items = indices[done : done + len(values)], self.preparation.prepare(values)
+            done += len(values)
+            self._scratch.keep(rows, items)
+            yield from zip(rows, items, strict=True)
+
+    def groups(self, indices: Sequence[int]) -> Iterator[list[Value]]:
+        """The rows' values in their order, as many at once as should be prepared together."""
+        values: list[Value] = []
+        began = time.perf_counter()
         for number, value in enumerate(self._values(indices), start=1):
             values.append(value)
             if number == len(indices) or len(values) == AT_ONCE or time.perf_counter() - began > READING:
-                rows, items = indices[done:number], self.preparation.prepare(values)
-                self._scratch.keep(rows, items)
-                yield from zip(rows, items, strict=True)
-                values, began, done = [], time.perf_counter(), number
+                yield values
+                values, began = [], time.perf_counter()
 
     def pack(self, indices: Sequence[int]) -> tuple[Packed | None, Tensor]:
         """The rows' items side by side (None where no row has the input), and which rows have it."""

@@ -13,9 +13,10 @@ from triptych.contract.values import Batch
 from triptych.data.ahead import Gate, ahead
 from triptych.data.inputs import InputColumn
 from triptych.data.order import Order
-from triptych.data.remembered import Column
+from triptych.data.remembered import Column, VariedColumn
 from triptych.data.table import Table
 from triptych.data.targets import Target, pick
+from triptych.data.varied import showings
 
 __all__ = ["InputColumn", "Loader"]
 
@@ -39,17 +40,18 @@ class Loader:
         order: Order,
         threads: int | None = None,
         share: tuple[int, int] = (0, 1),
+        varied: Mapping[str, VariedColumn] | None = None,
     ) -> None:
         """`threads` make batches; by default as many as there are cores, up to `MOST_THREADS`.
 
         `share` (this process, all of them): only every so manyth row of a batch is made here. Where none is left for it, the
-        first row is, without its id, so that the model has something to do.
+        first row is, without its id, so that the model has something to do. Of the inputs in `varied`, an epoch shows variants.
         """
         self.ids = table.rows.ids()
         self.table, self.inputs, self.targets, self.order = table, inputs, targets, order
         self.threads = threads or min(usable_cores(), MOST_THREADS)
         self.epoch, self.position = 0, 0
-        self.share = share
+        self.share, self.varied = share, varied or {}
         self._begun = False
 
     @property
@@ -66,22 +68,25 @@ class Loader:
         if self._begun:
             self.epoch, self.position = self.epoch + 1, 0
         self._begun = True
-        left = self.order.batches(self.epoch)[self.position :]
+        batches = self.order.batches(self.epoch)
+        shown: Sequence[np.ndarray | None] = showings(batches, self.epoch) if self.varied else [None] * len(batches)
+        left = list(zip(batches, shown, strict=True))[self.position :]
         for batch in self._ahead(left):
             self.position += 1
             yield batch
 
-    def _ahead(self, left: list[np.ndarray]) -> Iterator[Batch]:
+    def _ahead(self, left: list[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Batch]:
         gate = Gate(self.threads)
 
-        def made(rows: np.ndarray) -> Batch:
+        def made(one: tuple[np.ndarray, np.ndarray | None]) -> Batch:
+            rows, shown = one
             with gate.pass_for(len(rows)):
-                return self.batch(rows.tolist())
+                return self.batch(rows.tolist(), None if shown is None else shown.tolist())
 
         yield from ahead(made, left, self.threads, self.threads + AHEAD)
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """The batch of these rows.
+    def batch(self, indices: Sequence[int], shown: Sequence[int] | None = None) -> Batch:
+        """The batch of these rows; with `shown`, a number a row, of the variants that these showings are.
 
         Raises:
             TriptychError: a file is gone or was changed since the rows were checked.
@@ -90,10 +95,11 @@ class Loader:
         own = indices[rank::size]
         ids = tuple(self.ids[index] for index in own)
         shares = tuple(tuple(self.ids[index] for index in indices[other::size]) for other in range(size)) if size > 1 else ()
-        indices = own or indices[:1]
+        indices, shown = own or indices[:1], shown and (shown[rank::size] or shown[:1])
         packed, present = {}, {}
         for name, column in self.inputs.items():
-            made, present[name] = column.pack(indices)
+            varied = self.varied.get(name)
+            made, present[name] = column.pack(indices) if varied is None or shown is None else varied.pack(indices, shown)
             if made is not None:
                 packed[name] = made
         values, has = pick(self.targets, indices)

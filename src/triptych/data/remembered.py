@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from triptych.contract.augment import Augmenter
 from triptych.contract.modality import Modality, Preparation
 from triptych.contract.values import Item, Packed, Value
 from triptych.data.inputs import InputColumn
 from triptych.data.kept import Kept, Key
+from triptych.data.varied import Varied
 
 SEQUENCE = "_PTD"
 """How the names of tensors end that have T tokens a row."""
@@ -120,5 +122,42 @@ class Remembered:
         return put_together(self.kept.items([self.keys[row] for row in rows])), torch.from_numpy(there)
 
 
+@dataclass
+class RememberedVaried:
+    """Variants of training rows whose batches come from `kept`. Everything else is asked of `plain`."""
+
+    plain: Varied
+    kept: Kept
+    keys: dict[tuple[int, int], Key]
+    """Of each row and number of a variant."""
+
+    @property
+    def column(self) -> InputColumn:
+        """See `Varied`."""
+        return self.plain.column
+
+    @property
+    def augmenter(self) -> Augmenter:
+        """See `Varied`."""
+        return self.plain.augmenter
+
+    def value(self, index: int, variant: int) -> Value:
+        """See `Varied`."""
+        return self.plain.value(index, variant)
+
+    def items(self, indices: Sequence[int], showings: Sequence[int]) -> list[Item]:
+        """See `Varied`."""
+        return self.plain.items(indices, showings)
+
+    def pack(self, indices: Sequence[int], showings: Sequence[int]) -> tuple[Packed | None, Tensor]:
+        """As `Remembered.pack`, of the variants that these showings are."""
+        there = self.column.there_N[indices]
+        shown = zip(indices, showings, there.tolist(), strict=True)
+        keys = [self.keys[index, self.plain.variant(int(showing))] for index, showing, has in shown if has]
+        return (put_together(self.kept.items(keys)) if keys else None), torch.from_numpy(there)
+
+
 Column = InputColumn | Remembered
 """An input of a recipe over a table, as a loader takes it."""
+VariedColumn = Varied | RememberedVaried
+"""The variants of an input's training rows, as a loader takes them."""

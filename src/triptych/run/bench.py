@@ -14,7 +14,7 @@ from triptych.base.runtime import Choices
 from triptych.contract.modality import Split
 from triptych.data.loader import Loader
 from triptych.data.order import Order
-from triptych.data.remembered import Column
+from triptych.data.remembered import Column, VariedColumn
 from triptych.data.table import Table
 from triptych.data.targets import Target
 from triptych.model.assemble import Model
@@ -39,13 +39,17 @@ class Bench:
     order: Order
     """Of the training rows, shuffled."""
     ranks: Ranks = ALONE
+    varied: dict[str, VariedColumn] = field(default_factory=dict)
+    """Inputs whose training rows are shown in variants."""
     stops: list[dict[str, Any]] = field(default_factory=list)
 
     def loader(self, split: Split, *, shuffled: bool = False, rows: list[int] | None = None) -> Loader:
         """Batches of one side of the split, or of some `rows` of it; `shuffled` are the training rows alone."""
         chosen = self.table.at(split) if rows is None else rows
         order = self.order if shuffled else Order(np.array(chosen, np.int64), self.batch_size)
-        return Loader(self.table, self.inputs, self.targets, order, share=(self.ranks.rank, self.ranks.size) if shuffled else (0, 1))
+        if not shuffled:
+            return Loader(self.table, self.inputs, self.targets, order)
+        return Loader(self.table, self.inputs, self.targets, order, share=(self.ranks.rank, self.ranks.size), varied=self.varied)
 
     def labels(self) -> dict[str, list[str]]:
         """The classes of each task that has some, in the order of its answers."""

@@ -23,6 +23,7 @@ from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.resume import seed_random
 from triptych.run.shared import Shared
+from triptych.run.variants import varied_inputs
 
 
 def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None, ranks: Ranks = ALONE) -> Bench:
@@ -42,6 +43,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     check_select(recipe, table, targets)
+    varied = varied_inputs(recipe, inputs, targets, choices)
     encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
     fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
     heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
@@ -67,7 +69,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
         for line in order.draws.lines():
             voice.say(f"  {line}")
-    return Bench(recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks)
+    return Bench(recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks, varied)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:

@@ -16,11 +16,12 @@ from triptych.contract.part import Part
 from triptych.contract.values import Batch, Output
 from triptych.layers.adapter import MARK
 from triptych.model.assemble import Model
-from triptych.objective.losses import rows_judged, task_loss, terms
+from triptych.objective.losses import rows_judged, task_loss
 from triptych.run.chunked import answers
 from triptych.run.gather import gathered
 from triptych.run.gradients import norm
 from triptych.run.measure import Measured, measure
+from triptych.run.mixup import mixed, mixed_terms
 from triptych.run.recipe import TRAINABLE, Recipe, Stage
 from triptych.run.strategy import clip, come_home, put_optimizer, sharded, whole_optimizer
 from triptych.run.watch import Watch
@@ -55,12 +56,11 @@ class Lit(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """The weighted sum of the tasks' losses on one batch; None where the batch teaches nothing that this stage trains."""
+        if self.recipe.training.mixup:
+            batch = mixed(batch, self.recipe.training.mixup)
         outputs, own = self._answers(batch), batch
         outputs, batch = gathered(outputs, batch, self.ranks)
-        found = {
-            name: terms(outputs[name], batch.targets[name], batch.has_target[name], task, batch.present)
-            for name, task in self.recipe.tasks.items()
-        }
+        found = {name: mixed_terms(name, outputs[name], batch, task) for name, task in self.recipe.tasks.items()}
         losses = {name: task_loss(outputs[name], made) for name, made in found.items()}
         if not self.watch.step(self.model, own, batch, outputs, found, losses):
             return None

@@ -12,7 +12,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from triptych.data.ahead import ahead
 from triptych.data.inputs import InputColumn
 from triptych.data.kept import ABOUT, Kept, Key, key
 from triptych.data.looks import Looks, code_of, is_media
-from triptych.data.remembered import Remembered, taken_apart
+from triptych.data.remembered import Remembered, RememberedVaried, taken_apart
+from triptych.data.varied import Varied
 from triptych.layers.tower import POOLED, TOKENS
 from triptych.run.bench import Bench
 from triptych.run.progress import Voice
@@ -49,15 +50,26 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
     """
     for name, column in list(bench.inputs.items()):
         plain = column.plain if isinstance(column, Remembered) else column
+        varied = bench.varied.get(name)
+        shown = varied.plain if isinstance(varied, RememberedVaried) else varied
         encoder = bench.model.encoders[name]
         assert isinstance(encoder, Encoder)
         last = last_trained(name, bench.recipe.stages[: number + 1])
         if last is None or not bench.recipe.training.remember or type(encoder).cut is Encoder.cut:
             bench.inputs[name] = plain
+            if shown is not None:
+                bench.varied[name] = shown
             continue
-        whole = last == 0 and (bench.model.fusion.reads_sequences or bool(encoder.fresh()))
-        if not (isinstance(column, Remembered) and column.cut == (last, whole)):
-            bench.inputs[name] = _remembered(bench, name, encoder, plain, (last, whole), voice)
+        cut = (last, last == 0 and (bench.model.fusion.reads_sequences or bool(encoder.fresh())))
+        if isinstance(column, Remembered) and column.cut == cut:
+            continue
+        frozen = _Frozen(bench, name, encoder, plain, cut, voice)
+        bench.inputs[name] = frozen.column()
+        if shown is not None and shown.most:
+            bench.varied[name] = frozen.variants(shown)
+        elif shown is not None and number == 0:
+            told = "so training rows go through the whole encoder: --set training.variants=4 lets each have four, computed once"
+            voice.say(f"  {name} is augmented anew in every epoch, {told}")
 
 
 def last_trained(name: str, stages: Sequence[Stage]) -> int | None:
@@ -73,25 +85,76 @@ def last_trained(name: str, stages: Sequence[Stage]) -> int | None:
     return most
 
 
-def _remembered(bench: Bench, name: str, encoder: Encoder, plain: InputColumn, cut: tuple[int, bool], voice: Voice) -> Remembered:
-    """The input with all its rows in memory, computed now where they are not."""
-    precision = bench.precision if encoder.facts.get("digest") else "float32"
-    about = _about(encoder, plain, *cut, precision)
-    kept = Kept(cache_root() / FOLDER / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24])
-    keys = _row_keys(bench, plain)
-    if bench.ranks.first:
-        if kept.damaged:
-            voice.say(f"  {kept.damaged} files of what was remembered of {name} were damaged: those rows are computed again")
-        rows = [row for row, place in zip(keys, kept.places(list(keys.values())).tolist(), strict=True) if place < 0]
-        told = f"{len(keys) - len(rows):,} of {len(keys):,} rows of {name} are remembered"
-        voice.say(f"  {told}" + ("" if rows else "; nothing of it is computed"))
-        if rows:
-            if not (kept.folder / ABOUT).exists():
-                write_json(kept.folder / ABOUT, {**about, "input": name, "of": str(getattr(encoder.settings, "name", ""))})
-            _compute(bench, name, encoder, plain, [rows, keys], cut, kept, voice)
-    bench.ranks.wait()
-    kept.refresh()
-    return Remembered(plain, kept, keys, cut)
+class _Frozen:
+    """The frozen part of one input's encoder, and what is kept of it."""
+
+    def __init__(self, bench: Bench, name: str, encoder: Encoder, plain: InputColumn, cut: tuple[int, bool], voice: Voice) -> None:
+        """`cut`: before how many last blocks, and whether whole sequences are kept."""
+        self.bench, self.name, self.encoder, self.plain, self.cut, self.voice = bench, name, encoder, plain, cut, voice
+        about = _about(encoder, plain, *cut, bench.precision)
+        self.kept = Kept(cache_root() / FOLDER / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24])
+        self.about = {**about, "input": name, "of": str(getattr(encoder.settings, "name", ""))}
+        if self.kept.damaged and bench.ranks.first:
+            voice.say(f"  {self.kept.damaged} files of what was remembered of {name} were damaged: those rows are computed again")
+        self.contents = _contents(plain)
+
+    def column(self) -> Remembered:
+        """The input with all its rows in memory, computed now where they are not."""
+        keys = {row: key(content) for row, content in self.contents.items()}
+        once = dataclasses.replace(self.plain, keep_bytes=0)  # each is prepared once, so nothing of it is worth keeping
+        self._filled(keys, lambda rows: once.pack(rows)[0], "rows")
+        return Remembered(self.plain, self.kept, keys, self.cut)
+
+    def variants(self, varied: Varied) -> RememberedVaried:
+        """All variants of the training rows that have the input."""
+        told = json.dumps([spelled_out(step) for step in self.bench.recipe.inputs[self.name].augment])
+        keys = {
+            (row, variant): key(self.contents[row], varied.ids[row], self.name, str(varied.seed), str(variant), told)
+            for row in self.bench.table.at("train")
+            if row in self.contents
+            for variant in range(varied.most or 0)
+        }
+        self._filled(keys, lambda some: varied.made_once([row for row, _ in some], [variant for _, variant in some]), "variants")
+        return RememberedVaried(varied, self.kept, keys)
+
+    def _filled(self, keys: Mapping[Any, Key], pack: Callable[[Sequence[Any]], Packed | None], what: str) -> None:
+        """Everything is there; only the first process computes."""
+        if self.bench.ranks.first:
+            missing = [one for one, place in zip(keys, self.kept.places(list(keys.values())).tolist(), strict=True) if place < 0]
+            told = f"{len(keys) - len(missing):,} of {len(keys):,} {what} of {self.name} are remembered"
+            self.voice.say(f"  {told}" + ("" if missing else "; nothing of it is computed"))
+            if missing:
+                if not (self.kept.folder / ABOUT).exists():
+                    write_json(self.kept.folder / ABOUT, self.about)
+                self._compute(missing, keys, pack)
+        self.bench.ranks.wait()
+        self.kept.refresh()
+
+    def _compute(self, missing: Sequence[Any], keys: Mapping[Any, Key], pack: Callable[[Sequence[Any]], Packed | None]) -> None:
+        """What is missing, in batches of like length, written part by part."""
+        lengths_N = self.bench.table.lengths.get(self.plain.column)
+        if lengths_N is not None:
+            missing = sorted(missing, key=lambda one: float(lengths_N[one if isinstance(one, int) else one[0]]), reverse=True)
+        first: dict[Key, Any] = {}
+        for one in missing:
+            first.setdefault(keys[one], one)
+        todo = list(first.values())
+        batches = [todo[start : start + ROWS] for start in range(0, len(todo), ROWS)]
+        waiting: tuple[list[Key], list[Item]] = ([], [])
+        began = time.monotonic()
+        with self.voice.bar() as bar:
+            task = bar.add_task(f"remembering {self.name}", total=len(todo), note="")
+            for batch, packed in zip(batches, ahead(pack, batches, 1, 2), strict=True):
+                assert packed is not None
+                waiting[0].extend(keys[one] for one in batch)
+                waiting[1].extend(_given(self.bench, self.encoder, packed, *self.cut))
+                size = sum(tensor.nbytes for item in waiting[1] for tensor in item.values())
+                if size > PART_BYTES or time.monotonic() - began > PART_SECONDS:
+                    self.kept.add(*waiting)
+                    waiting, began = ([], []), time.monotonic()
+                bar.update(task, advance=len(batch))
+            if waiting[0]:
+                self.kept.add(*waiting)
 
 
 def _about(encoder: Encoder, plain: InputColumn, last: int, whole: bool, precision: str) -> dict[str, Any]:
@@ -114,55 +177,24 @@ def _about(encoder: Encoder, plain: InputColumn, last: int, whole: bool, precisi
     }
 
 
-def _row_keys(bench: Bench, plain: InputColumn) -> dict[int, Key]:
-    """The content of each row's cell, of the rows that are on a side of the split."""
+def _contents(plain: InputColumn) -> dict[int, str]:
+    """A digest of each row's cell, of the rows that have the input."""
     rows = [row for row in range(len(plain.there_N)) if plain.has(row)]
-    keys: dict[int, Key] = {}
+    found: dict[int, str] = {}
     with contextlib.closing(Looks()) as looks:
         for row, cell in zip(rows, _cells(plain, rows), strict=True):
             try:
-                keys[row] = key("media", looks.content(cell)) if is_media(cell) else key("cell", json.dumps(cell))
+                found[row] = f"media {looks.content(cell)}" if is_media(cell) else f"cell {json.dumps(cell)}"
             except OSError as problem:
                 fix = "it was fine when the rows were checked: put it back as it was, and train again"
                 raise TriptychError(f"a file cannot be read any more: {problem}", where=str(cell), fix=fix) from problem
-    return keys
+    return found
 
 
 def _cells(plain: InputColumn, rows: Sequence[int]) -> Iterator[Any]:
     for start in range(0, len(rows), 1024):
         for row in plain.table.rows.take(rows[start : start + 1024], [plain.column]):
             yield row.cells[plain.column]
-
-
-def _compute(
-    bench: Bench, name: str, encoder: Encoder, plain: InputColumn, asked: list[Any], cut: tuple[int, bool], kept: Kept, voice: Voice
-) -> None:
-    """The rows that are missing, in batches of like length, written part by part."""
-    rows, keys = asked
-    once = dataclasses.replace(plain, keep_bytes=0)  # each is prepared once, so nothing of it is worth keeping
-    lengths_N = bench.table.lengths.get(plain.column)
-    order = rows if lengths_N is None else sorted(rows, key=lambda row: float(lengths_N[row]), reverse=True)
-    first: dict[Key, int] = {}
-    for row in order:
-        first.setdefault(keys[row], row)
-    todo = list(first.values())
-    batches = [todo[start : start + ROWS] for start in range(0, len(todo), ROWS)]
-    waiting: tuple[list[Key], list[Item]] = ([], [])
-    began = time.monotonic()
-    packs = ahead(lambda batch: once.pack(batch)[0], batches, 1, 2)
-    with voice.bar() as bar:
-        task = bar.add_task(f"remembering {name}", total=len(todo), note="")
-        for batch, packed in zip(batches, packs, strict=True):
-            assert packed is not None
-            waiting[0].extend(keys[row] for row in batch)
-            waiting[1].extend(_given(bench, encoder, packed, *cut))
-            size = sum(tensor.nbytes for item in waiting[1] for tensor in item.values())
-            if size > PART_BYTES or time.monotonic() - began > PART_SECONDS:
-                kept.add(*waiting)
-                waiting, began = ([], []), time.monotonic()
-            bar.update(task, advance=len(batch))
-        if waiting[0]:
-            kept.add(*waiting)
 
 
 @torch.no_grad()

@@ -71,6 +71,19 @@ class Training(Settings):
     drop_inputs: float = Field(
         0.0, ge=0, lt=1, description="chance that an input of a training row is hidden, so that each learns to do without the others"
     )
+    variants: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="most variants of a row that inputs with augment show, made once and shown in turn; null: always new",
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="rows of a batch are mixed in pairs, and so is what is asked of them; 0.2: mostly a little, 1: any share as often as "
+        "any other, 0: not at all (Zhang et al. 2018)",
+    )
     weighting: Literal["fixed", "uncertainty", "gradient"] = Field(
         "fixed",
         description="how tasks are weighed, besides their own weight: not at all; by learnt uncertainty (Kendall et al. 2018); so that all "
@@ -161,6 +174,7 @@ class Recipe(Settings):
         _check_select(self)
         _check_weights(self)
         _check_devices(self.training)
+        _check_variants(self)
         if self.training.drop_inputs and len(self.inputs) == 1:
             raise InputError("training.drop_inputs hides inputs from each other and there is one input", fix="remove training.drop_inputs")
         return self
@@ -320,6 +334,23 @@ def _check_devices(training: Training) -> None:
         raise InputError("training.weighting 'gradient' does not go with strategy 'fsdp'", fix="weighting: uncertainty, or strategy: ddp")
 
 
+def _check_variants(recipe: Recipe) -> None:
+    """Variants need a step that makes them; rows are mixed where the mean of two is something, and what is asked of them too."""
+    if recipe.training.variants is not None and not any(settings.augment for settings in recipe.inputs.values()):
+        what = "training.variants counts variants of a row, and no input has augment, so that there is one"
+        raise InputError(what, fix="add augment to an input, or remove training.variants")
+    if not recipe.training.mixup:
+        return
+    for name, settings in recipe.inputs.items():
+        if not rooms()[settings.modality].mixable:
+            what = f"training.mixup takes the mean of two rows, and of {name!r}, a {settings.modality} input, there is no mean"
+            raise InputError(what, fix="remove training.mixup, or the input")
+    for name, task in recipe.tasks.items():
+        if task.kind == "contrast":
+            what = f"training.mixup makes two rows one, and task {name!r} asks which rows belong together"
+            raise InputError(what, fix="remove training.mixup, or the task")
+
+
 def _check_select(recipe: Recipe) -> None:
     selected = recipe.selected()
     known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
@@ -406,7 +437,7 @@ def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
     try:
         return settings.placed(lambda path: absolute(path, recipe.parent))
     except InputError as error:
-        where = f"{recipe.name}: inputs.{name}.prepare ({error.where})"
+        where = f"{recipe.name}: inputs.{name} ({error.where})"
         raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
 
 

@@ -22,6 +22,7 @@ from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
 from triptych.run.inspect import told
 from triptych.run.measure import Measured
+from triptych.run.variants import came_of, variants_shown
 from triptych.run.verdict import parts, verdict
 
 
@@ -29,6 +30,7 @@ def write_down(
     bench: Bench, run: RunFolder, untouched: Measured, simple: dict[str, Told], trained: Measured, best: Best, watch: Stopwatch
 ) -> None:
     """Everything that predict, report and compare need; `simple` are the tasks' baselines."""
+    augmented = came_of(bench.varied)  # of the training: more variants are made to be shown
     for name, held in bench.inputs.items():
         held.preparation.save(run.input(name))
     run.write("scores.json", _side_by_side(untouched, trained))
@@ -49,6 +51,7 @@ def write_down(
         "parameters": {name: part.size() for name, part in model.parts().items()},
         "sampling": bench.order.draws.as_dict() if isinstance(bench.order.draws, Plan) else None,
         "stages": bench.stops,
+        "augmented": augmented,
         "best": {"score": best.name, "value": best.value, "epoch": best.epoch},
         "cost": watch.read(),
     }
@@ -144,6 +147,7 @@ def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:
     poor = [examples.worst(name, task, bench.targets[name].facts, trained, shown, count) for name, task in tasks.items()]
     return {
         "seen": examples.what_the_network_sees(bench.inputs, rows),
+        "variants": variants_shown(bench.varied, bench.table.at("train")),
         "retrieval": [grid for grids_of in grids.values() for grid in grids_of],
         "worst": [piece for piece in poor if piece],
     }

@@ -40,6 +40,8 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
         "seen": shown.get("seen", []),
+        "variants": shown.get("variants", []),
+        "augmented": about.get("augmented", {}),
         "worst": shown.get("worst", []),
         "cost": _cost(about),
         "lengths": _lengths(about),

@@ -11,6 +11,7 @@ from triptych.modalities.audio.settings import Input
 from triptych.modalities.audio.speak import SpeakTool
 
 if TYPE_CHECKING:
+    from triptych.contract.augment import Augmenter
     from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Value
@@ -26,6 +27,7 @@ class Audio:
     by_reference = True
     Input = Input
     alike = 0.98
+    mixable = True
     ratios: tuple[Ratio, ...] = ()
     tools: tuple[Tool, ...] = (SpeakTool(),)
 
@@ -58,6 +60,12 @@ class Audio:
         from triptych.modalities.audio.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
+
+    def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
+        """Pitch, tempo, noise, loudness, hidden stretches. See `augment.py`."""
+        from triptych.modalities.audio.augment import augmenter
+
+        return augmenter(settings)
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """Length and rate; silent, clipped. See `examine.py`."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.settings import Settings, word
+from triptych.contract.augment import Range, Ranged, Step, steps
 from triptych.contract.modality import InputSettings
 
 
@@ -111,6 +112,62 @@ class Transformer(Settings):
         return self
 
 
+class PitchShift(Ranged):
+    """Higher or lower at unchanged length."""
+
+    kind: Literal["pitch_shift"] = "pitch_shift"
+    semitones: Range = Field((-3.0, 3.0), description="by how many semitones; 12 are an octave up")
+
+    @model_validator(mode="after")
+    def _possible(self) -> PitchShift:
+        if not (self.semitones[0] >= -36 and self.semitones[1] <= 36):
+            raise ValueError(f"semitones {list(self.semitones)} leave three octaves down (-36) to three up (36)")
+        return self
+
+
+class TimeStretch(Ranged):
+    """Slower or faster at unchanged pitch."""
+
+    kind: Literal["time_stretch"] = "time_stretch"
+    factor: Range = Field((0.8, 1.25), description="by how much the length grows: 1.25 is slower by a quarter, 0.5 twice as fast")
+
+    @model_validator(mode="after")
+    def _possible(self) -> TimeStretch:
+        if not (self.factor[0] >= 0.25 and self.factor[1] <= 4):
+            raise ValueError(f"factor {list(self.factor)} leaves a quarter (0.25) to four times the length (4)")
+        return self
+
+
+class Noise(Ranged):
+    """Noise over the whole recording; silence stays silent, as nothing could be heard above the noise."""
+
+    kind: Literal["noise"] = "noise"
+    snr: Range = Field((10.0, 30.0), description="how many decibels the recording is louder than the noise")
+    colour: Literal["white", "pink"] = Field(
+        "white", description="white: as much in every Hz (hiss); pink: as much in every octave (rain, fans)"
+    )
+
+
+class Gain(Ranged):
+    """Louder or softer; never so loud that it would be clipped."""
+
+    kind: Literal["gain"] = "gain"
+    db: Range = Field((-12.0, 6.0), description="by how many decibels")
+
+
+class SpecAugment(Step):
+    """Stretches of time and of frequency are hidden in the prepared features (SpecAugment: Park et al. 2019)."""
+
+    kind: Literal["spec_augment"] = "spec_augment"
+    chance: float = Field(1.0, gt=0, le=1, description="share of the variants that it is done to")
+    time: float = Field(0.2, ge=0, lt=1, description="share of the frames that is hidden")
+    bands: float = Field(0.2, ge=0, lt=1, description="share of the features of a frame that is hidden")
+    masks: int = Field(2, ge=1, le=100, description="stretches that each share is divided into")
+
+
+Augment = Annotated[PitchShift | TimeStretch | Noise | Gain | SpecAugment, Field(discriminator="kind")]
+
+
 class Input(InputSettings):
     """A sound input of a recipe."""
 
@@ -118,4 +175,7 @@ class Input(InputSettings):
     prepare: Prepare = Field(Prepare(), description="how a recording becomes features")
     encoder: Annotated[Cnn | Transformer, Field(discriminator="kind"), BeforeValidator(word)] = Field(
         Cnn(), description="how features become tokens and one vector; a kind alone will do: `encoder: cnn`"
+    )
+    augment: Annotated[list[Augment], BeforeValidator(steps(PitchShift, TimeStretch, Noise, Gain, SpecAugment))] = Field(
+        [], description="what is done to training rows, in this order: pitch_shift, time_stretch, noise, gain, spec_augment"
     )

@@ -9,6 +9,7 @@ from triptych.contract.modality import InputSettings, Modality, Preparation, Toy
 from triptych.modalities.image.settings import Input
 
 if TYPE_CHECKING:
+    from triptych.contract.augment import Augmenter
     from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Value
@@ -26,6 +27,7 @@ class ImageModality:
     by_reference = True
     Input: type[InputSettings] = Input
     alike = 0.995
+    mixable = True
     ratios: tuple[Ratio, ...] = ()
 
     def read(self, source: Any) -> Value:
@@ -58,6 +60,12 @@ class ImageModality:
 
         made: Encoder = ENCODERS[settings.encoder.kind](settings.encoder, **facts)
         return made
+
+    def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
+        """Mirrored, cut out, other colours, turned, partly hidden. See `augment.py`."""
+        from triptych.modalities.image.augment import augmenter
+
+        return augmenter(settings)
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """Width and height; one colour only, tiny. See `examine.py`."""

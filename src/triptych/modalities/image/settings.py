@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.settings import Settings, base_or_word
+from triptych.contract.augment import Range, Ranged, Step, steps
 from triptych.contract.modality import InputSettings
 from triptych.contract.pretrained import Pretrained, refuse_clashes
 
@@ -71,6 +72,66 @@ class MobileNet(Settings):
     dropout: Dropout = Field(default=0.1, description="share of whole channels of the last layer set to zero, while training")
 
 
+class Flip(Step):
+    """Mirrored; not for writing, or where left and right matter."""
+
+    kind: Literal["flip"] = "flip"
+    direction: Literal["horizontal", "vertical"] = Field("horizontal", description="horizontal: left and right change places")
+
+
+class Crop(Ranged):
+    """A part of the picture, as a photographer who stood nearer would have taken it (Szegedy et al. 2015)."""
+
+    kind: Literal["crop"] = "crop"
+    area: Range = Field((0.6, 1.0), description="share of the picture's area that is kept")
+    shape: Range = Field((0.75, 1.3333), description="width by height of the part, in proportion to the picture's own")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Crop:
+        return _shares(self, "area") if self.shape[0] > 0 else _refused("shape must be above 0")
+
+
+class Colour(Step):
+    """Brighter or darker, more or less contrast, more or less colour."""
+
+    kind: Literal["colour"] = "colour"
+    brightness: float = Field(0.2, ge=0, le=1, description="0.2: from 0.8 to 1.2 times as bright")
+    contrast: float = Field(0.2, ge=0, le=1, description="0.2: from 0.8 to 1.2 times the distance from mean grey")
+    saturation: float = Field(0.2, ge=0, le=1, description="0.2: from 0.8 to 1.2 times the distance from grey; a grey picture stays grey")
+
+
+class Rotate(Ranged):
+    """Turned around its middle; corners that open are filled with the colour of the border."""
+
+    kind: Literal["rotate"] = "rotate"
+    degrees: Range = Field((-15.0, 15.0), description="by how much, against the clock")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Rotate:
+        return self if self.degrees[0] >= -360 and self.degrees[1] <= 360 else _refused("degrees lie between -360 and 360")
+
+
+class Erase(Ranged):
+    """A rectangle anywhere in the picture is filled with the colour of the border (Zhong et al. 2020)."""
+
+    kind: Literal["erase"] = "erase"
+    area: Range = Field((0.02, 0.2), description="share of the picture's area that is hidden")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Erase:
+        return _shares(self, "area")
+
+
+def _shares(step: Any, name: str) -> Any:
+    low, high = getattr(step, name)
+    return step if low > 0 and high <= 1 else _refused(f"{name} [{low:g}, {high:g}] is no share: it lies above 0 and is at most 1")
+
+
+def _refused(why: str) -> Any:
+    raise ValueError(why)
+
+
+Augment = Annotated[Flip | Crop | Colour | Rotate | Erase, Field(discriminator="kind")]
 EncoderSettings = Annotated[Cnn | Vit | MobileNet | Pretrained, Field(discriminator="kind")]
 
 
@@ -81,6 +142,9 @@ class Input(InputSettings):
     prepare: Prepare = Field(default=Prepare(), description="how pictures become numbers")
     encoder: Annotated[EncoderSettings, BeforeValidator(base_or_word)] = Field(
         default=Cnn(), description="the network: cnn, vit, mobilenet, or a pretrained one: owner/name"
+    )
+    augment: Annotated[list[Augment], BeforeValidator(steps(Flip, Crop, Colour, Rotate, Erase))] = Field(
+        default=[], description="what is done to training rows, in this order: flip, crop, colour, rotate, erase"
     )
 
     def placed(self, path: Callable[[str], str]) -> Input:

@@ -12,6 +12,7 @@ from triptych.modalities.text.learn import TokenizerTool
 from triptych.modalities.text.settings import Input
 
 if TYPE_CHECKING:
+    from triptych.contract.augment import Augmenter
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item
 
@@ -25,6 +26,7 @@ class Text:
     by_reference = False
     Input: type[InputSettings] = Input
     alike = 0.9
+    mixable = False
     ratios = (
         Ratio(
             of="characters",
@@ -72,6 +74,12 @@ class Text:
         from triptych.modalities.text.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
+
+    def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
+        """Synonyms, words that change places or go, paraphrases. See `augment.py`."""
+        from triptych.modalities.text.augment import augmenter
+
+        return augmenter(settings, words)
 
     def examine(self, value: str, settings: Any) -> Examined:
         """Characters and script; garbled, with markup. See `examine.py`."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import Settings, base_or_word
+from triptych.contract.augment import Step, steps
 from triptych.contract.modality import InputSettings
 from triptych.contract.pretrained import Pretrained, refuse_clashes
 
@@ -151,6 +152,54 @@ class Gru(Recurrent):
     kind: Literal["gru"] = "gru"
 
 
+class Synonym(Step):
+    """Words are replaced by others that mean the same (EDA: Wei and Zou 2019)."""
+
+    kind: Literal["synonym"] = "synonym"
+    share: float = Field(default=0.2, gt=0, le=1, description="share of the words that is replaced, and at least one that the list knows")
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a list of synonyms, relative to the recipe: a thesaurus of LibreOffice (th_en_US_v2.dat), or lines of words that mean "
+        "the same, with commas between them; by default a short list of everyday English",
+    )
+
+
+class Swap(Step):
+    """Pairs of words change places (EDA)."""
+
+    kind: Literal["swap"] = "swap"
+    share: float = Field(default=0.1, gt=0, le=1, description="pairs that change places, in proportion to the words; at least one")
+
+
+class Drop(Step):
+    """Words are left out, but never all (EDA)."""
+
+    kind: Literal["drop"] = "drop"
+    share: float = Field(default=0.1, gt=0, lt=1, description="chance of each word to be left out")
+
+
+class Paraphrase(Step):
+    """The text in other words, by a text-to-text model; one that loses a number or a class's name is not taken."""
+
+    kind: Literal["paraphrase"] = "paraphrase"
+    model: str = Field(min_length=1, description="a text-to-text model: its name on the hub, or its folder, relative to the recipe")
+    prompt: str = Field(default="paraphrase: {text}", description="what the model is told; {text} is the text")
+    temperature: float = Field(default=1.0, gt=0, le=5, description="how freely words are drawn; low: the likeliest ones")
+    candidates: int = Field(default=4, ge=1, le=32, description="paraphrases that are drawn; the first that keeps what it must is taken")
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Paraphrase:
+        if "{text}" not in self.prompt:
+            raise ValueError(f"prompt {self.prompt!r} has no place for the text; write {{text}} there")
+        return self
+
+    @property
+    def folder(self) -> bool:
+        """Whether the model is meant to be a folder."""
+        return self.model.startswith(("./", "../", "/", "~")) or self.model.count("/") > 1
+
+
 class Input(InputSettings):
     """A text input of a recipe."""
 
@@ -159,6 +208,10 @@ class Input(InputSettings):
     encoder: Annotated[Transformer | Lstm | Gru | Pretrained, Field(discriminator="kind"), BeforeValidator(base_or_word)] = Field(
         default=Transformer(), description="the network that reads the tokens: transformer, lstm, gru, or a pretrained one: owner/name"
     )
+    augment: Annotated[
+        list[Annotated[Synonym | Swap | Drop | Paraphrase, Field(discriminator="kind")]],
+        BeforeValidator(steps(Synonym, Swap, Drop, Paraphrase)),
+    ] = Field(default=[], description="what is done to training rows, in this order: synonym, swap, drop, paraphrase")
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> Input:
@@ -166,17 +219,33 @@ class Input(InputSettings):
         return self
 
     def placed(self, path: Callable[[str], str]) -> Input:
-        """The same with paths of a tokenizer and of a pretrained encoder from the recipe's folder.
+        """The same with the paths of a tokenizer, a pretrained encoder, a list of synonyms and a model from the recipe's folder.
 
         Raises:
             InputError: there is no such file or folder.
         """
+        placed = self.model_copy(update={"augment": [_placed(step, path) for step in self.augment]})
         if isinstance(self.encoder, Pretrained):
-            return self.model_copy(update={"encoder": self.encoder.placed(path)})
+            return placed.model_copy(update={"encoder": self.encoder.placed(path)})
         if self.prepare.file is None:
-            return self
+            return placed
         found = path(self.prepare.tokenizer)
         if not Path(found).is_file():
             fix = f"triptych data tokenizer SOURCE --column COLUMN --out {self.prepare.tokenizer} makes one"
             raise InputError(f"there is no tokenizer {self.prepare.tokenizer!r}", where=found, known=TOKENIZERS, fix=fix)
-        return self.model_copy(update={"prepare": self.prepare.model_copy(update={"tokenizer": found})})
+        return placed.model_copy(update={"prepare": self.prepare.model_copy(update={"tokenizer": found})})
+
+
+def _placed(step: Any, path: Callable[[str], str]) -> Any:
+    """A step with the path of what it reads."""
+    if isinstance(step, Synonym) and step.file is not None:
+        if not Path(found := path(step.file)).is_file():
+            fix = "a line a group of words, with commas between them; or a LibreOffice thesaurus: apt-get install mythes-en-us"
+            raise InputError(f"there is no list of synonyms {step.file!r}", where=found, fix=fix)
+        return step.model_copy(update={"file": found})
+    if isinstance(step, Paraphrase) and (step.folder or Path(path(step.model)).is_dir()):
+        if not Path(found := path(step.model)).is_dir():
+            fix = "name a model of the hub (google/flan-t5-small), or the folder it was saved in"
+            raise InputError(f"there is no folder {step.model!r} with a model", where=found, fix=fix)
+        return step.model_copy(update={"model": found})
+    return step

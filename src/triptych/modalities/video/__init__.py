@@ -9,6 +9,7 @@ from triptych.contract.modality import InputSettings, Preparation, ToyCell, ToyR
 from triptych.modalities.video.settings import Input
 
 if TYPE_CHECKING:
+    from triptych.contract.augment import Augmenter
     from triptych.contract.examined import Examined, Ratio
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item, Value
@@ -23,6 +24,7 @@ class Video:
     by_reference = True
     Input: type[InputSettings] = Input
     alike = 0.99
+    mixable = True
     ratios: tuple[Ratio, ...] = ()
 
     def read(self, source: Any) -> Value:
@@ -48,6 +50,12 @@ class Video:
         from triptych.modalities.video.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
+
+    def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
+        """Mirrored, cut out, other colours. See `augment.py`."""
+        from triptych.modalities.video.augment import augmenter
+
+        return augmenter(settings)
 
     def examine(self, value: Value, settings: Any) -> Examined:
         """Damaged, one colour, still, tiny. See `examine.py`."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.settings import Settings, word
+from triptych.contract.augment import Range, Ranged, Step, steps
 from triptych.contract.modality import InputSettings
 
 Widths = tuple[Annotated[int, Field(ge=1, le=4096)], ...]
@@ -69,6 +70,34 @@ class Gru(_Frames):
         return self
 
 
+class Flip(Step):
+    """Every frame mirrored, left and right; not where the direction of a movement matters."""
+
+    kind: Literal["flip"] = "flip"
+
+
+class Crop(Ranged):
+    """The same part of every frame."""
+
+    kind: Literal["crop"] = "crop"
+    area: Range = Field((0.6, 1.0), description="share of a frame's area that is kept")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Crop:
+        if not (self.area[0] > 0 and self.area[1] <= 1):
+            raise ValueError(f"area {list(self.area)} is no share: it lies above 0 and is at most 1")
+        return self
+
+
+class Colour(Step):
+    """All frames brighter or darker, with more or less contrast and colour."""
+
+    kind: Literal["colour"] = "colour"
+    brightness: float = Field(0.2, ge=0, le=1, description="0.2: from 0.8 to 1.2 times as bright")
+    contrast: float = Field(0.2, ge=0, le=1, description="0.2: from 0.8 to 1.2 times the distance from mean grey")
+    saturation: float = Field(0.2, ge=0, le=1, description="0.2: from 0.8 to 1.2 times the distance from grey; a grey film stays grey")
+
+
 class Input(InputSettings):
     """An input of films: their pictures. The sound of the same files is an `audio` input of the same column."""
 
@@ -76,6 +105,9 @@ class Input(InputSettings):
     prepare: Prepare = Field(Prepare(), description="how a film becomes numbers")
     encoder: Annotated[Transformer | Gru, Field(discriminator="kind"), BeforeValidator(word)] = Field(
         Transformer(), description="the network: transformer or gru"
+    )
+    augment: Annotated[list[Annotated[Flip | Crop | Colour, Field(discriminator="kind")]], BeforeValidator(steps(Flip, Crop, Colour))] = (
+        Field([], description="what is done to training rows, in this order: flip, crop, colour")
     )
 
     @model_validator(mode="after")

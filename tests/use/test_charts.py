@@ -173,6 +173,7 @@ FIELDS = (
     "retrieval",
     "seen",
     "worst",
+    "sampling",
     "lengths",
     "cost",
     "choices",
@@ -201,6 +202,7 @@ def report() -> dict:
         "made": EVIL,
         "stopped": EVIL,
         "recipe": EVIL,
+        "sampling": {"by": EVIL, "rows": "9", "lines": [(EVIL, "9", "100.0%", "9", "100.0%", "1.00 times")], "left": 2},
         "summary": [("rows", EVIL)],
         "headline": [
             {"task": EVIL, "metric": "f1", "untouched": 0.1, "trained": 0.9, "best": "higher is better", "said": [EVIL], "same": False}
@@ -322,7 +324,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 17
+    assert page.tags.count("section") == 18
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

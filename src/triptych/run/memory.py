@@ -45,6 +45,8 @@ PART_BYTES, PART_SECONDS = 2**26, 20.0
 def remember(bench: Bench, number: int, voice: Voice) -> None:
     """Let stage `number` and all that is measured around it read what is remembered; what is not yet is computed now.
 
+    Under mixup nothing is: rows are mixed before the encoder, in other pairs every time.
+
     Raises:
         TriptychError: a row cannot be read any more.
     """
@@ -55,7 +57,7 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
         encoder = bench.model.encoders[name]
         assert isinstance(encoder, Encoder)
         last = last_trained(name, bench.recipe.stages[: number + 1])
-        if last is None or not bench.recipe.training.remember or type(encoder).cut is Encoder.cut:
+        if last is None or not bench.recipe.training.remember or bench.recipe.training.mixup or type(encoder).cut is Encoder.cut:
             bench.inputs[name] = plain
             if shown is not None:
                 bench.varied[name] = shown

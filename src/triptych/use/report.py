@@ -45,6 +45,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "worst": shown.get("worst", []),
         "cost": _cost(about),
         "lengths": _lengths(about),
+        "sampling": _sampling(about),
         "choices": about["choices"],
         "findings": _findings(run, about),
         "recipe": (run.path / "recipe.yaml").read_text(encoding="utf-8"),
@@ -206,6 +207,22 @@ def _lengths(about: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for one in found
     ]
+
+
+MOST_GROUPS = 30
+
+
+def _sampling(about: dict[str, Any]) -> dict[str, Any]:
+    """The plan by which training rows are drawn, its largest groups first; empty where each comes once an epoch."""
+    plan = about.get("sampling")
+    if not plan:
+        return {}
+    groups = sorted(plan["groups"], key=lambda group: -group["rows"])
+    lines = [
+        (g["group"], f"{g['rows']:,}", f"{g['share']:.1%}", f"{g['drawn']:,}", f"{g['drawn_share']:.1%}", f"{g['seen']:.2f} times")
+        for g in groups[:MOST_GROUPS]
+    ]
+    return {"by": plan["by"], "rows": f"{plan['rows']:,}", "lines": lines, "left": len(groups) - len(lines)}
 
 
 def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, Any]]:

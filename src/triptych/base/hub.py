@@ -196,13 +196,14 @@ def kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def carry(folder: Path, out: Path) -> None:
-    """Put config and weights of a base into `out`: links to files that nobody writes to, else copies.
+    """Put a base's files into `out`, those that prepare its inputs too: links to files that nobody writes to, else copies.
 
     What was downloaded never changes. A user's own folder may be written to again, and a link would change with it: of that,
     one copy is kept in the cache folder, which runs share.
     """
     out.mkdir(parents=True, exist_ok=True)
     files = [folder / CONFIG, *weights(folder), *([folder / INDEX] if (folder / INDEX).exists() else [])]
+    files += [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".txt", ".model") and file not in files]
     for file in files:
         source = file.resolve()
         if file.suffix == ".safetensors" and not file.is_symlink() and folder.name != "base":

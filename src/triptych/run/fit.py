@@ -30,7 +30,7 @@ from triptych.run.measure import Measured, measure
 from triptych.run.memory import remember
 from triptych.run.opening import open_table, tell
 from triptych.run.progress import Voice
-from triptych.run.prompts import rooms_of, with_prompts
+from triptych.run.prompts import own_columns, rooms_of, with_prompts
 from triptych.run.recipe import Recipe
 from triptych.run.record import finite, write_down
 from triptych.run.reliance import reliance
@@ -279,5 +279,6 @@ def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     voice.say(what)
     loader = bench.loader(bench.judged_side())
     batches = voice.track(loader, len(loader), "measuring")
-    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    own = own_columns(bench.recipe, bench.model)
+    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True, vectors=own)
     return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)

@@ -208,6 +208,8 @@ class Recipe(Settings):
     def prompted(self, name: str) -> tuple[str, str] | None:
         """The contrast task, and its input that takes sentences, in whose space a task's prompts lie; None of a task without.
 
+        Two empty words: the space is that of an input's own base, if it has one.
+
         Raises:
             InputError: the task has a prompt and no space takes one.
         """
@@ -218,6 +220,8 @@ class Recipe(Settings):
         for other, between in spaces.items():
             if takes := [column for column in between if column in values]:
                 return other, takes[0]
+        if any(settings.encoder.kind == "pretrained" and column not in values for column, settings in self.inputs.items()):
+            return "", ""
         raise _no_space(name, list(self.inputs), values, spaces)
 
     def selected(self) -> str:

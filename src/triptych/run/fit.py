@@ -50,7 +50,7 @@ from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
 from triptych.run.folder import RunFolder, open_folder, refuse_full
 from triptych.run.inspect import asked_of, check_select, told
 from triptych.run.lengths import measure_lengths
-from triptych.run.lit import Lit, freeze_all_but
+from triptych.run.lit import Lit, check_depths, freeze_all_but
 from triptych.run.measure import Measured, measure
 from triptych.run.ordering import note_weights, training_order
 from triptych.run.progress import Voice
@@ -396,6 +396,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
     heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
+    check_depths(model, recipe.stages)
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)

@@ -100,8 +100,8 @@ def build(folder: Path) -> None:
 
 def check(folder: Path) -> None:
     """As `triptych check`."""
-    from triptych.run.fit import open_table
     from triptych.run.inspect import findings
+    from triptych.run.opening import open_table
 
     recipe, voice = _recipe(folder)
     findings(recipe, open_table(recipe, voice))

@@ -13,10 +13,14 @@ from pathlib import Path
 import lightning as L
 import torch
 
+from triptych.base.runtime import Stopwatch
 from triptych.objective.losses import task_loss, terms
-from triptych.run import fit as story
+from triptych.run import stages as story
 from triptych.run.bench import Bench
+from triptych.run.building import build
+from triptych.run.folder import RunFolder
 from triptych.run.lit import parameter_groups
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 
@@ -61,29 +65,29 @@ class Clock(L.Callback):
 
 def looped(bench: Bench, folder: Path) -> float:
     """Seconds of a step in the whole loop: Lightning, ledger, monitors, log, bar, saved states."""
-    clock, before = Clock(), story._run_lightning
+    clock, before = Clock(), story.run_stage
 
     def timed(bench, lit, loader, epochs, callbacks):  # type: ignore[no-untyped-def]
         return before(bench, lit, loader, epochs, [clock, *callbacks])
 
     list(bench.loader("train", shuffled=True))  # prepared rows are kept, as in the bare loop
-    run = story.RunFolder.create(bench.recipe, folder)
-    story._run_lightning = timed
+    run = RunFolder.create(bench.recipe, folder)
+    story.run_stage = timed
     try:
-        story.train_stages(bench, run, Voice(quiet=True), story.Stopwatch())
+        story.train_stages(bench, run, Voice(quiet=True), Stopwatch())
     finally:
-        story._run_lightning = before
+        story.run_stage = before
     return clock.seconds / clock.steps
 
 
 def main() -> None:
     recipe, quiet = read("digits", [f"stages.0.epochs={EPOCHS}"]), Voice(quiet=True)
-    table = story.open_table(recipe, quiet)
+    table = open_table(recipe, quiet)
     found: dict[str, list[float]] = {"bare loop": [], "triptych": []}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(TURNS):
-            found["bare loop"].append(bare(story.build(recipe, table, quiet)))
-            found["triptych"].append(looped(story.build(recipe, table, quiet), Path(folder) / str(turn)))
+            found["bare loop"].append(bare(build(recipe, table, quiet)))
+            found["triptych"].append(looped(build(recipe, table, quiet), Path(folder) / str(turn)))
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
     for name, seconds in medians.items():
         print(f"{name:>10}  {seconds * 1000:8.2f} ms a step")

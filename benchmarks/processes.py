@@ -43,8 +43,8 @@ def hook(state, bucket):
     return done
 plain = DDPStrategy.__init__
 DDPStrategy.__init__ = lambda self, *args, **words: plain(self, *args, **{**words, "ddp_comm_hook": hook})
-from triptych.run import fit as story
-before = story._run_lightning
+from triptych.run import stages as story
+before = story.run_stage
 def clocked(*args):
     global spent
     spent, began = 0.0, time.perf_counter()
@@ -52,7 +52,7 @@ def clocked(*args):
     if os.environ.get("RANK", "0") == "0":
         with open(os.environ["TOLD"], "w") as file:
             json.dump({"seconds": time.perf_counter() - began, "communication": spent}, file)
-story._run_lightning = clocked
+story.run_stage = clocked
 from triptych.cli.main import run
 run()
 """

@@ -11,8 +11,8 @@ import soundfile
 from PIL import Image, ImageFilter
 
 from triptych.base.settings import parse
-from triptych.run.fit import open_table
 from triptych.run.inspect import findings
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 

@@ -11,8 +11,10 @@ import torch
 
 from triptych.objective.losses import task_loss, terms
 from triptych.run import chunked
+from triptych.run.building import build
 from triptych.run.chunked import answers
-from triptych.run.fit import build, fit, open_table
+from triptych.run.fit import fit
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 

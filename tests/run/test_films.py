@@ -16,8 +16,8 @@ from triptych.data.build import Plan, build
 from triptych.data.sources import open_source
 from triptych.data.sources.tabled import read_source
 from triptych.modalities import rooms
-from triptych.run.fit import open_table
 from triptych.run.inspect import told
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.use.opened import rows_of_files

@@ -14,8 +14,10 @@ from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.run import lit
 from triptych.run.bench import Bench
-from triptych.run.fit import build, fit, open_table
+from triptych.run.building import build
+from triptych.run.fit import fit
 from triptych.run.lit import freeze_all_but, parameter_groups, rate_factor
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import Stage, read
 

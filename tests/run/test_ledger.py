@@ -11,10 +11,12 @@ from torch.nn import functional as F
 from triptych.objective.losses import task_loss, terms
 from triptych.run import gradients
 from triptych.run.balance import marked, remarks
+from triptych.run.building import build
 from triptych.run.chunked import answers
-from triptych.run.fit import build, fit, open_table
+from triptych.run.fit import fit
 from triptych.run.ledger import Ledger
 from triptych.run.monitors import Moment
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 from triptych.modalities import rooms
-from triptych.run.fit import build, open_table
+from triptych.run.building import build
 from triptych.run.inspect import findings
 from triptych.run.lengths import lengths_before, measure_lengths
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.use.report import write_report

@@ -8,8 +8,10 @@ import torch
 import triptych
 from triptych.base.errors import InputError
 from triptych.model.assemble import Model
-from triptych.run.fit import build, fit, open_table
+from triptych.run.building import build
+from triptych.run.fit import fit
 from triptych.run.measure import measure
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 

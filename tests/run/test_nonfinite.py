@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from triptych.base.errors import TriptychError
 from triptych.data.inputs import InputColumn
 from triptych.run import lit
-from triptych.run.fit import build, fit, open_table
+from triptych.run.building import build
+from triptych.run.fit import fit
 from triptych.run.nonfinite import first_place
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from triptych.run.fit import build, fit, open_table
+from triptych.run.building import build
+from triptych.run.fit import fit
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.rehearsal import rehearse

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import triptych
+from triptych.run.building import build
 from triptych.run.encoded import encode
-from triptych.run.fit import build, open_table
 from triptych.run.measure import answer, measure
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.reliance import FLAGGED, exchanged, flagged, reliance, warnings

@@ -47,7 +47,8 @@ import numpy as np, torch, torch.distributed as dist
 from triptych.base.ranks import together
 from triptych.data.order import Order
 from triptych.objective.losses import task_loss, terms
-from triptych.run.fit import build, open_table
+from triptych.run.building import build
+from triptych.run.opening import open_table
 from triptych.run.gather import gathered
 from triptych.run.progress import Voice
 from triptych.run.recipe import read

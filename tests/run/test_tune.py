@@ -17,11 +17,12 @@ import pytest
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone
 from triptych.data.loader import InputColumn
-from triptych.run import fit as fitting
 from triptych.run import study as studies
 from triptych.run import tune as tuning
-from triptych.run.fit import fit, open_table
+from triptych.run.callbacks import Best
+from triptych.run.fit import fit
 from triptych.run.folder import open_folder
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.search import asked_space, changed
@@ -44,7 +45,7 @@ def found(tiny_recipe, tmp_path_factory):
     """Four trials over rate, batch size and fusion, and how often the table was opened for them."""
     folder, opened, prepared = tmp_path_factory.mktemp("tune") / "study", [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "open_table", lambda *words: opened.append(1) or open_table(*words))
+        patch.setattr("triptych.run.fit.open_table", lambda *words: opened.append(1) or open_table(*words))
         plain = InputColumn.fit
         patch.setattr(InputColumn, "fit", lambda self, indices: prepared.append(self.column) or plain(self, indices))
         options = ["stages.0.lr=log:1e-3:3e-2", "training.batch_size=8,12", "fusion.kind=joint,gated"]
@@ -188,7 +189,7 @@ def test_of_equal_scores_the_lower_loss_wins(tiny_recipe, tmp_path, monkeypatch)
     losses = iter([0.5, 0.2, 0.3])
 
     def planted(recipe, run, *_):
-        best = fitting.Best("label.accuracy")
+        best = Best("label.accuracy")
         best.value, best.loss = 1.0, next(losses)
         return best
 

@@ -303,8 +303,8 @@ def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False
 
     checked = read(recipe, set_ or [])
     from triptych.cli import tables
-    from triptych.run.fit import open_table
     from triptych.run.inspect import findings
+    from triptych.run.opening import open_table
     from triptych.run.progress import Voice
 
     table = open_table(checked, Voice(quiet=as_json))

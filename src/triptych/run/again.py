@@ -19,7 +19,7 @@ from triptych.data.targets import known_target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.bench import Bench
-from triptych.run.fit import read_rows
+from triptych.run.opening import read_rows
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 

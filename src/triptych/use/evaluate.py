@@ -16,10 +16,12 @@ from triptych.objective.intervals import interval
 from triptych.run.again import on_rows, other_rows
 from triptych.run.baselines import Told, baselines
 from triptych.run.bench import Bench
-from triptych.run.fit import build, measured_on, open_table
+from triptych.run.building import build
+from triptych.run.fit import measured_on
 from triptych.run.folder import fresh, open_folder, refuse_full
 from triptych.run.inspect import told as findings_of
 from triptych.run.measure import Measured
+from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.prompts import BY_PROMPTS
 from triptych.run.recipe import read

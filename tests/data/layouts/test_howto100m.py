@@ -119,7 +119,7 @@ def test_captions_that_are_cut_short_or_no_json(miniature, make, content):
 def test_it_trains_on_frames_sound_and_captions(miniature, make, tmp_path, write_film):
     """From the publisher's layout to a run: each caption's piece of its video, frames and sound."""
     import triptych
-    from triptych.run.fit import open_table
+    from triptych.run.opening import open_table
     from triptych.run.progress import Voice
     from triptych.run.recipe import read as read_recipe
 

@@ -1,0 +1,97 @@
+"""From a table to a bench: preparations that have seen the training rows, targets, a model of the right sizes."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from triptych.base.ranks import ALONE, Ranks
+from triptych.base.runtime import Choices, choose_device, choose_keep, choose_precision, choose_threads
+from triptych.data.loader import InputColumn
+from triptych.data.sampling import Plan
+from triptych.data.table import Table
+from triptych.data.targets import learn_target
+from triptych.modalities import rooms
+from triptych.model.assemble import Model
+from triptych.model.fusion import build_fusion
+from triptych.model.heads import build_head
+from triptych.run.bench import Bench
+from triptych.run.inspect import check_select
+from triptych.run.lengths import measure_lengths
+from triptych.run.lit import check_depths
+from triptych.run.ordering import note_weights, training_order
+from triptych.run.progress import Voice
+from triptych.run.recipe import Recipe
+from triptych.run.resume import seed_random
+from triptych.run.shared import Shared
+
+
+def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None, ranks: Ranks = ALONE) -> Bench:
+    """Preparations that have seen the training rows, targets, and a model of the right sizes; every choice is said."""
+    seed_random(recipe.training.seed)
+    choices = Choices()
+    device = choose_device(recipe.training.device, choices)
+    choose_threads(recipe.training.threads, choices, ranks.here)
+    if ranks.size > 1:
+        reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
+        choices.note("processes", ranks.size, reason)
+    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
+    lengths = measure_lengths(table, inputs) if ranks.first else []
+    for one in lengths:
+        voice.say(f"  {one.line()}")
+        if (cut := one.finding()) and cut.severity != "note":
+            voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
+    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    check_select(recipe, table, targets)
+    encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
+    fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
+    heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
+    model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
+    check_depths(model, recipe.stages)
+    parameters = model.size()
+    precision = choose_precision(recipe.training.precision, device, parameters, choices)
+    batch_size = _batch_size(recipe, table, choices)
+    if recipe.training.chunk:
+        choices.note(
+            "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
+        )
+    reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
+    choices.note(
+        "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
+    )
+    often = f"every {recipe.training.save_seconds:g} s, and at the end of a stage"
+    choices.note("state kept", often, "what a stop may cost at most; --resume goes on from it")
+    voice.say(f"model of {parameters:,} parameters")
+    note_weights(recipe, targets, choices)
+    order = training_order(recipe, table, batch_size, choices)
+    voice.choices(choices.made)
+    if isinstance(order.draws, Plan):
+        voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
+        for line in order.draws.lines():
+            voice.say(f"  {line}")
+    return Bench(recipe, choices, table, inputs, targets, model, device, precision, batch_size, lengths, order, ranks)
+
+
+def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
+    """Each input with its preparation fitted on the training rows."""
+
+    def made(name: str) -> InputColumn:
+        settings = recipe.inputs[name]
+        room = rooms()[settings.modality]
+        held = InputColumn(room, room.preparation(settings), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
+        train = table.at("train")
+        random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
+        held.fit(voice.track(train, len(train), f"preparing {name}"))
+        return held
+
+    return {name: shared.column(recipe, name, partial(made, name)) for name in recipe.inputs}
+
+
+def _batch_size(recipe: Recipe, table: Table, choices: Choices) -> int:
+    asked, there = recipe.training.batch_size, len(table.at("train"))
+    choices.note(
+        "batch size",
+        min(asked, there),
+        "as the recipe says" if asked <= there else f"the recipe says {asked}, there are {there} training rows",
+    )
+    return min(asked, there)

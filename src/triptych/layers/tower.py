@@ -47,7 +47,7 @@ class Family:
     trunk: ClassVar[str] = ""
     """Where in it the network lies; nothing where it is the network itself."""
     layers: ClassVar[str] = "encoder.layer"
-    """Where in the trunk the blocks lie."""
+    """Where in the trunk the blocks lie; `pieces` where they lie otherwise."""
     first: ClassVar[tuple[str, ...]] = ("embeddings",)
     last: ClassVar[tuple[str, ...]] = ()
     """What of the trunk, and of the model, goes with the first block and with the last."""
@@ -61,9 +61,13 @@ class Family:
         """The trunk."""
         return _at(base, self.trunk)
 
+    def pieces(self, base: Any) -> list[nn.Module]:
+        """The blocks, from input to output."""
+        return list(_at(base, _path(self.trunk, self.layers)))
+
     def facts(self, config: Any) -> dict[str, Any]:
-        """`width` and `blocks` of a config of transformers, and whatever else the room wants to know of it."""
-        return {"width": config.hidden_size, "blocks": config.num_hidden_layers}
+        """`width` of a config of transformers, and whatever else the room wants to know of it."""
+        return {"width": config.hidden_size}
 
     def pooling(self, folder: Path, names: Mapping[str, Any]) -> str:
         """How `auto` pools: `base`, as `pool` does it; or mean, first, last. `names` are the tensors in the base's files."""
@@ -212,7 +216,7 @@ class Tower(Encoder):
 
     def layers(self) -> list[nn.Module]:
         """The base's own blocks, in order."""
-        return list(_at(self.base, _path(self.family.trunk, self.family.layers)))
+        return self.family.pieces(self.base)
 
     def blocks(self) -> list[nn.Module]:
         """The base's blocks; what comes before them goes with the first, what comes after with the last."""
@@ -343,7 +347,8 @@ def _facts(folder: Path, kind: str, family: Family) -> dict[str, Any]:
     numbers = {fact: hub.scalar(folder, name) for fact, name in family.scalars.items() if name in names}
     if "scale" in numbers:
         numbers["scale"] = math.exp(numbers["scale"])
-    return {"family": kind, "parameters": parameters, "pooling": family.pooling(folder, names), **family.facts(config), **numbers}
+    own = {**family.facts(config), "blocks": len(family.pieces(empty)), "pooling": family.pooling(folder, names)}
+    return {"family": kind, "parameters": parameters, **own, **numbers}
 
 
 def pretrained(folder: Path, family: Family) -> nn.Module:

@@ -39,13 +39,21 @@ class ImageModality:
         return True
 
     def preparation(self, settings: Any) -> Preparation:
-        """The preparation of square pictures; see `prepare.py`."""
+        """The preparation of square pictures, see `prepare.py`; or that of a pretrained encoder."""
+        if settings.encoder.kind == "pretrained":
+            from triptych.modalities.image.pretrained import BasePreparation
+
+            return BasePreparation(settings.prepare, settings.encoder)
         from triptych.modalities.image.prepare import ImagePreparation
 
         return ImagePreparation(settings.prepare)
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
-        """A cnn, vit or mobilenet with new weights; see `encode.py`."""
+        """A cnn, vit or mobilenet with new weights, see `encode.py`; or a pretrained one."""
+        if settings.encoder.kind == "pretrained":
+            from triptych.modalities.image.pretrained import tower
+
+            return tower(settings.encoder)
         from triptych.modalities.image.encode import ENCODERS
 
         made: Encoder = ENCODERS[settings.encoder.kind](settings.encoder, **facts)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from triptych.base.settings import Settings, word
+from triptych.base.settings import Settings, base_or_word
 from triptych.contract.modality import InputSettings
+from triptych.contract.pretrained import Pretrained, refuse_clashes
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -69,7 +71,7 @@ class MobileNet(Settings):
     dropout: Dropout = Field(default=0.1, description="share of whole channels of the last layer set to zero, while training")
 
 
-EncoderSettings = Annotated[Cnn | Vit | MobileNet, Field(discriminator="kind")]
+EncoderSettings = Annotated[Cnn | Vit | MobileNet | Pretrained, Field(discriminator="kind")]
 
 
 class Input(InputSettings):
@@ -77,10 +79,17 @@ class Input(InputSettings):
 
     modality: Literal["image"] = Field(default="image", description="pictures")
     prepare: Prepare = Field(default=Prepare(), description="how pictures become numbers")
-    encoder: Annotated[EncoderSettings, BeforeValidator(word)] = Field(default=Cnn(), description="the network: cnn, vit or mobilenet")
+    encoder: Annotated[EncoderSettings, BeforeValidator(base_or_word)] = Field(
+        default=Cnn(), description="the network: cnn, vit, mobilenet, or a pretrained one: owner/name"
+    )
+
+    def placed(self, path: Callable[[str], str]) -> Input:
+        """The same with the folder of a pretrained encoder from the recipe's. Raises InputError where it is not there."""
+        return self.model_copy(update={"encoder": self.encoder.placed(path)}) if isinstance(self.encoder, Pretrained) else self
 
     @model_validator(mode="after")
     def _fits(self) -> Input:
+        refuse_clashes(self.prepare, self.encoder, tuple(Prepare.model_fields), "whose own processor says how pictures become numbers")
         if clash := misfit(self.prepare.size, self.encoder):
             raise ValueError(": ".join(clash))
         return self

@@ -1,0 +1,209 @@
+"""Pretrained image encoders: pictures as the base's own processor makes them. `families.py` says how each is built."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from triptych.base import hub
+from triptych.base.errors import InputError
+from triptych.base.files import write_json
+from triptych.contract.pretrained import Pretrained
+from triptych.contract.values import Item, Packed, Value
+from triptych.layers.tower import Tower, described, quiet
+from triptych.modalities.image.families import FAMILIES
+from triptych.modalities.image.settings import Prepare
+
+FILE = "prepare.json"
+COPY_AGAIN = "copy the whole run folder again, or train again"
+PLAIN = ("BitImageProcessor", "CLIPImageProcessor", "DeiTImageProcessor", "MobileNetV2ImageProcessor", "SiglipImageProcessor")
+KNOWN = (*PLAIN, "ViTImageProcessor", "ConvNextImageProcessor")
+"""Processors of transformers that do no more than resize, crop, rescale and normalise, as is done here."""
+WARPED_FROM = 384
+"""ConvNeXt's processor crops below this side, and stretches from there on."""
+
+
+class BasePreparation:
+    """Implements `Preparation` with what a base's processor says: an item is `{"pixels": float32 (C, H, W)}`.
+
+    Resize and crop are Pillow's, as in transformers without torchvision; numbers are equal to its own to 1e-5.
+    """
+
+    def __init__(self, settings: Prepare, base: Pretrained) -> None:
+        """Its files are looked at when the first picture comes."""
+        self.settings, self.base = settings, base
+        self._steps: dict[str, Any] = {}
+
+    def fit(self, values: Iterable[Value]) -> None:
+        """Learns nothing.
+
+        Raises:
+            InputError: the base cannot be had, is no image model, or its processor is not known here.
+        """
+        self._ready()
+
+    def prepare(self, values: Sequence[Value]) -> list[Item]:
+        """Pictures -> one `pixels` (C, H, W) each."""
+        return [{"pixels": torch.from_numpy(self._pixels(value))} for value in values]
+
+    def collate(self, items: Sequence[Item]) -> Packed:
+        """P items -> pixels (P, C, H, W); all have one size, so there is no mask."""
+        return Packed({"pixels": torch.stack([item["pixels"] for item in items])})
+
+    def facts(self) -> dict[str, int]:
+        """Nothing: the base knows its own sizes."""
+        return {}
+
+    @property
+    def mean(self) -> list[float]:
+        """Of each channel, from 0 to 1: what was taken off."""
+        return [number / (255 * self._ready()["factor"]) for number in self._ready()["mean"]]
+
+    @property
+    def std(self) -> list[float]:
+        """Of each channel, from 0 to 1: what was divided by."""
+        return [number / (255 * self._ready()["factor"]) for number in self._ready()["std"]]
+
+    def save(self, folder: Path) -> None:
+        """Write what the processor does."""
+        write_json(folder / FILE, self._ready())
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        path = folder / FILE
+        try:
+            self._steps = _checked(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InputError("the preparation of pictures is missing", where=str(path), fix=COPY_AGAIN) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the preparation of pictures is damaged: {error}", where=str(path), fix=COPY_AGAIN) from error
+
+    def _ready(self) -> dict[str, Any]:
+        if not self._steps:
+            self._steps = processor_of(hub.located(self.base.name, self.base.revision))
+        return self._steps
+
+    def _pixels(self, value: Image.Image) -> NDArray[np.float32]:
+        steps = self._ready()
+        plain = value if value.mode == "L" or steps["channels"] == 3 else value.convert("L")
+        bytes_HWC = np.asarray(cropped(resized(plain, steps), steps["crop"])).reshape(*_size_after(steps), -1)
+        levels_CHW = np.multiply(bytes_HWC.transpose(2, 0, 1), np.float32(steps["factor"]), dtype=np.float32)
+        mean_C11, std_C11 = (np.array(steps[name], np.float32)[:, None, None] for name in ("mean", "std"))
+        # A grey picture has one channel so far: each colour's mean and deviation make three of it.
+        return np.ascontiguousarray((levels_CHW - mean_C11) / std_C11)
+
+
+def resized(image: Image.Image, steps: dict[str, Any]) -> Image.Image:
+    """To the height and width that the processor says, or so that the shorter side has a length."""
+    if steps["shortest"]:
+        short, long = sorted(image.size)
+        longer = int(steps["shortest"] * long / short)
+        size = (steps["shortest"], longer) if image.width <= image.height else (longer, steps["shortest"])
+    elif steps["size"]:
+        size = (steps["size"][1], steps["size"][0])
+    else:
+        return image
+    return image.resize(size, Image.Resampling(steps["resample"]))
+
+
+def cropped(image: Image.Image, crop: Sequence[int] | None) -> Image.Image:
+    """The middle, `crop` being height and width; black is laid around what is smaller."""
+    if crop is None:
+        return image
+    height, width = crop
+    left, top = ((there - wanted) // 2 for there, wanted in zip(image.size, (width, height), strict=True))
+    return image.crop((left, top, left + width, top + height))
+
+
+def _size_after(steps: dict[str, Any]) -> tuple[int, int]:
+    height, width = steps["crop"] or steps["size"]
+    return height, width
+
+
+def processor_of(folder: Path) -> dict[str, Any]:
+    """What a base's processor does, as plain values: found out once a base, by its digest."""
+    facts = described(folder, FAMILIES, "image")
+    return _checked(hub.kept(f"processors/{facts['digest'][:32]}.json", lambda: _processor(folder)))
+
+
+def _processor(folder: Path) -> dict[str, Any]:
+    from transformers import AutoImageProcessor
+
+    fix = "copy or download the processor's file too: preprocessor_config.json"
+    with quiet():
+        try:
+            held = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        except Exception as error:  # transformers raises all kinds
+            what = f"the processor of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
+            raise InputError(what, where=str(folder), fix=fix) from error
+    kind = type(held).__name__.removesuffix("Pil").removesuffix("Fast")
+    steps = {**_resize(held, kind), "factor": held.rescale_factor if held.do_rescale else 1.0, "channels": _channels(folder)}
+    for name, nothing in (("mean", 0.0), ("std", 1.0)):
+        said = getattr(held, f"image_{name}") if held.do_normalize else nothing
+        steps[name] = [float(number) for number in (said if isinstance(said, list | tuple) else [said] * steps["channels"])]
+    strange = kind if kind not in KNOWN else "do_pad" if getattr(held, "do_pad", None) else ""
+    if strange or not (steps["crop"] or steps["size"]):
+        what = f"the base's processor does what is not known here: {strange or 'it leaves pictures in their own sizes'}"
+        raise InputError(what, where=str(folder), known=KNOWN, fix="name a base with one of the known processors")
+    return steps
+
+
+def _resize(held: Any, kind: str) -> dict[str, Any]:
+    """`size` or `shortest` (side), `crop`, `resample`."""
+    size, crop = dict(held.size or {}), dict(held.crop_size or {}) if getattr(held, "do_center_crop", None) else {}
+    found: dict[str, Any] = {"size": None, "shortest": 0, "crop": _pair(crop), "resample": int(held.resample)}
+    if not held.do_resize:
+        return found
+    shortest = size.get("shortest_edge") or 0
+    if kind != "ConvNextImageProcessor":
+        return {**found, "size": _pair(size), "shortest": int(shortest)}
+    if shortest < WARPED_FROM:
+        return {**found, "shortest": int(shortest / held.crop_pct), "crop": [shortest, shortest]}
+    return {**found, "size": [shortest, shortest]}
+
+
+def _pair(size: dict[str, Any]) -> list[int] | None:
+    return [int(size["height"]), int(size["width"])] if size.get("height") and size.get("width") else None
+
+
+def _channels(folder: Path) -> int:
+    config = hub.config(folder)
+    return int(config.get("vision_config", config).get("num_channels", 3))
+
+
+def _checked(steps: dict[str, Any]) -> dict[str, Any]:
+    """The numbers are there and can be worked with. Raises ValueError, KeyError or TypeError."""
+    numbers = [*steps["mean"], *steps["std"], steps["factor"], *(steps["size"] or []), *(steps["crop"] or [])]
+    if len(steps["mean"]) != len(steps["std"]) or steps["channels"] not in (1, 3) or len(steps["mean"]) != steps["channels"]:
+        raise ValueError(f"mean and std do not fit {steps['channels']} channels")
+    if not all(math.isfinite(float(number)) for number in numbers) or not all(steps["std"]) or not steps["factor"]:
+        raise ValueError("a number of it cannot be worked with")
+    Image.Resampling(steps["resample"]), int(steps["shortest"])
+    return steps
+
+
+class ImageTower(Tower):
+    """A pretrained image encoder."""
+
+    Settings = Pretrained
+    families = FAMILIES
+
+
+def tower(settings: Pretrained) -> ImageTower:
+    """The tower that the settings name, weights not yet read."""
+    folder = hub.located(settings.name, settings.revision)
+    made = ImageTower(settings, **described(folder, FAMILIES, "image"))
+    made.folder = folder
+    return made

@@ -137,7 +137,7 @@ def epoch(folder: Path) -> None:
     inputs = {}
     for name, words in recipe.inputs.items():
         room = rooms()[words.modality]
-        inputs[name] = InputColumn(room, room.preparation(words.prepare), name, table, choose_keep(Choices()) // len(recipe.inputs))
+        inputs[name] = InputColumn(room, room.preparation(words), name, table, choose_keep(Choices()) // len(recipe.inputs))
         inputs[name].fit(table.at("train"))
     targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
     train = np.array(table.at("train"))

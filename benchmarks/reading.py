@@ -165,7 +165,7 @@ def cases(folder: Path, share: float) -> Iterable[tuple[str, int, dict[str, Call
         rows = max(2 * BATCH, round(many * share))
         paths, held = table(folder, f"{form.lower()}s", suffix, lambda row, side=side, form=form: picture(row, side, form), rows)
         room = rooms()["image"]
-        words = room.Input(modality="image", prepare={"size": side, "normalize": "none"}).prepare
+        words = room.Input(modality="image", prepare={"size": side, "normalize": "none"})
         yield f"{form} {side} x {side}", rows, _sides(held, "image", room.preparation(words), Pictures(paths, side))
     rows = max(2 * BATCH, round(1000 * share))
     paths, held = table(folder, "flacs", ".flac", sound, rows)

@@ -84,10 +84,10 @@ def test_an_encoder_of_a_room_comes_back(kind, tmp_path):
     room = rooms()["text"]
     words = room.Input(modality="text", encoder=kind)
     values = [cell.content for cell in room.toy("digits", [ToyRow("one", "train"), ToyRow("two", "train")] * 3, seed=0)]
-    preparation = room.preparation(words.prepare)
+    preparation = room.preparation(words)
     preparation.fit(values)
     packed: Packed = preparation.collate(preparation.prepare(values))
-    part = shaken(room.encoder(words.encoder, preparation.facts()))
+    part = shaken(room.encoder(words, preparation.facts()))
     part.save(tmp_path)
     assert torch.equal(part(packed).pooled_BD, Part.load(tmp_path)(packed).pooled_BD)
 

@@ -364,7 +364,7 @@ def test_what_is_kept_can_be_examined_prepared_and_shown(tmp_path, name):
     """Damage that a decoder does not see must not break what comes after it."""
     suffix = KINDS[name][0]
     room = next(room for room in rooms().values() if suffix in room.suffixes)
-    settings = room.Input(modality=room.name).prepare
+    settings = room.Input(modality=room.name)
     preparation = room.preparation(settings)
     preparation.fit([room.read(write(tmp_path / f"good{number}{suffix}", KINDS[name][1](number))) for number in range(3)])
     kept = 0
@@ -374,7 +374,7 @@ def test_what_is_kept_can_be_examined_prepared_and_shown(tmp_path, name):
         except BadValue:
             continue
         kept += 1
-        found = room.examine(value, settings)
+        found = room.examine(value, settings.prepare)
         assert all(np.isfinite(measure) for measure in found.measures.values())
         assert room.show(value)
         packed = preparation.collate(preparation.prepare([value]))

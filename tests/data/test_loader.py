@@ -41,7 +41,7 @@ class Counted:
 
 def column(tiny_table, keep_bytes: int = 2**30, name: str = "image") -> InputColumn:
     room = rooms()[name]
-    words = Prepare(size=16) if name == "image" else room.Input(modality=name).prepare
+    words = room.Input(modality=name, **({"prepare": Prepare(size=16)} if name == "image" else {}))
     table = locate(read_source(tiny_table, rooms()), {name: room})
     held = InputColumn(room, Counted(room.preparation(words)), name, table, keep_bytes)
     held.fit(range(len(table.rows)))

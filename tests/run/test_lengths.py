@@ -90,7 +90,7 @@ def test_a_large_table_is_sampled_and_says_so(folder, monkeypatch):
 
 def test_trimmed_silence_does_not_count(tmp_path):
     sound = rooms()["audio"].read((np.concatenate([np.zeros(8000), np.ones(4000), np.zeros(8000)]).astype(np.float32) * 0.5, 8000))
-    settings = rooms()["audio"].Input(prepare={"trim_silence": True}).prepare
+    settings = rooms()["audio"].Input(prepare={"trim_silence": True})
     assert rooms()["audio"].preparation(settings).lengths([sound]) == [0.5]
 
 

@@ -27,6 +27,26 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot")
 PATHLIKE = ("./", "../", "/", "~")
 BIG_HEADER = 100 * 2**20
+WELL_KNOWN = (
+    *(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "sentence-transformers/all-mpnet-base-v2",
+        "bert-base-uncased",
+        "google-bert/bert-base-uncased",
+    ),
+    *(
+        "FacebookAI/roberta-base",
+        "FacebookAI/xlm-roberta-base",
+        "distilbert/distilbert-base-uncased",
+        "openai-community/gpt2",
+        "google-t5/t5-small",
+    ),
+    *("intfloat/multilingual-e5-small", "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14", "google/siglip-base-patch16-224"),
+    *("google/vit-base-patch16-224", "facebook/dinov2-small", "facebook/dinov2-base", "microsoft/resnet-50", "google/mobilenet_v2_1.0_224"),
+    *("facebook/convnext-tiny-224", "laion/clap-htsat-unfused", "laion/larger_clap_music", "openai/whisper-tiny", "openai/whisper-base"),
+    *("facebook/wav2vec2-base-960h", "facebook/hubert-base-ls960", "MIT/ast-finetuned-audioset-10-10-0.4593"),
+)
+"""Names that a misspelt one is compared with."""
 
 
 def is_folder(name: str) -> bool:
@@ -213,14 +233,74 @@ def _link(source: Path, out: Path) -> None:
 
 @lru_cache(maxsize=64)
 def _downloaded(name: str, revision: str) -> Path:
-    """From the Hub, or from where an earlier download put it."""
+    """From the Hub, or from where an earlier download put it; what broke off is gone on with."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+    words: dict[str, Any] = {"revision": revision, "allow_patterns": list(WANTED), "ignore_patterns": list(ELSEWHERE)}
+    loud = not are_progress_bars_disabled()
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(ELSEWHERE)))
+        try:  # where all of it is there, whether it has changed is asked for in silence
+            snapshot_download(name, **words, local_files_only=True)
+            disable_progress_bars()
+        except (LocalEntryNotFoundError, IncompleteSnapshotError):
+            pass
+        folder = Path(snapshot_download(name, **words))
     except Exception as error:  # of huggingface_hub, its HTTP client, the disk
         raise _refused(name, revision, error) from error
+    finally:
+        if loud:
+            enable_progress_bars()
+    if not (folder / WEIGHTS).exists() and not (folder / INDEX).exists() and (pickles := _pickles_of(name, revision)):
+        raise _pickles(f"{name} on the Hub", pickles)
+    return folder
+
+
+def _pickles_of(name: str, revision: str) -> list[str]:
+    """Weight files of a name on the Hub that are not read; none where it does not say."""
+    from huggingface_hub import HfApi
+
+    try:
+        return sorted(file for file in HfApi().list_repo_files(name, revision=revision) if file.endswith(PICKLES))
+    except Exception:  # it answers no more: the missing file is named then
+        return []
 
 
 def _refused(name: str, revision: str, error: Exception) -> InputError:
-    return InputError(f"the model {name!r} cannot be had: {error}", where=revision, known=nearest(name, []))
+    """Why a name cannot be had, and what to do."""
+    from huggingface_hub import constants, errors
+
+    hub = constants.ENDPOINT
+    login = "hf auth login, or set HF_TOKEN"
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if isinstance(error, errors.HFValidationError):
+        return InputError(f"{name!r} is neither a folder nor a name of the Hub", fix="a name is owner/name; a folder begins with ./ or /")
+    if isinstance(error, errors.GatedRepoError):
+        what = f"{name} is gated: its owner wants its terms accepted first"
+        return InputError(what, where=hub, fix=f"accept them at {hub}/{name}, then {login}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return InputError(f"{name} has no revision {revision!r}", where=hub, known=_revisions(name), fix="revision: main, or leave it out")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        close = nearest(name, WELL_KNOWN)
+        fix = (f"did you mean {' or '.join(close)}? " if close else "check its spelling; ") + f"if it is private: {login}"
+        return InputError(f"there is no model {name!r} on the Hub that you may read", where=hub, fix=fix)
+    if status in (401, 403):
+        return InputError(f"the Hub does not let you read {name}: the token is wrong or may not ({status})", where=hub, fix=login)
+    if isinstance(error, OSError) and error.errno is not None and not status:
+        return InputError(f"{name} cannot be written to the cache: {error.strerror}", where=constants.HF_HUB_CACHE)
+    away = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub cannot be reached"
+    part = "only a part of it" if isinstance(error, errors.IncompleteSnapshotError) else "nothing of it"
+    fix = "go online once; or copy its folder here and name that: encoder: ./FOLDER"
+    return InputError(f"{away}, and {part} is in the cache: {name}", where=f"{hub}, cache {constants.HF_HUB_CACHE}", fix=fix)
+
+
+def _revisions(name: str) -> list[str]:
+    """Branches and tags of a name, as far as the Hub says them."""
+    from huggingface_hub import HfApi
+
+    try:
+        refs = HfApi().list_repo_refs(name)
+        return [ref.name for ref in (*refs.branches, *refs.tags)]
+    except Exception:  # whatever its HTTP client raises
+        return []

@@ -114,6 +114,7 @@ class Tower(Encoder):
 
     families: ClassVar[Mapping[str, Family]]
     folder: Path
+    here: Tensor
 
     def __init__(self, settings: Any, *, family: str, width: int, blocks: int, parameters: int, digest: str, **more: Any) -> None:
         """`more` is what the room's families noted besides."""
@@ -337,6 +338,8 @@ def described(folder: Path, families: Mapping[str, Family], room: str) -> dict[s
     kind = hub.config(folder)["model_type"]
     if kind not in families:
         fix = f"name a {room} model, or give {folder.name} to the input of its own kind"
+        if "auto_map" in hub.config(folder):
+            fix = f"it brings code of its own, which is never run here: {fix}"
         raise InputError(f"{folder.name} is a {kind} model, and no {room} tower is known in it", where=str(folder), known=families, fix=fix)
     word = hub.fingerprint(folder)
     return hub.kept(f"facts/{word[:32]}-{room}.json", lambda: {**_facts(folder, kind, families[kind]), "digest": word})
@@ -395,7 +398,7 @@ def pretrained(folder: Path, family: Family) -> nn.Module:
 class quiet(warnings.catch_warnings):
     """Nothing of what transformers says while it reads: bars, advice, lists of weights that are left out."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         """Remember how loud it was."""
         from transformers.utils import logging
 

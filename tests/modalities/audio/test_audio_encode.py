@@ -24,7 +24,7 @@ FEATURES = 20
 
 def made(kind: dict[str, Any], features: int = FEATURES) -> Any:
     torch.manual_seed(0)
-    return MODALITY.encoder(parse(MODALITY.Input, {"modality": "audio", "encoder": kind}, "r").encoder, {"features": features})
+    return MODALITY.encoder(parse(MODALITY.Input, {"modality": "audio", "encoder": kind}, "r"), {"features": features})
 
 
 def packed(lengths: list[int], longest: int, filler: float = 0.0, features: int = FEATURES) -> Packed:

@@ -69,7 +69,7 @@ def test_a_short_one_is_wav_and_names_are_escaped() -> None:
 @pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
 @pytest.mark.parametrize("seconds", [1e-9, 0.5, 9.0])
 def test_what_the_network_sees(kind: str, seconds: float) -> None:
-    preparation = MODALITY.preparation(parse(MODALITY.Input, {"prepare": {"features": kind, "normalize": "none"}}, "r").prepare)
+    preparation = MODALITY.preparation(parse(MODALITY.Input, {"prepare": {"features": kind, "normalize": "none"}}, "r"))
     item = preparation.prepare([recording(seconds, 16_000)])[0]
     fragment = MODALITY.seen(item, preparation)
     assert len(fragment) < 50_000

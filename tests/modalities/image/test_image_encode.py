@@ -43,9 +43,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def made(kind: str, channels: int = 3, size: int = 32) -> Encoder:
+def made(kind: str, channels: int = 3, size: int = 32, **change: object) -> Encoder:
     torch.manual_seed(0)
-    return MODALITY.encoder(SMALL[kind], {"channels": channels, "size": size})
+    words = MODALITY.Input().model_copy(update={"encoder": SMALL[kind].model_copy(update=change)})
+    return MODALITY.encoder(words, {"channels": channels, "size": size})
 
 
 def batch(rows: int = 3, channels: int = 3, size: int = 32) -> Packed:
@@ -102,7 +103,7 @@ def test_saved_and_loaded_it_answers_the_same(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dropout_acts_in_training_only(kind: str) -> None:
-    encoder = MODALITY.encoder(SMALL[kind].model_copy(update={"dropout": 0.5}), {"channels": 3, "size": 32})
+    encoder = made(kind, dropout=0.5)
     with torch.no_grad():
         assert not torch.equal(encoder(batch()).tokens_BTD, encoder(batch()).tokens_BTD)
         encoder.eval()
@@ -123,7 +124,7 @@ def test_dropout_acts_in_training_only(kind: str) -> None:
     ],
 )
 def test_each_setting_changes_the_graph(kind: str, change: dict) -> None:
-    other = MODALITY.encoder(SMALL[kind].model_copy(update=change), {"channels": 3, "size": 32})
+    other = made(kind, **change)
     assert {n: w.shape for n, w in other.named_parameters()} != {n: w.shape for n, w in made(kind).named_parameters()}
 
 

@@ -18,7 +18,7 @@ SIZES["gru"] = SIZES["lstm"]
 
 def made(kind: str, **said) -> Encoder:
     torch.manual_seed(0)
-    settings = parse(Input, {"encoder": {"kind": kind, **SIZES[kind], **said}}, "test").encoder
+    settings = parse(Input, {"encoder": {"kind": kind, **SIZES[kind], **said}}, "test")
     return MODALITY.encoder(settings, {"vocabulary": 40})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import transformers
@@ -10,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from triptych.base.errors import InputError
 from triptych.base.settings import parse
+from triptych.contract.part import Part
 from triptych.modalities import rooms
 
 ROOM = rooms()["text"]
@@ -170,19 +173,6 @@ class TestTwins:
         torch.testing.assert_close(ours.pooled_BD, pooled, atol=1e-5, rtol=1e-5)
         assert ours.pooled_BD.shape[1] == tower.width == ours.tokens_BTD.shape[2]
 
-    def test_the_shared_space_is_its_own(self, name, twin):
-        """Unnormalised: CLAP's own way to it normalises at the end."""
-        if name != "clap":
-            pytest.skip("the others are compared above by their own way")
-        folder, tokenizer, _ = twin(name)
-        tower, preparation = opened(folder)
-        theirs = (
-            transformers.ClapModel.from_pretrained(folder).eval().get_text_features(**tokenizer(TEXTS, padding=True, return_tensors="pt"))
-        )
-        with torch.no_grad():
-            ours = torch.nn.functional.normalize(tower(packed_of(preparation)).pooled_BD, dim=-1)
-        torch.testing.assert_close(ours, theirs.pooler_output, atol=1e-5, rtol=1e-5)
-
     def test_a_cut_goes_on_to_the_same(self, name, twin):
         tower, preparation = opened(twin(name)[0])
         packed = packed_of(preparation)
@@ -217,3 +207,197 @@ class TestTwins:
         assert sum(p.numel() for p in tower.parameters()) == known
         assert not any(module.training for module in tower.base.modules())
         assert not any(p.requires_grad for p in tower.parameters())
+
+
+def test_the_shared_space_of_clap_is_its_own(twin):
+    """Unnormalised: CLAP's own way to it normalises at the end."""
+    folder, tokenizer, _ = twin("clap")
+    tower, preparation = opened(folder)
+    whole = transformers.ClapModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        theirs = whole.get_text_features(**tokenizer(TEXTS, padding=True, return_tensors="pt")).pooler_output
+        ours = torch.nn.functional.normalize(tower(packed_of(preparation)).pooled_BD, dim=-1)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert tower.facts["scale"] == pytest.approx(whole.logit_scale_t.exp().item(), rel=1e-6)
+
+
+def test_a_dual_base_says_its_scale_and_bias(twin):
+    whole = transformers.SiglipModel.from_pretrained(twin("siglip")[0])
+    facts = opened(twin("siglip")[0])[0].facts
+    assert facts["scale"] == pytest.approx(whole.logit_scale.exp().item(), rel=1e-6)
+    assert facts["bias"] == pytest.approx(whole.logit_bias.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("pool", ["mean", "first", "attention"])
+def test_the_recipe_says_how_rows_are_pooled(pool, twin):
+    tower, preparation = opened(twin("bert")[0], pool=pool)
+    packed = packed_of(preparation)
+    with torch.no_grad():
+        found, again = tower(packed), tower(tower.cut(packed, 0))
+    assert torch.allclose(found.pooled_BD, again.pooled_BD, atol=1e-6)
+    real = packed.mask_PT
+    if pool == "mean":
+        torch.testing.assert_close(found.pooled_BD, mean(found.tokens_BTD, real))
+    elif pool == "first":
+        assert torch.equal(found.pooled_BD, found.tokens_BTD[:, 0])
+    else:
+        assert tower.fresh() and not found.inner["looked_at_PT"][~real].any()
+
+
+@pytest.mark.parametrize(
+    ("said", "how"), [("pooling_mode_mean_tokens", "mean"), ("pooling_mode_cls_token", "first"), ("pooling_mode_lasttoken", "last")]
+)
+def test_a_sentence_folder_says_how(said, how, twin, tmp_path):
+    folder = copied(twin("bert")[0], tmp_path)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"word_embedding_dimension": 16, said: True}))
+    tower, preparation = opened(folder)
+    with torch.no_grad():
+        found = tower(packed_of(preparation))
+    wanted = {"mean": mean, "first": lambda hidden, mask: hidden[:, 0], "last": last}[how](found.tokens_BTD, found.mask_BT)
+    torch.testing.assert_close(found.pooled_BD, wanted)
+
+
+def test_a_pooling_that_is_not_known_must_be_said_in_the_recipe(twin, tmp_path):
+    folder = copied(twin("bert")[0], tmp_path)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
+    with pytest.raises(InputError, match="pooling_mode_max_tokens"):
+        opened(folder)
+    assert opened(folder, pool="mean")[0].pooling == "mean"
+
+
+def test_a_checkpoint_without_a_pooler_is_not_given_a_random_one(tmp_path):
+    masked = shaken(transformers.BertForMaskedLM(bert(transformers.BertConfig)))
+    masked.save_pretrained(tmp_path / "base")
+    write_tokenizer(tmp_path / "base")
+    tower, preparation = opened(tmp_path / "base")
+    with torch.no_grad():
+        found = tower(packed_of(preparation))
+    torch.testing.assert_close(found.pooled_BD, mean(found.tokens_BTD, found.mask_BT))
+    assert tower.base.pooler is None and sum(p.numel() for p in tower.parameters()) == tower.size()
+
+
+# texts
+
+
+def test_a_long_text_keeps_the_token_at_its_end(twin):
+    folder, tokenizer, _ = twin("bert")
+    settings = parse(ROOM.Input, {"modality": "text", "prepare": {"max_tokens": 6}, "encoder": str(folder)}, "here")
+    preparation = ROOM.preparation(settings)
+    preparation.fit([])
+    long = "a man with red dog runs in the street today"
+    (item,) = preparation.prepare([long])
+    assert item["ids"].tolist() == tokenizer(long, truncation=True, max_length=6)["input_ids"] and item["ids"][-1] == END
+    assert int(item["total"]) == len(tokenizer(long)["input_ids"]) and preparation.lengths([long]) == [12.0]
+    assert "6 tokens" in ROOM.seen(item, preparation) and "cut: the last 6 of 12" in ROOM.seen(item, preparation)
+
+
+def test_cleaning_comes_before_the_tokenizer_and_is_none_unless_asked_for(twin):
+    folder, tokenizer, _ = twin("bert")
+    raw = "<b>A</b> MAN reads cafe\u0301"
+    plain = opened(folder)[1]
+    assert plain.prepare([raw])[0]["ids"].tolist() == tokenizer(raw)["input_ids"]
+    words = {"lowercase": True, "strip_markup": True, "fold_spaces": True}
+    settings = parse(ROOM.Input, {"modality": "text", "prepare": words, "encoder": str(folder)}, "here")
+    cleaned = ROOM.preparation(settings)
+    assert cleaned.prepare(["<b>A</b>  MAN reads"])[0]["ids"].tolist() == tokenizer("a man reads")["input_ids"]
+
+
+def test_the_preparation_comes_back_without_the_base(twin, tmp_path):
+    folder, _, _ = twin("siglip")
+    _, preparation = opened(folder)
+    preparation.save(tmp_path)
+    again = ROOM.preparation(parse(ROOM.Input, {"modality": "text", "encoder": "./gone"}, "here"))
+    again.load(tmp_path)
+    for ours, theirs in zip(again.prepare(TEXTS), preparation.prepare(TEXTS), strict=True):
+        assert torch.equal(ours["ids"], theirs["ids"]) and len(ours["ids"]) == 20
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        again.load(tmp_path)
+
+
+@pytest.mark.parametrize("words", [{"vocabulary": 300}, {"tokenizer": "word"}])
+def test_words_that_clash_are_answered_with_both_names(words):
+    with pytest.raises(InputError, match=f"prepare.{next(iter(words))} clashes with encoder a/b"):
+        parse(ROOM.Input, {"modality": "text", "prepare": words, "encoder": "a/b"}, "here")
+
+
+def test_more_tokens_than_the_base_reads(twin):
+    settings = parse(ROOM.Input, {"modality": "text", "prepare": {"max_tokens": 99}, "encoder": str(twin("bert")[0])}, "here")
+    with pytest.raises(InputError, match="max_tokens 99 clashes with encoder .* at most 24 tokens"):
+        ROOM.preparation(settings).fit([])
+
+
+# weights
+
+
+def test_what_was_trained_is_kept_and_what_was_not_comes_from_the_base(twin, tmp_path):
+    tower, preparation = opened(twin("bert")[0])
+    packed = packed_of(preparation)
+    tower.ready()
+    for parameter in tower.blocks()[-1].parameters():
+        parameter.requires_grad_(True)
+    tower.train()
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.add_(0.1 * parameter.requires_grad)
+    assert {name.split(".")[3] for name in tower.kept() if ".layer." in name} == {"2"}
+    tower.save(tmp_path / "one")
+    loaded = Part.load(tmp_path / "one")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(packed).pooled_BD, tower.eval()(packed).pooled_BD)
+    fresh, _ = opened(twin("bert")[0])
+    fresh.save(tmp_path / "two")
+    tower.load_weights(tmp_path / "two/weights.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(tower(packed).pooled_BD, fresh(packed).pooled_BD)
+
+
+def test_nothing_is_read_until_it_is_needed(twin, tmp_path):
+    tower, preparation = opened(twin("bert")[0])
+    packed = packed_of(preparation)
+    done = tower.cut(packed, 0)
+    late, _ = opened(twin("bert")[0])
+    late.train()
+    late.save(tmp_path)
+    assert late.size() and late.kept() == {} and not late.made
+    assert torch.equal(late(done).pooled_BD, tower(packed).pooled_BD) and not late.made
+    half = late(tower.cut(packed, 1))
+    assert late.made and torch.allclose(half.pooled_BD, tower(packed).pooled_BD, atol=1e-6)
+
+
+def test_a_copy_shares_what_is_frozen(twin):
+    import copy
+
+    tower, preparation = opened(twin("bert")[0])
+    for parameter in tower.blocks()[-1].parameters():
+        parameter.requires_grad_(True)
+    twin_of_it = copy.deepcopy(tower)
+    for (name, one), two in zip(tower.named_parameters(), twin_of_it.parameters(), strict=True):
+        assert (one is two) == (not one.requires_grad), name
+    with torch.no_grad():
+        assert torch.equal(tower(packed_of(preparation)).pooled_BD, twin_of_it(packed_of(preparation)).pooled_BD)
+
+
+def test_a_base_of_another_kind_names_what_it_is(tmp_path):
+    transformers.ResNetModel(transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="is a resnet model, and no text tower"):
+        opened(tmp_path)
+
+
+def test_weights_that_lack_a_piece_are_refused(twin, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = copied(twin("bert")[0], tmp_path)
+    held = load_file(folder / "model.safetensors")
+    held.pop("encoder.layer.1.output.dense.weight")
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="lack 1 tensors of a BertModel, the first is encoder.layer.1.output.dense.weight"):
+        opened(folder)[0].ready()
+
+
+def copied(folder, where):
+    import shutil
+
+    return shutil.copytree(folder, where / "base")

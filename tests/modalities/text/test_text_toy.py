@@ -100,10 +100,10 @@ def test_a_small_encoder_learns_it_and_keeps_it_in_new_wordings(kind, least, one
     said = {"encoder": {"kind": kind, "width": 64, "depth": 1}}
     settings = parse(Input, said, "test")
     train, test = captions("train", 40), captions("test", 12)
-    preparation = MODALITY.preparation(settings.prepare)
+    preparation = MODALITY.preparation(settings)
     preparation.fit([text for _, text, _ in train])
     torch.manual_seed(0)
-    encoder = MODALITY.encoder(settings.encoder, preparation.facts())
+    encoder = MODALITY.encoder(settings, preparation.facts())
     head = nn.Linear(encoder.width, 10)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=2e-3)
     items = preparation.prepare([text for _, text, _ in train])

@@ -58,7 +58,7 @@ def test_frames_that_cannot_be_decoded_are_a_finding(tmp_path, write_film):
     content[place : place + len(content) // 8] = bytes(len(content) // 8)
     path.write_bytes(bytes(content))
     clip = read(path)
-    item = MODALITY.preparation(parse(say.Prepare, {"normalize": "none", "rate": 8, "frames": 64}, "here")).prepare([clip])[0]
+    item = MODALITY.preparation(parse(say.Input, {"prepare": {"normalize": "none", "rate": 8, "frames": 64}}, "here")).prepare([clip])[0]
     assert 0.3 < float(item["real"].float().mean()) < 1 and item["real"][0]
     assert "damaged" in faults(path)
     assert "missing" in MODALITY.show(clip)
@@ -101,7 +101,7 @@ def test_names_are_escaped_and_folders_are_not_told(tmp_path, write_film):
 
 
 def test_what_the_network_sees_is_the_prepared_frames():
-    preparation = MODALITY.preparation(parse(say.Prepare, {"normalize": "half", "size": 16, "rate": 8}, "here"))
+    preparation = MODALITY.preparation(parse(say.Input, {"prepare": {"normalize": "half", "size": 16, "rate": 8}}, "here"))
     item = preparation.prepare([read((moving(3), 8.0))])[0]
     item["real"][2] = False
     fragment = MODALITY.seen(item, preparation)

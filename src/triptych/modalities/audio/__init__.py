@@ -81,9 +81,12 @@ class Audio:
 
     def seen(self, item: Item, preparation: Preparation) -> str:
         """The prepared features as a picture with its axes."""
-        from triptych.modalities.audio.show import seen
+        from triptych.modalities.audio import show
 
-        return seen(item, preparation.settings)
+        processor = getattr(preparation, "processor", None)
+        if processor is not None:
+            return show.heard(item, processor.rate, preparation.settings.windows > 1)
+        return show.seen(item, preparation.settings)
 
     def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         """Spoken words of a named sample, as WAV files."""

@@ -1,4 +1,7 @@
-"""Pretrained sound encoders: their own feature extractors, over one piece of a recording or several. `families.py` says how each is built."""
+"""Pretrained sound encoders: their own feature extractors, over one piece of a recording or several.
+
+`families.py` says how each network is built, `processors.py` what each extractor does, `windows.py` how pieces become one row.
+"""
 
 from __future__ import annotations
 

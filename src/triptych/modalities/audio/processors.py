@@ -23,8 +23,12 @@ from triptych.modalities.audio.mel import MelSpec
 
 SAMPLES = "samples"
 """Name of a sound that goes in as it is; one that goes in as a spectrogram is `features`."""
-TAIL = 25
-"""Tokens (half a second) of silence that Whisper hears after a recording that is not filled up."""
+TAIL = 5
+"""Tokens (a tenth of a second) of silence that Whisper hears after a recording that is not filled up.
+
+With Whisper tiny on 360 spoken digits, each of six speakers held out of a linear model in turn: 0.978 of them right with
+5 tokens, 0.978 filled up to 30 s, at 29 times the work; 0.950 with none; 0.964, 0.975 and 0.986 with 25, 50 and 100 (+-0.008).
+"""
 
 
 class Processor:
@@ -75,9 +79,19 @@ class Clap(Processor):
     @property
     def spec(self) -> MelSpec:
         """Fused bases have torchaudio's filters, others librosa's."""
-        words: dict[str, Any] = {"scale": "htk", "area_norm": False} if self.fused else {}
-        sizes = {"rate": self.rate, "n_fft": self.n_fft, "hop": self.hop, "bins": self.bins}
-        return MelSpec(**sizes, f_min=self.low, f_max=self.high, log="db", double=True, **words)
+        scale: Literal["htk", "slaney"] = "htk" if self.fused else "slaney"
+        return MelSpec(
+            rate=self.rate,
+            n_fft=self.n_fft,
+            hop=self.hop,
+            bins=self.bins,
+            f_min=self.low,
+            f_max=self.high,
+            scale=scale,
+            area_norm=not self.fused,
+            log="db",
+            double=True,
+        )
 
     def items(self, waves: Sequence[np.ndarray]) -> list[Item]:
         """See `Processor`."""

@@ -53,7 +53,7 @@ class Prepare(Settings):
         False,
         description=(
             "Whisper: hear every recording filled up with silence to the 30 s that it was trained on; "
-            "by default half a second of silence follows, which costs a small part of the work"
+            "by default a tenth of a second of silence follows, which costs a small part of the work"
         ),
     )
 

@@ -19,7 +19,7 @@ from triptych.contract.values import Item, Packed
 from triptych.modalities.text.clean import CONTROL, cleaned
 from triptych.modalities.text.examine import MARKUP_SIGNS
 from triptych.modalities.text.settings import BYTES_AND_SPECIALS, Prepare
-from triptych.modalities.text.tokenizer import PAD_ID, START_ID, Vocabulary, read_file, train
+from triptych.modalities.text.tokenizer import PAD_ID, START_ID, UNKNOWN_ID, Vocabulary, read_file, train
 
 TOKENIZER, SETTINGS = "tokenizer.json", "prepare.json"
 OFTEN = 0.05  # share of the texts from which cleaning is proposed
@@ -32,6 +32,9 @@ class TextPreparation:
 
     Every text starts with [CLS], so even one that holds no token gives one.
     """
+
+    unknown = UNKNOWN_ID
+    """The token of what is not in the vocabulary."""
 
     def __init__(self, settings: Prepare) -> None:
         """Not yet fitted: `fit` or `load` comes first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -64,6 +65,14 @@ class BasePreparation:
     def facts(self) -> dict[str, int]:
         """Nothing: the base knows its own sizes."""
         return {}
+
+    @functools.cached_property
+    def unknown(self) -> int:
+        """The token of what is not in the vocabulary; -1 where nothing is."""
+        model = json.loads(self._own().to_str())["model"]
+        named = model.get("unk_token")
+        found = self._own().token_to_id(named) if named else model.get("unk_id")
+        return -1 if found is None else int(found)
 
     @property
     def most(self) -> int:

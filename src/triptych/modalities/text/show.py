@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from triptych.contract.values import Item
-from triptych.modalities.text.tokenizer import SPECIALS, START, UNKNOWN_ID
+from triptych.modalities.text.tokenizer import SPECIALS, START
 
 MOST_CHARACTERS = 600
 MOST_CHIPS = 96
@@ -31,20 +31,20 @@ def show(value: str) -> str:
 def seen(item: Item, preparation: Any) -> str:
     """One chip a token with its id under it; unknown tokens are dashed; says what was cut off."""
     ids, total = item["ids"], int(item["total"])
-    chips = [_chip(piece, number) for piece, number in zip(preparation.pieces(ids[:MOST_CHIPS]), ids[:MOST_CHIPS].tolist(), strict=True)]
-    unknown = int((ids == UNKNOWN_ID).sum())
+    shown = zip(preparation.pieces(ids[:MOST_CHIPS]), ids[:MOST_CHIPS].tolist(), strict=True)
+    chips = [_chip(piece, number, number == preparation.unknown) for piece, number in shown]
+    unknown = int((ids == preparation.unknown).sum())
     said = [f"{len(ids)} token{'s' * (len(ids) != 1)}"]
     said += [f"{len(ids) - MOST_CHIPS} of them not shown here"] * (len(ids) > MOST_CHIPS)
     said += [f"{unknown} unknown (not in the vocabulary)"] * (unknown > 0)
-    limit = preparation.settings.max_tokens
+    limit = int(preparation.limit().most)
     said += [f"cut: the last {total - len(ids)} of {total} are never seen (max_tokens {limit})"] * (total > len(ids))
     caption = f'<figcaption style="{_SMALL};margin-top:.3em">{"; ".join(said)}</figcaption>'
     row = f'<div role="list" aria-label="tokens" style="{_ROW}">{"".join(chips)}</div>'
     return f'<figure class="seen text" style="margin:0">{row}{caption}</figure>'
 
 
-def _chip(piece: str, number: int) -> str:
-    unknown = number == UNKNOWN_ID
+def _chip(piece: str, number: int, unknown: bool) -> str:
     text = escape(piece) if number < len(SPECIALS) else escape(_visible(piece))
     title = "not in the vocabulary" if unknown else "start of the text" if piece == START and number < len(SPECIALS) else f"token {number}"
     style = _UNKNOWN if unknown else _KNOWN

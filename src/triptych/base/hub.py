@@ -236,7 +236,7 @@ def _downloaded(name: str, revision: str) -> Path:
     """From the Hub, or from where an earlier download put it; what broke off is gone on with."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     words: dict[str, Any] = {"revision": revision, "allow_patterns": list(WANTED), "ignore_patterns": list(ELSEWHERE)}
     loud = not are_progress_bars_disabled()

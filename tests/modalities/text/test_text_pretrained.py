@@ -16,13 +16,8 @@ from triptych.contract.part import Part
 from triptych.modalities import rooms
 
 ROOM = rooms()["text"]
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "<s>",
-    "</s>",
-    *["a", "man", "with", "red", "blue", "old", "dog", "reads", "runs", "sings", "in", "the", "street", "today"],
-]
+WORDS = ["[PAD]", "[UNK]", "<s>", "</s>", *("a", "man", "with", "red", "blue", "old", "dog", "reads", "runs")]
+WORDS += ["sings", "in", "the", "street", "today"]
 TEXTS = ["a man reads", "the old dog runs in the street today with a red man", "sings"]
 END = WORDS.index("</s>")
 SMALL = {"vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
@@ -325,7 +320,7 @@ def test_words_that_clash_are_answered_with_both_names(words):
 
 def test_more_tokens_than_the_base_reads(twin):
     settings = parse(ROOM.Input, {"modality": "text", "prepare": {"max_tokens": 99}, "encoder": str(twin("bert")[0])}, "here")
-    with pytest.raises(InputError, match="max_tokens 99 clashes with encoder .* at most 24 tokens"):
+    with pytest.raises(InputError, match=r"max_tokens 99 clashes with encoder .* at most 24 tokens"):
         ROOM.preparation(settings).fit([])
 
 
@@ -393,7 +388,7 @@ def test_weights_that_lack_a_piece_are_refused(twin, tmp_path):
     held = load_file(folder / "model.safetensors")
     held.pop("encoder.layer.1.output.dense.weight")
     save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="lack 1 tensors of a BertModel, the first is encoder.layer.1.output.dense.weight"):
+    with pytest.raises(InputError, match=r"lack 1 tensors of a BertModel, the first is encoder.layer.1.output.dense.weight"):
         opened(folder)[0].ready()
 
 

@@ -281,3 +281,77 @@ def copied(folder, tmp_path, **changed):
     path = tmp_path / "base" / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     return tmp_path / "base"
+
+
+class TestWrong:
+    @pytest.mark.parametrize(
+        ("prepare", "encoder", "said"),
+        [
+            ({"rate": 8000}, "./base", "prepare.rate clashes with encoder ./base, whose own feature extractor"),
+            ({"windows": 3}, "cnn", "prepare.windows is for pretrained encoders, and cnn is none"),
+            ({"fill": True}, "transformer", "prepare.fill is for pretrained encoders"),
+        ],
+    )
+    def test_words_that_clash(self, prepare, encoder, said):
+        with pytest.raises(InputError, match=said):
+            parse(ROOM.Input, {"modality": "audio", "prepare": prepare, "encoder": encoder}, "here")
+
+    @pytest.mark.parametrize(
+        ("name", "prepare", "said"),
+        [
+            ("whisper", {"seconds": 31}, "seconds 31 clashes .* hears at most 2 s at once"),
+            ("clap", {"seconds": 2}, "hears at most 1 s at once"),
+            ("clap", {"fill": True}, "only Whisper's can hear a recording filled up or not"),
+        ],
+    )
+    def test_what_a_base_cannot_do(self, name, prepare, said, twin):
+        with pytest.raises(InputError, match=said):
+            opened(twin(name)[0], prepare)
+
+    def test_an_encoder_of_texts(self, tmp_path):
+        words = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+        t.BertModel(t.BertConfig(**words)).save_pretrained(tmp_path)
+        with pytest.raises(InputError, match="is a bert model, and no audio tower is known in it"):
+            opened(tmp_path)
+
+    def test_no_feature_extractor(self, twin, tmp_path):
+        base = copied(twin("ast")[0], tmp_path)
+        (base / "preprocessor_config.json").unlink()
+        with pytest.raises(InputError, match="feature extractor of the pretrained model cannot be read"):
+            opened(base)
+
+    def test_one_that_does_not_fit_its_model(self, twin, tmp_path):
+        with pytest.raises(InputError, match="says truncation: fusion, and its config enable_fusion: false"):
+            opened(copied(twin("clap")[0], tmp_path, truncation="fusion"))
+
+    @pytest.mark.parametrize("content", ["{", '{"settings": {}}', '{"settings": {}, "processor": "Kaldi", "bins": 3}', "[]"])
+    def test_a_damaged_run(self, content, tmp_path):
+        (tmp_path / "prepare.json").write_text(content)
+        settings = parse(ROOM.Input, {"modality": "audio", "encoder": "./gone"}, "here")
+        with pytest.raises(InputError, match="preparation of sounds is damaged"):
+            ROOM.preparation(settings).load(tmp_path)
+
+
+def test_a_low_rate_is_said(twin):
+    """The recording is resampled to what the base hears."""
+    settings = parse(ROOM.Input, {"modality": "audio", "encoder": str(twin("ast")[0])}, "here")
+    tone = (0.5 * np.sin(np.arange(4000) / 8)).astype(np.float32)
+    (fault,) = ROOM.examine(ROOM.read((tone, 8000)), settings.examined()).faults
+    assert fault.code == "rate" and "made at 8,000 Hz and resampled to the 16,000" in fault.text and fault.severity == "warning"
+    assert not ROOM.examine(ROOM.read((tone, 16_000)), settings.examined()).faults
+    (piece,) = ROOM.preparation(settings).pieces(ROOM.read((tone, 8000)))
+    assert len(piece) == 8000
+
+
+@pytest.mark.parametrize("name", ["clap-fused", "wav2vec2", "whisper"])
+@pytest.mark.parametrize("windows", [1, 2])
+def test_kept_and_shown(name, windows, twin, tmp_path):
+    """A preparation is the same from its folder alone, and what it makes can be seen."""
+    _, preparation = opened(twin(name)[0], {"windows": windows, "seconds": 0.25})
+    preparation.save(tmp_path)
+    again = ROOM.preparation(parse(ROOM.Input, {"modality": "audio", "encoder": "./gone"}, "here"))
+    again.load(tmp_path)
+    one, two = (packed_of(held, waves(name), RATES.get(name, 16_000)) for held in (preparation, again))
+    assert all(torch.equal(one.tensors[key], two.tensors[key]) for key in one.tensors)
+    item = preparation.prepare([ROOM.read((waves(name)[0], RATES.get(name, 16_000)))])[0]
+    assert "<img" in ROOM.seen(item, preparation)

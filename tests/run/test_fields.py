@@ -318,8 +318,12 @@ def write_bases(folder: Path, suffix: str, seed: int) -> None:
     processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
     ast = transformers.ASTModel(transformers.ASTConfig(max_length=32, num_mel_bins=16, patch_size=8, **words))
     heard = transformers.ASTFeatureExtractor(num_mel_bins=16, max_length=32)
-    halves = {f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 8))}
-    whisper = transformers.WhisperModel(transformers.WhisperConfig(d_model=8, num_mel_bins=8, max_source_positions=50, vocab_size=9, **TOKENS, **halves))
+    halves = {
+        f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 8))
+    }
+    whisper = transformers.WhisperModel(
+        transformers.WhisperConfig(d_model=8, num_mel_bins=8, max_source_positions=50, vocab_size=9, **TOKENS, **halves)
+    )
     spoken = transformers.WhisperFeatureExtractor(8, chunk_length=1)
     bases = {"bert": (bert, tokens), "vit": (vit, processor), "ast": (ast, heard), "whisper": (whisper, spoken)}
     for name, parts in bases.items():

@@ -334,7 +334,7 @@ class TestWrong:
 
 def test_a_low_rate_is_said(twin):
     """The recording is resampled to what the base hears."""
-    settings = parse(ROOM.Input, {"modality": "audio", "encoder": str(twin("ast")[0])}, "here")
+    settings = parse(ROOM.Input, {"modality": "audio", "encoder": str(twin("hubert")[0])}, "here")
     tone = (0.5 * np.sin(np.arange(4000) / 8)).astype(np.float32)
     (fault,) = ROOM.examine(ROOM.read((tone, 8000)), settings.examined()).faults
     assert fault.code == "rate" and "made at 8,000 Hz and resampled to the 16,000" in fault.text and fault.severity == "warning"

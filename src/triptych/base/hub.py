@@ -291,7 +291,9 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
         return InputError(f"{name} cannot be written to the cache: {error.strerror}", where=constants.HF_HUB_CACHE)
     away = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub cannot be reached"
     part = "only a part of it" if isinstance(error, errors.IncompleteSnapshotError) else "nothing of it"
-    fix = "go online once; or copy its folder here and name that: encoder: ./FOLDER"
+    close = [known for known in nearest(name, WELL_KNOWN, 1) if known != name and name not in WELL_KNOWN]
+    fix = "".join(f"did you mean {known}? " for known in close)
+    fix += "go online once; or copy its folder here and name that: encoder: ./FOLDER"
     return InputError(f"{away}, and {part} is in the cache: {name}", where=f"{hub}, cache {constants.HF_HUB_CACHE}", fix=fix)
 
 

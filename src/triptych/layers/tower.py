@@ -153,6 +153,10 @@ class Tower(Encoder):
         """Of the base, known from its files, and of what was added to it."""
         return int(self.facts["parameters"]) + (sum(p.numel() for p in self.attention.parameters()) if self.attention else 0)
 
+    def depth(self) -> int:
+        """Of the base, known from its config."""
+        return int(self.facts["blocks"])
+
     def fresh(self) -> list[nn.Module]:
         """The learnt pooling."""
         return [self.attention] if self.attention is not None else []

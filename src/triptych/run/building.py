@@ -18,6 +18,7 @@ from triptych.model.heads import build_head
 from triptych.run.bench import Bench
 from triptych.run.inspect import check_select
 from triptych.run.lengths import measure_lengths
+from triptych.run.lit import check_depths
 from triptych.run.ordering import note_weights, training_order
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
@@ -46,6 +47,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
     heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
+    check_depths(model, recipe.stages)
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)

@@ -394,7 +394,7 @@ def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
     try:
         return settings.placed(lambda path: absolute(path, recipe.parent))
     except InputError as error:
-        where = f"{recipe.name}: inputs.{name}.prepare ({error.where})"
+        where = f"{recipe.name}: inputs.{name} ({error.where})"
         raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
 
 

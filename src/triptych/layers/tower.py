@@ -346,7 +346,7 @@ def described(folder: Path, families: Mapping[str, Family], room: str) -> dict[s
     """
     kind = hub.config(folder)["model_type"]
     if kind not in families:
-        fix = f"name a {room} model, or give {folder.name} to the input of its own kind"
+        fix = f"name a model for {room}, or give {folder.name} to the input of its own kind"
         if "auto_map" in hub.config(folder):
             fix = f"it brings code of its own, which is never run here: {fix}"
         raise InputError(f"{folder.name} is a {kind} model, and no {room} tower is known in it", where=str(folder), known=families, fix=fix)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -200,6 +200,19 @@ class Tower(Encoder):
         if missing or found.unexpected_keys:
             raise RuntimeError(f"missing: {', '.join(missing)}; unexpected: {', '.join(found.unexpected_keys)}")
         self._trained |= of_base
+
+    def learnt(self) -> dict[str, Tensor]:
+        """Copies of the base's tensors that were ever trained, and of what was added beside them."""
+        return {name: tensor.detach().clone() for name, tensor in self.kept().items() if name.startswith(f"{BASE}.")}
+
+    def origin(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """What those tensors were before; of an addition its first factor as it is, and zero for the second: it added nothing."""
+        fresh = {f"{BASE}.{name}": tensor for name, tensor in self._read().state_dict().items()}
+        here = self.state_dict()
+        return {
+            name: fresh[name] if adapter.MARK not in name else torch.zeros_like(here[name]) if adapter.SECOND in name else here[name]
+            for name in names
+        }
 
     def save(self, folder: Path) -> None:
         """The base's files beside what was trained: a run needs neither the Hub nor the folder that it came from."""

@@ -321,6 +321,11 @@ class Tower(Encoder):
         return Encoded(tokens_PTD, mask_PT, pooled_PD, inner)
 
 
+def vectors_alone(pooled_PD: Tensor) -> Packed:
+    """What a tower goes on from where only its vectors were kept: one token a row, the vector itself."""
+    return Packed({TOKENS: pooled_PD[:, None], POOLED: pooled_PD})
+
+
 def first_token(tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
     """The first token, which many bases have for this."""
     return tokens_PTD[:, 0]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import os
 import random
+import subprocess
+import sys
+import tempfile
 import wave
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -27,6 +30,24 @@ WORDS = {"low": "a deep dark tone", "high": "a bright sharp whistle"}
 def _cache(tmp_path_factory):
     """Samples are made in a folder of the test run unless the user shares one."""
     os.environ.setdefault("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def real_weights():
+    """A function: a name of shared/weights/get.py -> its folder, made once and kept for later runs; skips where it cannot be had."""
+    kept = Path(os.environ.get("TRIPTYCH_TEST_WEIGHTS", Path(tempfile.gettempdir()) / "triptych-test-weights"))
+    script = Path(__file__).parents[2] / "shared/weights/get.py"
+
+    def get(name: str) -> Path:
+        if not (kept / name).exists():
+            if not script.exists():
+                pytest.skip(f"no real weights: {script} is not there")
+            done = subprocess.run([sys.executable, str(script), str(kept), name], capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"no real weights: {(done.stderr.strip() or 'nothing is said').splitlines()[-1]}")
+        return kept / name
+
+    return get
 
 
 def write_picture(path: Path, label: str, seed: int, size: int = 16) -> None:

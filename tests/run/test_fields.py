@@ -72,10 +72,13 @@ SMALL = {  # smaller than the defaults, so that the walk takes a minute
     "video gru": ["widths=[4]", "width=8"],
     "text pretrained": ["name=./bert", "pool=mean"],
     "image pretrained": ["name=./vit", "pool=mean"],
+    "audio pretrained": ["name=./ast", "pool=mean"],
 }
+HEARD = ["inputs.audio.prepare={}"]
 # What a room's own preparation needs to be told goes, where a pretrained encoder brings its own.
-INSTEAD = {"text pretrained": ["inputs.text.prepare={}"], "image pretrained": ["inputs.image.prepare={}"]}
+INSTEAD = {"text pretrained": ["inputs.text.prepare={}"], "image pretrained": ["inputs.image.prepare={}"], "audio pretrained": HEARD}
 
+TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
 MIXED = ["data.source=[{name: a, source: table.csv}, {name: b, source: table2.csv}]"]
 TEXT_ALONE = [
     "fusion={kind: single}",
@@ -211,6 +214,9 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Regress.target": ("other_number", []),
     "text.Pretrained.name": ("./bert2", []),
     "image.Pretrained.name": ("./vit2", []),
+    "audio.Pretrained.name": ("./ast2", []),
+    "audio.Prepare.windows": ("3", ["inputs.audio.prepare={seconds: 0.1}", "inputs.audio.encoder={kind: pretrained, name: ./ast}"]),
+    "audio.Prepare.fill": ("true", ["inputs.audio.prepare={}", "inputs.audio.encoder={kind: pretrained, name: ./whisper}"]),
 }
 TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
 TRY["Training.mixup"] = ("1", [*MIXABLE])
@@ -366,7 +372,7 @@ def bench(tiny_table, tmp_path_factory, write_film):
 
 
 def write_bases(folder: Path, suffix: str, seed: int) -> None:
-    """A tiny BERT with its tokenizer, and a tiny ViT with its processor, of random weights."""
+    """A tiny BERT with its tokenizer, and a tiny ViT, AST and Whisper with their processors, of random weights."""
     torch.manual_seed(seed)
     words = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
     letters = {letter: number for number, letter in enumerate(["[UNK]", *"abcdefghijklmnopqrstuvwxyz<>/ "])}
@@ -376,7 +382,17 @@ def write_bases(folder: Path, suffix: str, seed: int) -> None:
     bert = transformers.BertModel(transformers.BertConfig(vocab_size=len(letters), max_position_embeddings=64, **words))
     vit = transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=8, **words))
     processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
-    for name, parts in (("bert", (bert, tokens)), ("vit", (vit, processor))):
+    ast = transformers.ASTModel(transformers.ASTConfig(max_length=32, num_mel_bins=16, patch_size=8, **words))
+    heard = transformers.ASTFeatureExtractor(num_mel_bins=16, max_length=32)
+    halves = {
+        f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 8))
+    }
+    whisper = transformers.WhisperModel(
+        transformers.WhisperConfig(d_model=8, num_mel_bins=8, max_source_positions=50, vocab_size=9, **TOKENS, **halves)
+    )
+    spoken = transformers.WhisperFeatureExtractor(8, chunk_length=1)
+    bases = {"bert": (bert, tokens), "vit": (vit, processor), "ast": (ast, heard), "whisper": (whisper, spoken)}
+    for name, parts in bases.items():
         for part in parts:
             part.save_pretrained(folder / f"{name}{suffix}")
 

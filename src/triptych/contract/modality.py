@@ -37,6 +37,10 @@ class InputSettings(Settings):
         """The same with every path in it made absolute by `path`. Raises InputError where a file that it names is not there."""
         return self
 
+    def examined(self) -> Any:
+        """What `Modality.examine` is told of the input: its `prepare`, unless the encoder decides what is seen."""
+        return self.prepare
+
 
 class ToyRow(NamedTuple):
     """One row wanted of a sample: what it shows, and on which side of the split it stands."""
@@ -155,7 +159,7 @@ class Modality(Protocol):
         """
 
     def examine(self, value: Value, settings: Any) -> Examined:
-        """One look at a value that is to be prepared with an input's `prepare` settings; quick beside reading it."""
+        """One look at a value that is to be prepared as an input's `examined` says; quick beside reading it."""
 
     def show(self, value: Value) -> str:
         """The value as a self-contained HTML fragment for reports and pages: thumbnail, player, marked snippet."""

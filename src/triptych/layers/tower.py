@@ -66,6 +66,13 @@ class Family:
         """The blocks, from input to output."""
         return list(_at(base, _path(self.trunk, self.layers)))
 
+    def ends(self, base: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`first` and `last`, for architectures in which they depend on the config."""
+        return self.first, self.last
+
+    def trimmed(self, base: Any) -> None:
+        """Take out of a base what no way through it passes."""
+
     def facts(self, config: Any) -> dict[str, Any]:
         """`width` of a config of transformers, and whatever else the room wants to know of it."""
         return {"width": config.hidden_size}
@@ -90,6 +97,10 @@ class Family:
     def leave(self, base: Any, flow: Flow) -> Tensor:
         """The base's answer to each token: tokens_PTD."""
         raise NotImplementedError
+
+    def real(self, flow: Flow) -> Tensor | None:
+        """Which tokens count once all blocks are passed; some that the blocks looked at may not."""
+        return flow.mask_PT
 
     def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
         """The base's own vector of a row: pooled_PD."""
@@ -227,8 +238,9 @@ class Tower(Encoder):
     def blocks(self) -> list[nn.Module]:
         """The base's blocks; what comes before them goes with the first, what comes after with the last."""
         grouped = [[layer] for layer in self.layers()]
-        grouped[0][:0] = _there(self.base, self.family.trunk, self.family.first)
-        grouped[-1] += [*_there(self.base, self.family.trunk, self.family.last), *self.fresh()]
+        first, last = self.family.ends(self.base)
+        grouped[0][:0] = _there(self.base, self.family.trunk, first)
+        grouped[-1] += [*_there(self.base, self.family.trunk, last), *self.fresh()]
         return [parts[0] if len(parts) == 1 else nn.ModuleList(parts) for parts in grouped]
 
     # the way through
@@ -276,7 +288,8 @@ class Tower(Encoder):
 
     def _left(self, flow: Flow) -> tuple[Tensor, Tensor, Tensor | None]:
         tokens_PTD = self.family.leave(self.base, flow)
-        mask_PT = flow.mask_PT if flow.mask_PT is not None else tokens_PTD.new_ones(tokens_PTD.shape[:2], dtype=torch.bool)
+        real_PT = self.family.real(flow)
+        mask_PT = real_PT if real_PT is not None else tokens_PTD.new_ones(tokens_PTD.shape[:2], dtype=torch.bool)
         own = self.family.pool(self.base, flow, tokens_PTD, mask_PT) if self.pooling == "base" else None
         return tokens_PTD, mask_PT, own
 
@@ -347,6 +360,7 @@ def _facts(folder: Path, kind: str, family: Family) -> dict[str, Any]:
         try:
             config = model.config_class.from_pretrained(folder, local_files_only=True)
             empty = model(config)
+            family.trimmed(empty)
         except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
             what = f"the config of the pretrained model fits no {family.model}: {str(error).strip().splitlines()[0]}"
             raise InputError(what, where=str(folder / hub.CONFIG), fix="copy or download it again") from error
@@ -379,6 +393,7 @@ def pretrained(folder: Path, family: Family) -> nn.Module:
     missing = [name for name in told["missing_keys"] if not name.startswith(family.optional)]
     for name in {name.split(".")[0] for name in told["missing_keys"]} & set(family.optional):
         setattr(base, name, None)
+    family.trimmed(base)
     if missing:
         what = f"the weights lack {len(missing)} tensors of a {family.model}, the first is {missing[0]}"
         raise InputError(what, where=str(folder), fix="copy or download it again; or name a model of the architecture that its config says")

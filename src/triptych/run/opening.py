@@ -34,7 +34,7 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
-    facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.prepare) for name, settings in recipe.inputs.items()})
+    facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.examined()) for name, settings in recipe.inputs.items()})
     looks = Looks()
     table = screen(
         limited(table, recipe.data.limit),

@@ -50,13 +50,21 @@ class Audio:
         return holds(source)
 
     def preparation(self, settings: Any) -> Preparation:
-        """Log-mel or MFCC features, not yet fitted."""
+        """Log-mel or MFCC features, not yet fitted; or what a pretrained encoder wants."""
+        if settings.encoder.kind == "pretrained":
+            from triptych.modalities.audio.pretrained import BasePreparation
+
+            return BasePreparation(settings.prepare, settings.encoder)
         from triptych.modalities.audio.prepare import Features
 
         return Features(settings.prepare)
 
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
-        """A new `cnn` or `transformer` over `facts["features"]` features a frame."""
+        """A new `cnn` or `transformer` over `facts["features"]` features a frame; or a pretrained one."""
+        if settings.encoder.kind == "pretrained":
+            from triptych.modalities.audio.pretrained import tower
+
+            return tower(settings.encoder)
         from triptych.modalities.audio.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
@@ -81,9 +89,12 @@ class Audio:
 
     def seen(self, item: Item, preparation: Preparation) -> str:
         """The prepared features as a picture with its axes."""
-        from triptych.modalities.audio.show import seen
+        from triptych.modalities.audio import show
 
-        return seen(item, preparation.settings)
+        processor = getattr(preparation, "processor", None)
+        if processor is not None:
+            return show.heard(item, processor.rate, preparation.settings.windows > 1)
+        return show.seen(item, preparation.settings)
 
     def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         """Spoken words of a named sample, as WAV files."""

@@ -57,12 +57,16 @@ def _faults(recording: Recording, peak: float, settings: Any) -> list[Fault]:
     if recording.seconds < SHORT:
         faults.append(BRIEF)
     if recording.rate < 0.9 * settings.rate:
-        faults.append(_low(recording.rate, settings.rate))
+        faults.append(_low(recording.rate, settings.rate, getattr(settings, "base", "")))
     return faults
 
 
 @lru_cache
-def _low(rate: int, wanted: int) -> Fault:
+def _low(rate: int, wanted: int, base: str) -> Fault:
+    if base:
+        text = f"made at {rate:,} Hz and resampled to the {wanted:,} that {base} hears: there is nothing above {rate // 2:,} Hz in them"
+        fix = "use richer recordings if there are any; else a base for this rate, if there is one, may hear more"
+        return Fault("rate", text, fix, "warning")
     text = f"made at {rate:,} Hz and prepared at {wanted:,}: there is nothing above {rate // 2:,} Hz in them"
     return Fault("rate", text, f"prepare.rate: {rate} computes less and loses nothing, unless others are richer", "note")
 

@@ -67,22 +67,29 @@ def clap_features(
 
 
 def whisper_features(waves: Sequence[Any], spec: MelSpec = WHISPER, seconds: float = 30) -> Tensor:
-    """Waves at `spec.rate` -> (B, F, T), equal to `WhisperFeatureExtractor`: the first `seconds`, padded with zeros to them.
+    """Waves at `spec.rate` -> (B, F, T), equal to `WhisperFeatureExtractor`: the first `seconds`, padded with zeros to them."""
+    out_BFT = torch.empty(len(waves), spec.bins, round(seconds * spec.rate) // spec.hop)
+    for out_FT, (frames_TF, silence) in zip(out_BFT, whisper_frames(waves, spec, seconds), strict=True):
+        out_FT[:, : len(frames_TF)] = frames_TF.T
+        out_FT[:, len(frames_TF) :] = silence
+    return out_BFT
 
-    Values are clamped to 8 (80 dB) below the clip's loudest and moved to about -1..1; the last frame is dropped.
+
+def whisper_frames(waves: Sequence[Any], spec: MelSpec = WHISPER, seconds: float = 30) -> list[tuple[Tensor, float]]:
+    """Of each wave the frames (T, F) that hear something, and what every later number is up to `seconds`, which is silence.
+
+    Values are clamped to 8 (80 dB) below the clip's loudest and moved to about -1..1; the last frame of the whole is dropped.
     """
     samples = round(seconds * spec.rate)
-    cut = [_wave(wave)[:samples] for wave in waves]
-    out_BFT = torch.empty(len(cut), spec.bins, samples // spec.hop)
+    made: dict[int, tuple[Tensor, float]] = {}
 
     def place(row: int, mel_TF: Tensor) -> None:
-        mel_TF = mel_TF[: out_BFT.shape[2]]
+        mel_TF = mel_TF[: samples // spec.hop]
         least = float(mel_TF.max()) - 8.0
-        out_BFT[row, :, : len(mel_TF)] = mel_TF.clamp(min=least).add_(4.0).div_(4.0).T
-        out_BFT[row, :, len(mel_TF) :] = (max(spec.silence, least) + 4.0) / 4.0
+        made[row] = mel_TF.clamp(min=least).add_(4.0).div_(4.0), (max(spec.silence, least) + 4.0) / 4.0
 
-    _log_mels(cut, spec, place, padded=samples)
-    return out_BFT
+    _log_mels([_wave(wave)[:samples] for wave in waves], spec, place, padded=samples)
+    return [made[row] for row in range(len(waves))]
 
 
 def middle(wave_N: np.ndarray, samples: int) -> np.ndarray:

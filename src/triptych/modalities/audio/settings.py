@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from triptych.base.settings import Settings, word
+from triptych.base.settings import Settings, base_or_word
 from triptych.contract.augment import Range, Ranged, Step, steps
 from triptych.contract.modality import InputSettings
+from triptych.contract.pretrained import Pretrained, refuse_clashes
+
+OF_THE_BASE = ("rate", "features", "bins", "coefficients", "window_ms", "hop_ms", "normalize")
+"""Words of `prepare` that a pretrained encoder answers itself."""
+FOR_A_BASE = ("windows", "fill")
+"""Words that only a pretrained encoder has an answer to."""
 
 
 class Prepare(Settings):
@@ -34,6 +41,22 @@ class Prepare(Settings):
         ),
     )
     trim_silence: bool = Field(False, description="drop what is 50 dB or more below the loudest sample at both ends")
+    windows: int = Field(
+        1,
+        description=(
+            "pretrained encoders: of a recording longer than `seconds`, hear up to so many pieces of it, spread evenly from start to end; "
+            "each is encoded by itself, and the mean of their vectors is the recording's"
+        ),
+        ge=1,
+        le=1_000,
+    )
+    fill: bool = Field(
+        False,
+        description=(
+            "Whisper: hear every recording filled up with silence to the 30 s that it was trained on; "
+            "by default a tenth of a second of silence follows, which costs a small part of the work"
+        ),
+    )
 
     @property
     def size(self) -> int:
@@ -173,9 +196,42 @@ class Input(InputSettings):
 
     modality: Literal["audio"] = Field("audio", description="the room that reads this input")
     prepare: Prepare = Field(Prepare(), description="how a recording becomes features")
-    encoder: Annotated[Cnn | Transformer, Field(discriminator="kind"), BeforeValidator(word)] = Field(
-        Cnn(), description="how features become tokens and one vector; a kind alone will do: `encoder: cnn`"
+    encoder: Annotated[Cnn | Transformer | Pretrained, Field(discriminator="kind"), BeforeValidator(base_or_word)] = Field(
+        Cnn(), description="how features become tokens and one vector: cnn, transformer, or a pretrained one: owner/name"
     )
     augment: Annotated[list[Augment], BeforeValidator(steps(PitchShift, TimeStretch, Noise, Gain, SpecAugment))] = Field(
         [], description="what is done to training rows, in this order: pitch_shift, time_stretch, noise, gain, spec_augment"
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Input:
+        refuse_clashes(self.prepare, self.encoder, OF_THE_BASE, "whose own feature extractor says how a recording becomes numbers")
+        said = [name for name in FOR_A_BASE if getattr(self.prepare, name) != Prepare.model_fields[name].default]
+        if said and not isinstance(self.encoder, Pretrained):
+            raise ValueError(f"prepare.{said[0]} is for pretrained encoders, and {self.encoder.kind} is none: remove prepare.{said[0]}")
+        return self
+
+    def placed(self, path: Callable[[str], str]) -> Input:
+        """The same with the folder of a pretrained encoder from the recipe's. Raises InputError where it is not there."""
+        return self.model_copy(update={"encoder": self.encoder.placed(path)}) if isinstance(self.encoder, Pretrained) else self
+
+    def examined(self) -> Settings:
+        """With a pretrained encoder, the rate and the seconds that are heard are the base's.
+
+        Raises:
+            InputError: the base cannot be had, or is no sound model.
+        """
+        if not isinstance(self.encoder, Pretrained):
+            return self.prepare
+        from triptych.modalities.audio.pretrained import BasePreparation
+
+        held = BasePreparation(self.prepare, self.encoder)
+        return Heard(rate=held.processor.rate, seconds=held.seconds * self.prepare.windows, base=self.encoder.name)
+
+
+class Heard(Settings):
+    """What the doctor must know of a pretrained encoder; no part of a recipe."""
+
+    rate: int
+    seconds: float
+    base: str

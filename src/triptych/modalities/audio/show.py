@@ -61,6 +61,24 @@ def seen(item: Item, settings: Prepare) -> str:
     )
 
 
+def heard(item: Item, rate: int, windows: bool) -> str:
+    """What a pretrained encoder hears: its spectrogram, or one of the samples that go in; windows side by side, as are parts."""
+    name = "samples" if "samples" in item else "features"
+    made = item[name].detach().float().cpu()
+    if name == "samples":
+        words = f"{made.shape[-1]:,} samples at {rate:,} a second"
+        strength_TF = np.concatenate([_mel(wave_N, rate) for wave_N in made.reshape(-1, made.shape[-1]).numpy()])
+    else:
+        words = f"{made.shape[-2]} frames x {made.shape[-1]} bands of sound at {rate:,} samples a second"
+        strength_TF = made.reshape(-1, made.shape[-1]).numpy()
+    words += f", {float(made.min()):.2f} to {float(made.max()):.2f}" + (f", {len(made)} windows" if windows else "")
+    return (
+        '<figure class="seen audio" style="margin:0;display:inline-block;max-width:100%">'
+        f"{_picture(strength_TF, f'What the network hears: {words}', f'max-width:{WIDE}px')}"
+        f'<figcaption style="{MUTED}">{words}</figcaption></figure>'
+    )
+
+
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds // 60)} min {seconds % 60:.0f} s"
 

@@ -12,6 +12,7 @@ import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
+from triptych.cli.cache import app as cache_verbs
 from triptych.cli.data import app as data_verbs
 from triptych.cli.search import bakeoff, tune
 from triptych.cli.tools import SOURCE
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.add_typer(cache_verbs, name="cache")
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]

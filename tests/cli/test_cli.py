@@ -17,6 +17,7 @@ import pytest
 from triptych.cli.main import run as run_command
 
 VERBS = {
+    "models",
     "cache",
     "data",
     "continue",

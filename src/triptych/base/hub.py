@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from triptych.base import catalogue
 from triptych.base.errors import InputError, nearest
 from triptych.base.files import cache_root, digest, write_json, written_aside
 
@@ -27,26 +28,6 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot")
 PATHLIKE = ("./", "../", "/", "~")
 BIG_HEADER = 100 * 2**20
-WELL_KNOWN = (
-    *(
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "sentence-transformers/all-mpnet-base-v2",
-        "bert-base-uncased",
-        "google-bert/bert-base-uncased",
-    ),
-    *(
-        "FacebookAI/roberta-base",
-        "FacebookAI/xlm-roberta-base",
-        "distilbert/distilbert-base-uncased",
-        "openai-community/gpt2",
-        "google-t5/t5-small",
-    ),
-    *("intfloat/multilingual-e5-small", "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14", "google/siglip-base-patch16-224"),
-    *("google/vit-base-patch16-224", "facebook/dinov2-small", "facebook/dinov2-base", "microsoft/resnet-50", "google/mobilenet_v2_1.0_224"),
-    *("facebook/convnext-tiny-224", "laion/clap-htsat-unfused", "laion/larger_clap_music", "openai/whisper-tiny", "openai/whisper-base"),
-    *("facebook/wav2vec2-base-960h", "facebook/hubert-base-ls960", "MIT/ast-finetuned-audioset-10-10-0.4593"),
-)
-"""Names that a misspelt one is compared with."""
 
 
 def is_folder(name: str) -> bool:
@@ -282,7 +263,7 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
     if isinstance(error, errors.RevisionNotFoundError):
         return InputError(f"{name} has no revision {revision!r}", where=hub, known=_revisions(name), fix="revision: main, or leave it out")
     if isinstance(error, errors.RepositoryNotFoundError):
-        close = nearest(name, WELL_KNOWN)
+        close = nearest(name, catalogue.names())
         fix = (f"did you mean {' or '.join(close)}? " if close else "check its spelling; ") + f"if it is private: {login}"
         return InputError(f"there is no model {name!r} on the Hub that you may read", where=hub, fix=fix)
     if status in (401, 403):

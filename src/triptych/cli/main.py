@@ -14,6 +14,7 @@ from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
 from triptych.cli.cache import app as cache_verbs
 from triptych.cli.data import app as data_verbs
+from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
 from triptych.cli.tools import SOURCE
 
@@ -268,6 +269,7 @@ def compare(
 
 app.command()(tune)
 app.command()(bakeoff)
+app.command()(models)
 
 
 def _recipe_name(source: str) -> str:

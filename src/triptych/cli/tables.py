@@ -289,3 +289,13 @@ def hoard(rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*map(escape, row))
     _console().print(table)
+
+
+def models(rows: list[list[str]]) -> None:
+    """Pretrained models to choose from."""
+    table = Table()
+    for header in ("model", "takes", "for", "size", "licence", "languages", "memory", "time"):
+        table.add_column(header, justify="right" if header in ("size", "memory", "time") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _console().print(table)

@@ -170,7 +170,8 @@ def _listed(wanted: Wanted) -> list[Entry]:
     words |= {"expand": ["safetensors", "config", "tags", "pipeline_tag", "downloads"]}
     words |= {"search": " ".join(wanted.search)} if wanted.search else {}
     words |= {"num_parameters": f"max:{wanted.size}"} if wanted.size else {}
-    began, found = time.monotonic(), {}
+    found: dict[str, tuple[int, Entry]] = {}
+    began = time.monotonic()
     for pipeline in catalogue.pipelines():
         if set(wanted.takes) <= set(pipeline.takes) and (not wanted.tasks or set(wanted.tasks) & _also(pipeline.task)):
             for info in HfApi().list_models(pipeline_tag=pipeline.tag, **words):

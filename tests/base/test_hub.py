@@ -84,7 +84,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         start = int(m[1]) if (m := re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")) else 0
         if start:
             words["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        if self.command == "GET" and self.server.rules.pop("break", None) and len(content) > 4000:
+        if self.command == "GET" and len(content) > 4000 and self.server.rules.pop("break", None):
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -208,6 +208,18 @@ def test_without_a_network_the_cache_is_used(server, files, monkeypatch):
 @pytest.mark.parametrize("name", ["a b/c", "one/two/three", "owner/", "owner/na me"])
 def test_what_is_no_name(server, name):
     assert "neither a folder nor a name" in refused(name)
+
+
+def test_of_a_config_alone_no_weights_are_asked_for(server, files, monkeypatch):
+    server.files["owner/small"] = {"main": files}
+    assert hub.config_of("owner/small") == {"model_type": "bert"}
+    assert not [path for _, path, *_ in server.asked if path.endswith(".safetensors")]
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert hub.config_of("owner/small") == {"model_type": "bert"}, "it is in the cache"
+    with pytest.raises(InputError, match="did you mean openai/clip-vit-base-patch32"):
+        hub.config_of("openai/clip-vit-base-patch23")
+    with pytest.raises(InputError, match="cannot be reached, and nothing"):
+        hub.config_of("owner/never")
 
 
 # folders

@@ -61,6 +61,47 @@ def config(folder: Path) -> dict[str, Any]:
     return found
 
 
+def unreachable(seconds: float = 5.0) -> str | None:
+    """Why the Hub cannot be reached within so long; None where it answers, whatever it says."""
+    from huggingface_hub import constants, get_session
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=seconds)
+    except Exception as error:  # of its HTTP client
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        return f"the Hub cannot be reached ({constants.ENDPOINT}: {why[0]})"
+    return None
+
+
+def config_of(name: str, revision: str = "main") -> dict[str, Any]:
+    """The config of a base that need not be here: of a folder, or of a name on the Hub, of which only that file is asked for.
+
+    Raises:
+        InputError: as `located`; where the Hub cannot be reached, with the nearest names that are known.
+    """
+    if is_folder(name):
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {name!r}", fix="name an existing folder, or an id of the Hub like owner/name")
+        return config(folder)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        here = unreachable() is not None  # then what is in the cache is looked for, without many tries that are all said
+        return config(Path(hf_hub_download(name, CONFIG, revision=revision, local_files_only=here)).parent)
+    except InputError:
+        raise
+    except Exception as error:  # of huggingface_hub, its HTTP client, the disk
+        refused = _refused(name, revision, error)
+        close = nearest(name, catalogue.names())
+        if close and "did you mean" not in refused.fix:
+            fix = f"did you mean {' or '.join(close)}? That is known without the Hub. Otherwise {refused.fix}"
+            raise InputError(refused.what, where=refused.where, known=refused.known, fix=fix) from error
+        raise refused from error
+
+
 def weights(folder: Path) -> list[Path]:
     """The weight files of a base, each looked at as far as its header says how long it must be.
 

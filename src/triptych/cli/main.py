@@ -281,6 +281,7 @@ def _recipe_name(source: str) -> str:
 def init(
     folder: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)],
     out: Annotated[str | None, typer.Option(help="recipe file to write; by default SOURCE's name")] = None,
+    base: Annotated[str | None, typer.Option(help="a pretrained model to begin with: owner/name, or a folder; `triptych models`")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at your files and write a commented recipe for them."""
@@ -292,7 +293,7 @@ def init(
     path = Path(out or _recipe_name(source.resolve().stem if there else folder))
     if path.exists():
         raise InputError(f"{str(path)!r} is there already", fix="name another file with --out")
-    text = propose(source.resolve() if there else source, path.resolve())
+    text = propose(source.resolve() if there else source, path.resolve(), base)
     write_text(path, text)
     if as_json:
         print(json.dumps({"recipe": str(path), "text": text}))

@@ -11,6 +11,7 @@ from typing import Any
 
 from triptych.base import catalogue
 from triptych.base.catalogue import Entry, Tower
+from triptych.base.hub import unreachable
 from triptych.modalities import rooms
 
 PATIENCE = 5.0
@@ -136,12 +137,10 @@ def _speed() -> tuple[float, str]:
 
 def _asked(wanted: Wanted) -> tuple[list[Entry] | None, str]:
     """What the Hub has, or None and why it was not asked."""
-    from huggingface_hub import constants
-
-    if constants.is_offline_mode():
-        return None, "HF_HUB_OFFLINE is set"
+    if why := unreachable(PATIENCE):
+        return None, why
     found, problem = within(PATIENCE, lambda: _listed(wanted))
-    return (found, "") if problem is None else (None, f"the Hub cannot be reached ({constants.ENDPOINT}: {problem})")
+    return (found, "") if problem is None else (None, f"the Hub gives no list ({problem})")
 
 
 def within(seconds: float, call: Callable[[], Any]) -> tuple[Any, str | None]:
@@ -163,9 +162,8 @@ def within(seconds: float, call: Callable[[], Any]) -> tuple[Any, str | None]:
 
 
 def _listed(wanted: Wanted) -> list[Entry]:
-    from huggingface_hub import HfApi, constants, get_session
+    from huggingface_hub import HfApi
 
-    get_session().head(constants.ENDPOINT, timeout=PATIENCE)  # an answer at all: what follows tries many times, and says so
     words: dict[str, Any] = {"filter": ["safetensors", *([wanted.language] if wanted.language else [])], "sort": "downloads", "limit": MOST}
     words |= {"expand": ["safetensors", "config", "tags", "pipeline_tag", "downloads"]}
     words |= {"search": " ".join(wanted.search)} if wanted.search else {}

@@ -59,6 +59,7 @@ def test_a_base_of_the_catalogue_needs_no_network(songs):
     recipe, text = proposed(songs, "laion/clap-htsat-unfused")
     assert recipe.inputs["audio"].encoder.name == "laion/clap-htsat-unfused"
     assert [stage.train for stage in recipe.stages] == [["fusion", "label"]], "the base is frozen"
+    assert recipe.tasks["label"].prompt == "This is {label}.", "the base's own space takes sentences"
     assert "approach: head" in text and text.startswith("# triptych train mood.yaml")
     assert "rate" not in yaml.safe_load(text)["inputs"]["audio"].get("prepare", {}), "the base says at which rate it hears"
 

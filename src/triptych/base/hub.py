@@ -79,7 +79,7 @@ def config_of(name: str, revision: str = "main") -> dict[str, Any]:
     """The config of a base that need not be here: of a folder, or of a name on the Hub, of which only that file is asked for.
 
     Raises:
-        InputError: as `located`; where the Hub cannot be reached, with the nearest names that are known.
+        InputError: as `located`.
     """
     if is_folder(name):
         folder = Path(name).expanduser()
@@ -94,12 +94,7 @@ def config_of(name: str, revision: str = "main") -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # of huggingface_hub, its HTTP client, the disk
-        refused = _refused(name, revision, error)
-        close = nearest(name, catalogue.names())
-        if close and "did you mean" not in refused.fix:
-            fix = f"did you mean {' or '.join(close)}? That is known without the Hub. Otherwise {refused.fix}"
-            raise InputError(refused.what, where=refused.where, known=refused.known, fix=fix) from error
-        raise refused from error
+        raise _refused(name, revision, error) from error
 
 
 def weights(folder: Path) -> list[Path]:
@@ -314,7 +309,7 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
         return InputError(f"{name} cannot be written to the cache: {error.strerror}", where=constants.HF_HUB_CACHE)
     away = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub cannot be reached"
     part = "only a part of it" if isinstance(error, errors.IncompleteSnapshotError) else "nothing of it"
-    close = [known for known in nearest(name, WELL_KNOWN, 1) if known != name and name not in WELL_KNOWN]
+    close = [] if catalogue.find(name) else nearest(name, catalogue.names(), 1)
     fix = "".join(f"did you mean {known}? " for known in close)
     fix += "go online once; or copy its folder here and name that: encoder: ./FOLDER"
     return InputError(f"{away}, and {part} is in the cache: {name}", where=f"{hub}, cache {constants.HF_HUB_CACHE}", fix=fix)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.base.errors import InputError, unknown_word
-from triptych.base.files import cache_root
+from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
 
 VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
@@ -50,6 +50,7 @@ def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
     _check_columns(SAMPLES[name], columns)
     mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
     folder = cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
+    in_use(folder)
     if not (folder / TABLE).exists():
         _make(name, columns, folder)
     return folder / TABLE

@@ -28,13 +28,13 @@ from triptych.data.inputs import InputColumn
 from triptych.data.kept import ABOUT, Kept, Key, key
 from triptych.data.looks import Looks, code_of, is_media
 from triptych.data.remembered import Remembered, RememberedVaried, taken_apart
+from triptych.data.shelf import FOLDER
 from triptych.data.varied import Varied
 from triptych.layers.tower import vectors_alone
 from triptych.run.bench import Bench
 from triptych.run.progress import Voice
 from triptych.run.recipe import TRAINABLE, Stage
 
-FOLDER = "features"
 ROWS = 32
 """Encoded at once; rows of like length come together."""
 PART_BYTES, PART_SECONDS = 2**26, 20.0

@@ -166,14 +166,18 @@ def fingerprint(folder: Path) -> str:
     Raises:
         InputError: as `weights`.
     """
-    texts = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".txt", ".model"))
     told = sha256()
-    for path in (*weights(folder), *texts):
+    for path in (*weights(folder), *_texts(folder)):
         if path.suffix == ".safetensors" or path.stat().st_size > 2**20:
             told.update(f"{path.relative_to(folder)} {_kept_digest(path)}\n".encode())
         else:
             told.update(f"{path.relative_to(folder)} {digest(path)}\n".encode())
     return told.hexdigest()
+
+
+def _texts(folder: Path) -> list[Path]:
+    """Config, processor and tokenizer files."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".txt", ".model"))
 
 
 def _kept_digest(path: Path) -> str:
@@ -199,18 +203,19 @@ def kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def carry(folder: Path, out: Path) -> None:
-    """Put config and weights of a base into `out`: links to files that nobody writes to, else copies.
+    """Put weights, config, processor and tokenizer of a base into `out`: links to files that nobody writes to, else copies.
 
     What was downloaded never changes. A user's own folder may be written to again, and a link would change with it: of that,
     one copy is kept in the cache folder, which runs share.
     """
     out.mkdir(parents=True, exist_ok=True)
-    files = [folder / CONFIG, *weights(folder), *([folder / INDEX] if (folder / INDEX).exists() else [])]
-    for file in files:
+    for file in (*weights(folder), *_texts(folder)):
         source = file.resolve()
         if file.suffix == ".safetensors" and not file.is_symlink() and folder.name != "base":
             source = _own_copy(file)
-        _link(source, out / file.name)
+        place = out / file.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link(source, place)
 
 
 def _own_copy(file: Path) -> Path:

@@ -157,16 +157,20 @@ def compare(name: str, rows: int, sides: dict[str, Callable[[int], Iterable[Any]
     return {"files": name, "rows": rows, "rows_s": speed, "first_s": first}
 
 
-def cases(folder: Path, share: float) -> Iterable[tuple[str, int, dict[str, Callable[[int], Iterable[Any]]]]]:
+def cases(folder: Path, share: float, only: str = "") -> Iterable[tuple[str, int, dict[str, Callable[[int], Iterable[Any]]]]]:
     """Name, rows and the sides of each comparison."""
     from triptych.modalities import rooms
 
     for form, side, suffix, many in (("PNG", 64, ".png", 5000), ("JPEG", 224, ".jpg", 2000)):
+        if only not in ("", form):
+            continue
         rows = max(2 * BATCH, round(many * share))
         paths, held = table(folder, f"{form.lower()}s", suffix, lambda row, side=side, form=form: picture(row, side, form), rows)
         room = rooms()["image"]
         words = room.Input(modality="image", prepare={"size": side, "normalize": "none"})
         yield f"{form} {side} x {side}", rows, _sides(held, "image", room.preparation(words), Pictures(paths, side))
+    if only not in ("", "FLAC"):
+        return
     rows = max(2 * BATCH, round(1000 * share))
     paths, held = table(folder, "flacs", ".flac", sound, rows)
     yield "FLAC 5 s", rows, _sides(held, "audio", Samples(), Sounds(paths))
@@ -180,6 +184,7 @@ def main() -> None:
     """Make the files, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=1.0, help="of the rows")
+    parser.add_argument("--only", choices=("PNG", "JPEG", "FLAC"), default="", help="files of one kind")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -187,7 +192,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", "lance is not fork-safe")  # the forked workers of the reference do not use it
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, many, sides in cases(Path(folder), args.share):
+        for name, many, sides in cases(Path(folder), args.share, args.only):
             row = compare(name, many, sides, args.rounds)
             rows.append(row)
             speed, first = row["rows_s"], row["first_s"]

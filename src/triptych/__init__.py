@@ -43,6 +43,7 @@ __all__ = [
     "open_run",
     "resume",
     "speak",
+    "tokenizer",
     "train",
     "tune",
 ]
@@ -236,7 +237,7 @@ def speak(
     from triptych.base.settings import parse
     from triptych.modalities import rooms
 
-    tool: Any = next(tool for room in rooms().values() for tool in getattr(room, "tools", ()) if tool.name == "speak")
+    _, tool = _tool("speak")
     options = parse(tool.Options, words, "speak")
     from triptych.data.rendered import Task, render_column
     from triptych.run.progress import Voice
@@ -244,6 +245,45 @@ def speak(
     beside = Path(files) if files else None
     task = Task(Path(table), column, into, tool.open(options), rooms()[tool.reads], beside, workers, replace)
     return render_column(task, Voice(quiet=quiet))
+
+
+def tokenizer(source: str | Path, column: str, *, out: str | Path = "tokenizer.json", quiet: bool = False, **words: Any) -> dict[str, Any]:
+    """Train a tokenizer on a column of texts, as `triptych data tokenizer` does.
+
+    Args:
+        source: a table or any source, as for `build`.
+        column: the column of texts. They are read as they come and never held.
+        out: the file to write; a recipe takes it as `prepare.tokenizer`.
+        quiet: print nothing.
+        words: the options of the command line: `kind`, `vocabulary`, `lowercase`, `strip_markup` and the others.
+
+    Returns:
+        `out`, `texts`, `vocabulary` (its size), `rows`, `empty`, `refused` (rows that could not be read), and the words for a
+        `recipe`.
+
+    Raises:
+        InputError: the source, the column or a word cannot be used, or there is nothing to learn from.
+    """
+    from triptych.base.settings import parse
+    from triptych.modalities import rooms
+
+    room, tool = _tool("tokenizer")
+    options = parse(tool.Options, words, "tokenizer")
+    from triptych.data.learnt import ColumnValues
+    from triptych.data.sources.asked import asked
+    from triptych.data.sources.words import opened
+    from triptych.run.progress import Voice
+
+    values = ColumnValues(opened(asked([str(source)], [], rooms()), rooms(), {}), column, rooms()[room], Voice(quiet=quiet))
+    told = tool.learn(values, options, Path(out))
+    return {**told, "out": str(out), "rows": values.rows, "empty": values.empty, "refused": len(values.refused)}
+
+
+def _tool(name: str) -> tuple[str, Any]:
+    """A room's tool, and the room."""
+    from triptych.modalities import rooms
+
+    return next((room, tool) for room, held in rooms().items() for tool in getattr(held, "tools", ()) if tool.name == name)
 
 
 def tune(

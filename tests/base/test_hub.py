@@ -84,7 +84,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         start = int(m[1]) if (m := re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")) else 0
         if start:
             words["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        if self.command == "GET" and self.server.rules.pop("break", None) and len(content) > 4000:
+        if self.command == "GET" and len(content) > 4000 and self.server.rules.pop("break", None):
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

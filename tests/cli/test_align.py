@@ -42,7 +42,7 @@ def test_windows_then_their_transcript(cli):
     code, out, err = cli("data", "windows", "calls", "w.lance", "--of", "audio", "--seconds", "10", "--overlap", "2", "--json")
     told = json.loads(out)
     assert code == 0 and (told["rows"], told["kept"], told["columns"]) == (8, 8, {"audio": "media", "recording": "text"}), err
-    assert told["findings"][0].startswith("windows: 1 recordings of 60.0 s became 8 windows of 10 s")
+    assert told["findings"][0].startswith("windows: 1 recording of 60.0 s became 8 windows of 10 s")
     code, out, err = cli("data", "join", "w.lance", "transcript.csv", "t.lance", "--by", "time", "--at", "audio", "--match", "0.5")
     assert code == 0 and "join transcript.csv by time: 2 of 8 rows have a segment, 6 are kept without one" in out, err
     assert "2 of its 3 segments belong to a row, 1 to none" in out

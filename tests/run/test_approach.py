@@ -56,7 +56,7 @@ def test_the_words_of_an_approach_reach_its_stages(base_recipe):
         ("{kind: head, blocks: 3}", [], "blocks"),
         ("head", ["inputs.text.encoder={kind: gru}"], "no input has one"),
         ("lora", ["inputs.text.encoder.lora={targets: [nothing]}"], "no linear layer"),
-        ("{kind: last, blocks: 99}", [], "has 3"),
+        ("{kind: last, blocks: 99}", [], "has 3 blocks"),
     ],
 )
 def test_a_slip_is_answered(base_recipe, tmp_path, words, changes, said):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -256,6 +257,8 @@ def fits(value, node, root) -> bool:
         return value in node.get("enum", [node.get("const")])
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
     if "type" in node and not isinstance(value, kinds[node["type"]]):
+        return False
+    if isinstance(value, str) and not re.search(node.get("pattern", ""), value):
         return False
     if isinstance(value, dict):
         known, rest = node.get("properties", {}), node.get("additionalProperties", True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from triptych.use.report import next_commands, write_report
+import numpy as np
+
+from triptych.data.sampling import Plan
+from triptych.use.report import _sampling, next_commands, write_report
 
 
 def test_it_needs_no_network_and_shows_every_section(tiny_run):
@@ -34,3 +37,11 @@ def test_next_commands_name_the_run(tiny_run):
     commands = next_commands(tiny_run.folder)
     assert all(str(tiny_run.folder.path) in command for command in commands)
     assert any("fusion=gated" in command for command in commands)
+
+
+def test_the_plan_of_drawn_rows_is_in_it():
+    plan = Plan("label", ["few", "many"], [np.arange(2), np.arange(8)], [5, 5])
+    told = _sampling({"sampling": plan.as_dict()})
+    assert told["lines"][0] == ("many", "8", "80.0%", "5", "50.0%", "0.62 times")
+    assert told["lines"][1] == ("few", "2", "20.0%", "5", "50.0%", "2.50 times")
+    assert (told["by"], told["rows"], told["left"]) == ("label", "10", 0) and not _sampling({"sampling": None})

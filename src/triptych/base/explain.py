@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from triptych.base.errors import InputError, unknown_word
+from triptych.base.errors import InputError, nearest, unknown_word
 
 
 def explained(error: ValidationError, model: type[BaseModel], tree: Any, source: str) -> InputError:
@@ -47,7 +47,11 @@ def _tag(problem: Any, spot: str, model: type[BaseModel]) -> InputError:
     field = problem["ctx"]["discriminator"].strip("'")
     short = field == "kind" and set(problem["input"]) == {"kind"} and "tasks" not in problem["loc"]
     name = spot.rsplit(".", 1)[-1] if short and not spot[-1:].isdigit() else field
-    return unknown_word(name, str(problem["ctx"]["tag"]), known, where=spot if short else f"{spot}.{field}")
+    said = str(problem["ctx"]["tag"])
+    if short and "pretrained" in known and not nearest(said, known):
+        fix = f"a model of the Hub whose name has no slash: {name}: {{kind: pretrained, name: {said}}}"
+        return InputError(f"unknown {name} {said!r}", where=spot, known=known, fix=fix)
+    return unknown_word(name, said, known, where=spot if short else f"{spot}.{field}")
 
 
 def _untagged(problem: Any, spot: str, model: type[BaseModel]) -> InputError:

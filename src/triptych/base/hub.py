@@ -166,18 +166,14 @@ def fingerprint(folder: Path) -> str:
     Raises:
         InputError: as `weights`.
     """
+    texts = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".txt", ".model"))
     told = sha256()
-    for path in (*weights(folder), *_texts(folder)):
+    for path in (*weights(folder), *texts):
         if path.suffix == ".safetensors" or path.stat().st_size > 2**20:
             told.update(f"{path.relative_to(folder)} {_kept_digest(path)}\n".encode())
         else:
             told.update(f"{path.relative_to(folder)} {digest(path)}\n".encode())
     return told.hexdigest()
-
-
-def _texts(folder: Path) -> list[Path]:
-    """Config, processor and tokenizer files."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".txt", ".model"))
 
 
 def _kept_digest(path: Path) -> str:
@@ -203,19 +199,19 @@ def kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def carry(folder: Path, out: Path) -> None:
-    """Put weights, config, processor and tokenizer of a base into `out`: links to files that nobody writes to, else copies.
+    """Put a base's files into `out`, those that prepare its inputs too: links to files that nobody writes to, else copies.
 
     What was downloaded never changes. A user's own folder may be written to again, and a link would change with it: of that,
     one copy is kept in the cache folder, which runs share.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for file in (*weights(folder), *_texts(folder)):
+    files = [folder / CONFIG, *weights(folder), *([folder / INDEX] if (folder / INDEX).exists() else [])]
+    files += [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".txt", ".model") and file not in files]
+    for file in files:
         source = file.resolve()
         if file.suffix == ".safetensors" and not file.is_symlink() and folder.name != "base":
             source = _own_copy(file)
-        place = out / file.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _link(source, place)
+        _link(source, out / file.name)
 
 
 def _own_copy(file: Path) -> Path:
@@ -299,7 +295,9 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
         return InputError(f"{name} cannot be written to the cache: {error.strerror}", where=constants.HF_HUB_CACHE)
     away = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub cannot be reached"
     part = "only a part of it" if isinstance(error, errors.IncompleteSnapshotError) else "nothing of it"
-    fix = "go online once; or copy its folder here and name that: encoder: ./FOLDER"
+    close = [known for known in nearest(name, WELL_KNOWN, 1) if known != name and name not in WELL_KNOWN]
+    fix = "".join(f"did you mean {known}? " for known in close)
+    fix += "go online once; or copy its folder here and name that: encoder: ./FOLDER"
     return InputError(f"{away}, and {part} is in the cache: {name}", where=f"{hub}, cache {constants.HF_HUB_CACHE}", fix=fix)
 
 

@@ -40,6 +40,10 @@ class Part(nn.Module):
         """The part's blocks from input to output: what `last(N)`, gradual unfreezing, LoRA and caching count."""
         return [self]
 
+    def depth(self) -> int:
+        """How many blocks there are, known without weights."""
+        return len(self.blocks())
+
     @property
     def made(self) -> bool:
         """Whether its weights are in memory. A part that reads them late has no parameters before, and nothing of it learns."""

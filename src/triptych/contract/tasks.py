@@ -89,7 +89,10 @@ class Contrast(_Task):
     positives: str | None = Field(
         None, description="column whose equal values also belong together (a class); by default only a row and itself"
     )
-    width: int = Field(128, ge=2, description="numbers in an embedding")
+    space: Literal["learnt", "own"] = Field(
+        "learnt", description="learnt: each input is projected to width; own: the space that the inputs' one pretrained base has already"
+    )
+    width: int = Field(128, ge=2, description="numbers in an embedding of a learnt space")
     form: Literal["softmax", "sigmoid"] = Field(
         "softmax", description="softmax: CLIP (Radford et al. 2021); sigmoid: SigLIP (Zhai et al. 2023)"
     )

@@ -119,6 +119,11 @@ class Fused:
     inner: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+def vector(column: str) -> str:
+    """Name in `Fused.inner` of what a column's encoder gave, (B, its width), before it was projected."""
+    return f"vector.{column}"
+
+
 @dataclass(frozen=True)
 class Output:
     """One task's answer by name (`logits_BC`, `value_BC`, `embedding.<column>_BD`, `scale`), before any loss."""

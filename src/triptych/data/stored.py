@@ -146,12 +146,21 @@ class Stored:
         if not len(indices):
             return []
         wanted = [self.columns[name] for name in (columns if columns is not None else self.columns) if name in self.columns]
-        places = list(indices) if self.index is None else [self.index[i] for i in indices]
-        found = self.dataset.take(places, columns=[ID, *(name for column in wanted for name in column.names())])
-        rows = self._rows(found, wanted)
+        places = [int(i) for i in indices] if self.index is None else [self.index[i] for i in indices]
+        ordered = sorted(set(places))  # Lance reads them in this order, and would copy everything once more to put it back
+        found = self.dataset.take(ordered, columns=[ID, *(name for column in wanted for name in column.names())])
+        rows = self._put_back(self._rows(found, wanted), ordered, places)
         for change in self.changes:
             rows = [change(row) for row in rows]
         return rows
+
+    @staticmethod
+    def _put_back(rows: list[Row], ordered: list[int], places: list[int]) -> list[Row]:
+        """Rows read in the table's order, in the order asked for; one that was asked for twice is two rows."""
+        if ordered == places:
+            return rows
+        at = dict(zip(ordered, rows, strict=True))
+        return [Row(at[place].id, dict(at[place].cells)) for place in places]
 
     def ids(self) -> list[str]:
         """See `Rows`."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from triptych.base.errors import InputError
 from triptych.contract.part import Part
-from triptych.contract.values import Encoded, Fused
+from triptych.contract.values import Encoded, Fused, vector
 from triptych.layers.mlp import mlp
 from triptych.layers.named import ByName
 from triptych.layers.pool import AttentionPool, masked_mean
@@ -52,7 +52,8 @@ class FusionPart(Part):
         tokens_BMD = torch.stack([parts[c] for c in self.columns], 1)
         mask_BM = torch.stack([present[c] for c in self.columns], 1)
         pooled_BD, inner = self.mix(tokens_BMD * mask_BM[..., None], mask_BM, encoded)
-        return Fused(tokens_BMD, mask_BM, pooled_BD, parts, inner)
+        vectors = {vector(column): one.pooled_BD for column, one in encoded.items()}
+        return Fused(tokens_BMD, mask_BM, pooled_BD, parts, {**vectors, **inner})
 
     @abstractmethod
     def mix(self, parts_BMD: Tensor, mask_BM: Tensor, encoded: Mapping[str, Encoded]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from triptych.base.settings import Settings
 from triptych.contract import tasks
 from triptych.contract.part import Part
-from triptych.contract.values import Fused, Output
+from triptych.contract.values import Fused, Output, vector
 from triptych.layers.mlp import mlp
 from triptych.layers.named import ByName
 
@@ -90,22 +90,32 @@ class Contrast(Head):
     COLDEST = 100.0  # scale = 1 / temperature, bounded as in CLIP (Radford et al. 2021), so that it cannot run away
     HOTTEST = 0.1
 
-    def __init__(self, settings: tasks.Contrast, *, width: int) -> None:
-        """`width` of the fusion's parts."""
-        super().__init__(settings, width=width)
-        self.project = ByName({column: nn.Linear(width, settings.width) for column in settings.between})
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
+    def __init__(self, settings: tasks.Contrast, *, width: int, own: dict[str, Any] | None = None) -> None:
+        """`width` of the fusion's parts; of a space that a base brings along its `widths`, `scale` and `bias`."""
+        super().__init__(settings, width=width, **({} if own is None else {"own": own}))
+        self.own = own
+        learnt = settings.between if own is None else []
+        self.project = ByName({column: nn.Linear(width, settings.width) for column in learnt})
+        scale = 1 / settings.temperature if own is None else min(max(own["scale"], self.HOTTEST), self.COLDEST)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         # SigLIP starts its bias at -10, for thousands of negatives a positive; it is learnt from there (Zhai et al. 2023).
         # The softmax form has no use for one: there it is a constant.
         self.bias: Tensor
         if settings.form == "sigmoid":
-            self.bias = nn.Parameter(torch.tensor(-10.0))
+            bias = own.get("bias") if own else None
+            self.bias = nn.Parameter(torch.tensor(-10.0 if bias is None else float(bias)))
         else:
             self.register_buffer("bias", torch.tensor(0.0), persistent=False)
 
     def forward(self, fused: Fused) -> Output:
         """See the module's text."""
-        named: dict[str, Tensor] = {f"embedding.{c}_BD": F.normalize(p(fused.parts[c]).float(), dim=-1) for c, p in self.project.items()}
+        if self.own is not None:
+            vectors = {c: fused.inner.get(vector(c)) for c in self.own["widths"]}
+            rows = len(fused.pooled_BD)
+            plain = {c: fused.pooled_BD.new_zeros(rows, self.own["widths"][c]) if v is None else v for c, v in vectors.items()}
+        else:
+            plain = {c: p(fused.parts[c]) for c, p in self.project.items()}
+        named: dict[str, Tensor] = {f"embedding.{c}_BD": F.normalize(v.float(), dim=-1) for c, v in plain.items()}
         return Output({**named, "scale": self.log_scale.exp(), "bias": self.bias})
 
     @torch.no_grad()

@@ -18,7 +18,9 @@ from triptych.model.heads import build_head
 from triptych.run.bench import Bench
 from triptych.run.inspect import check_select
 from triptych.run.lengths import measure_lengths
+from triptych.run.lit import check_depths
 from triptych.run.ordering import note_weights, training_order
+from triptych.run.own_space import base_facts
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.resume import seed_random
@@ -46,8 +48,10 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     varied = varied_inputs(recipe, inputs, targets, choices)
     encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
     fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
-    heads = {name: build_head(task, fusion.width, targets[name].facts) for name, task in recipe.tasks.items()}
+    own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
+    heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in recipe.tasks.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
+    check_depths(model, recipe.stages)
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)

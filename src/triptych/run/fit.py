@@ -26,11 +26,13 @@ from triptych.run.bench import Bench
 from triptych.run.building import build
 from triptych.run.callbacks import Best, Listener
 from triptych.run.folder import RunFolder, open_folder, refuse_full
+from triptych.run.forgetting import forgetting
+from triptych.run.forgetting import said as forgetting_said
 from triptych.run.measure import Measured, measure
 from triptych.run.memory import remember
 from triptych.run.opening import open_table, tell
 from triptych.run.progress import Voice
-from triptych.run.prompts import rooms_of, with_prompts
+from triptych.run.prompts import own_columns, rooms_of, with_prompts
 from triptych.run.recipe import Recipe
 from triptych.run.record import finite, write_down
 from triptych.run.reliance import reliance
@@ -227,6 +229,10 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
             trained = measured_on(bench, voice, "measuring the trained model")
             with voice.waiting("asking what each input adds"):
                 run.write("reliance.json", finite(reliance(bench)))
+            if recipe.forgetting:
+                told = forgetting(bench, voice)
+                voice.say(f"  {forgetting_said(told)}")
+                run.write("forgetting.json", finite(told))
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
     except InputError:
@@ -279,5 +285,6 @@ def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     voice.say(what)
     loader = bench.loader(bench.judged_side())
     batches = voice.track(loader, len(loader), "measuring")
-    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True)
+    own = own_columns(bench.recipe, bench.model)
+    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True, vectors=own)
     return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from triptych.base.errors import InputError
 from triptych.base.ranks import ALONE, Ranks
-from triptych.contract.part import Part
 from triptych.contract.values import Batch, Output
 from triptych.layers.adapter import MARK
 from triptych.model.assemble import Model
@@ -193,11 +192,7 @@ def rate_factor(stage: Stage, steps: int) -> Callable[[int], float]:
 
 
 def trainable(model: Model, stage: Stage) -> dict[str, list[nn.Parameter]]:
-    """Parameters that a stage trains, by part; what is fresh in a pretrained part is among them in every stage.
-
-    Raises:
-        InputError: last(N) counts more blocks than a part has.
-    """
+    """Parameters that a stage trains, by part; what is fresh in a pretrained part is among them in every stage."""
     parts = model.parts()
     chosen: dict[str, dict[int, nn.Parameter]] = {}
     for words in stage.train:
@@ -205,7 +200,7 @@ def trainable(model: Model, stage: Stage) -> dict[str, list[nn.Parameter]]:
         assert match, words  # the recipe was checked
         for name in parts if match["part"] == "all" else [match["part"]]:
             parts[name].ready()
-            pieces = _last(name, parts[name], int(match["last"])) if match["last"] else [parts[name]]
+            pieces = parts[name].blocks()[-int(match["last"]) :] if match["last"] else [parts[name]]
             named = [(path, p) for piece in pieces for path, p in piece.named_parameters()]
             chosen.setdefault(name, {}).update({id(p): p for path, p in named if not match["lora"] or MARK in path})
     for name, part in parts.items():
@@ -214,14 +209,14 @@ def trainable(model: Model, stage: Stage) -> dict[str, list[nn.Parameter]]:
     return {name: list(found.values()) for name, found in chosen.items()}
 
 
-def _last(name: str, part: Part, asked: int) -> list[nn.Module]:
-    """The last blocks of a part."""
-    blocks = part.blocks()
-    if asked > len(blocks):
-        there = f"{len(blocks)} block{'s' * (len(blocks) > 1)}"
-        fix = f"{name}.last({len(blocks)}) or fewer; {name} alone trains all of it"
-        raise InputError(f"{name}.last({asked}) asks for more blocks than {name} has: it has {there}", where="stages", fix=fix)
-    return blocks[-asked:]
+def check_depths(model: Model, stages: Iterable[Stage]) -> None:
+    """Raise InputError where a stage's last(N) counts more blocks than the part has."""
+    for number, stage in enumerate(stages):
+        for match in filter(None, map(TRAINABLE.match, stage.train)):
+            if match["last"] and int(match["last"]) > (there := model.parts()[match["part"]].depth()):
+                name, blocks = match["part"], f"{there} block{'s' * (there > 1)}"
+                what = f"{name}.last({match['last']}) asks for more blocks than {name} has: it has {blocks}"
+                raise InputError(what, where=f"stages.{number}.train", fix=f"{name}.last({there}) or fewer; {name} alone trains all of it")
 
 
 def _by_depth(model: Model, stage: Stage) -> Iterator[tuple[str, int, list[nn.Parameter]]]:

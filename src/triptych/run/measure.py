@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class Measured:
     embeddings: dict[str, dict[str, Tensor]]
     """{contrast task: {column: N x D}}; rows without the column are zero."""
     present: dict[str, Tensor]
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+    """{input: N x width of its encoder}, of the inputs that were asked for; rows without it are zero."""
     prompted: dict[str, Tensor] = field(default_factory=dict)
     """{task with a prompt: probabilities N x C}, by how near each row lies to the sentences; see `prompts.py`."""
     mixed: dict[str, dict[str, Mixed]] = field(default_factory=dict)
@@ -63,7 +65,9 @@ def mixtures(columns: Sequence[str]) -> list[Mixture]:
 
 
 @torch.no_grad()
-def measure(model: Model, batches: Iterable[Batch], tasks: Mapping[str, Any], device: str, *, every_mixture: bool) -> Measured:
+def measure(
+    model: Model, batches: Iterable[Batch], tasks: Mapping[str, Any], device: str, *, every_mixture: bool, vectors: Sequence[str] = ()
+) -> Measured:
     """Run the model over the batches in eval mode and score it.
 
     Args:
@@ -72,10 +76,11 @@ def measure(model: Model, batches: Iterable[Batch], tasks: Mapping[str, Any], de
         tasks: the recipe's tasks by name.
         device: where to compute.
         every_mixture: also from each mixture of inputs, over the rows that have all of them.
+        vectors: inputs whose encoders' vectors are to be kept.
     """
     was_training = model.training
     model.eval()
-    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [])
+    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [], vectors)
     for batch in batches:
         seen.add(model, batch.to(torch.device(device)), tasks)
     model.train(was_training)
@@ -85,8 +90,8 @@ def measure(model: Model, batches: Iterable[Batch], tasks: Mapping[str, Any], de
 class _Seen:
     """What has been collected over the batches."""
 
-    def __init__(self, wanted: list[Mixture]) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: list[Mixture], vectors: Sequence[str] = ()) -> None:
+        self.wanted, self.vectors = wanted, vectors
         self.ids: list[str] = []
         self.lists: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
         self.units: dict[str, float] = {}
@@ -109,6 +114,10 @@ class _Seen:
         self.ids.extend(batch.ids)
         for column, present_B in batch.present.items():
             self.keep("present", column, value=present_B)
+        for column in self.vectors:
+            width = model.encoders[column].width
+            rows_BD = encoded[column].pooled_BD if column in encoded else torch.zeros(len(batch), int(cast(int, width)))
+            self.keep("vector", column, value=rows_BD)
         for name, task in tasks.items():
             rows_B = batch.has_target[name]
             found = terms(outputs[name], batch.targets[name], rows_B, task, batch.present)
@@ -142,14 +151,17 @@ class _Seen:
         return torch.cat(self.lists[key])
 
     def judged(self, tasks: Mapping[str, Any]) -> Measured:
-        named = {kind: {key[1]: self.whole(*key) for key in self.lists if key[0] == kind} for kind in ("present", "answer", "truth", "has")}
+        named = {
+            kind: {key[1]: self.whole(*key) for key in self.lists if key[0] == kind}
+            for kind in ("present", "answer", "truth", "has", "vector")
+        }
         embeddings: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for key in [key for key in self.lists if key[0] == "embedding"]:
             embeddings[key[1]][key[2]] = self.whole(*key)
         scores = [score for name, task in tasks.items() for score in self._scores(name, task, named, embeddings)]
         told = [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
         mixed = {name: self._kept(tasks[name], self._mixtures(name)) for name in named["answer"]}
-        return Measured(self.ids, *told, mixed=mixed)
+        return Measured(self.ids, *told, vectors=named["vector"], mixed=mixed)
 
     def _kept(self, task: Any, mixtures: dict[str, Mixed]) -> dict[str, Mixed]:
         """Of classes only the one that was said: the shares of a thousand classes, seven times, would fill the memory."""

@@ -45,6 +45,8 @@ PART_BYTES, PART_SECONDS = 2**26, 20.0
 def remember(bench: Bench, number: int, voice: Voice) -> None:
     """Let stage `number` and all that is measured around it read what is remembered; what is not yet is computed now.
 
+    Under mixup nothing is: rows are mixed before the encoder, in other pairs every time.
+
     Raises:
         TriptychError: a row cannot be read any more.
     """
@@ -55,7 +57,7 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
         encoder = bench.model.encoders[name]
         assert isinstance(encoder, Encoder)
         last = last_trained(name, bench.recipe.stages[: number + 1])
-        if last is None or not bench.recipe.training.remember or type(encoder).cut is Encoder.cut:
+        if last is None or not bench.recipe.training.remember or bench.recipe.training.mixup or type(encoder).cut is Encoder.cut:
             bench.inputs[name] = plain
             if shown is not None:
                 bench.varied[name] = shown
@@ -92,7 +94,7 @@ class _Frozen:
         """`cut`: before how many last blocks, and whether whole sequences are kept."""
         self.bench, self.name, self.encoder, self.plain, self.cut, self.voice = bench, name, encoder, plain, cut, voice
         about = _about(encoder, plain, *cut, bench.precision)
-        self.kept = Kept(cache_root() / FOLDER / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24])
+        self.kept = Kept(_place(about))
         self.about = {**about, "input": name, "of": str(getattr(encoder.settings, "name", ""))}
         if self.kept.damaged and bench.ranks.first:
             voice.say(f"  {self.kept.damaged} files of what was remembered of {name} were damaged: those rows are computed again")
@@ -157,7 +159,27 @@ class _Frozen:
                 self.kept.add(*waiting)
 
 
-def _about(encoder: Encoder, plain: InputColumn, last: int, whole: bool, precision: str) -> dict[str, Any]:
+def opened_store(encoder: Encoder, plain: Any, precision: str, told: Mapping[str, str]) -> Kept:
+    """What is kept of the vectors that a whole encoder gives, for an input of which `plain` has the room and the preparation."""
+    about = _about(encoder, plain, 0, False, precision)
+    kept = Kept(_place(about))
+    if not (kept.folder / ABOUT).exists():
+        write_json(kept.folder / ABOUT, {**about, **told})
+    return kept
+
+
+@torch.no_grad()
+def vectors_of(encoder: Encoder, packed: Packed) -> list[Item]:
+    """An item a row: its vector."""
+    pooled_PD = encoder.eval()(packed).pooled_BD.float()
+    return taken_apart(Packed({TOKENS: pooled_PD[:, None], POOLED: pooled_PD}))
+
+
+def _place(about: Mapping[str, Any]) -> Path:
+    return cache_root() / FOLDER / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+
+
+def _about(encoder: Encoder, plain: Any, last: int, whole: bool, precision: str) -> dict[str, Any]:
     """All that decides what is given for a row, but for the row: another word anywhere is another folder."""
     with tempfile.TemporaryDirectory() as folder:
         plain.preparation.save(Path(folder))

@@ -19,6 +19,9 @@ from triptych.model.assemble import Model
 from triptych.model.heads import Contrast
 from triptych.objective.scores import as_scores
 from triptych.run.measure import Measured, score_values
+from triptych.run.own_space import nearest as own_nearest
+from triptych.run.own_space import sentences as own_sentences
+from triptych.run.own_space import space_of
 from triptych.run.recipe import Recipe
 
 BY_PROMPTS = "by prompts"
@@ -41,14 +44,25 @@ def with_prompts(
     for name, task in recipe.tasks.items():
         if task.kind == "classify" and task.prompt is not None and (space := recipe.prompted(name)):
             contrast, column = space
-            prompts_CD = embedded(model, contrast, column, *rooms[column], [task.prompt.replace(LABEL, label) for label in labels[name]])
-            scale = float(cast(Contrast, model.parts()[contrast]).log_scale.detach().exp())
-            prompted[name] = nearest(measured.embeddings[contrast], measured.present, column, prompts_CD, scale)
+            asked = [task.prompt.replace(LABEL, label) for label in labels[name]]
+            if not contrast:
+                column = space_of(recipe, model, name)
+                prompted[name] = own_nearest(measured.vectors[column], measured.present[column], *own_sentences(model, column, asked))
+            else:
+                prompts_CD = embedded(model, contrast, column, *rooms[column], asked)
+                scale = float(cast(Contrast, model.parts()[contrast]).log_scale.detach().exp())
+                prompted[name] = nearest(measured.embeddings[contrast], measured.present, column, prompts_CD, scale)
             rows_N = measured.has_truth[name]
             if bool(rows_N.any()):
                 values = score_values(task, prompted[name][rows_N], measured.truth[name][rows_N], 1.0)
                 scores += as_scores(name, task.kind, BY_PROMPTS, values)
     return replace(measured, scores=scores, prompted=prompted)
+
+
+def own_columns(recipe: Recipe, model: Model) -> list[str]:
+    """Inputs whose encoders' vectors are compared with prompts, in the own space of their base."""
+    spaces = {name: recipe.prompted(name) for name, task in recipe.tasks.items() if task.kind == "classify" and task.prompt is not None}
+    return list(dict.fromkeys(space_of(recipe, model, name) for name, space in spaces.items() if space and not space[0]))
 
 
 @torch.no_grad()

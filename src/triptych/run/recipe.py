@@ -24,7 +24,7 @@ from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
 from triptych.run.approach import Approach, spelled
-from triptych.run.settings import Spread, Track, short_track
+from triptych.run.settings import Forgetting, Spread, Track, short_track
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(?P<lora>\.lora)?(\.last\((?P<last>[1-9]\d*)\))?$")
@@ -139,6 +139,7 @@ class Recipe(Settings):
     )
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
+    forgetting: Forgetting | None = Field(None, description="what the pretrained base should still know, measured before and after")
     report: Report = Field(default_factory=Report, description="settings of the report")
     track: Annotated[
         Track | None,
@@ -208,6 +209,8 @@ class Recipe(Settings):
     def prompted(self, name: str) -> tuple[str, str] | None:
         """The contrast task, and its input that takes sentences, in whose space a task's prompts lie; None of a task without.
 
+        Two empty words: the space is that of an input's own base, if it has one.
+
         Raises:
             InputError: the task has a prompt and no space takes one.
         """
@@ -218,6 +221,8 @@ class Recipe(Settings):
         for other, between in spaces.items():
             if takes := [column for column in between if column in values]:
                 return other, takes[0]
+        if any(settings.encoder.kind == "pretrained" and column not in values for column, settings in self.inputs.items()):
+            return "", ""
         raise _no_space(name, list(self.inputs), values, spaces)
 
     def selected(self) -> str:
@@ -422,7 +427,10 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
     inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
-    return recipe.model_copy(update={"data": data, "inputs": inputs, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
+    kept = recipe.forgetting and recipe.forgetting.model_copy(update={"source": _source(recipe.forgetting.source, path)})
+    return recipe.model_copy(
+        update={"data": data, "inputs": inputs, "forgetting": kept, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)}
+    )
 
 
 def _source(source: str, recipe: Path) -> str:

@@ -21,6 +21,7 @@ from triptych.run.fit import measured_on
 from triptych.run.folder import fresh, open_folder, refuse_full
 from triptych.run.inspect import told as findings_of
 from triptych.run.measure import Measured
+from triptych.run.memory import remember
 from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.prompts import BY_PROMPTS
@@ -102,6 +103,7 @@ def _of_recipe(what: str, changes: list[str], source: str | None, voice: Voice) 
     path = Path(what) / "recipe.yaml" if Path(what).is_dir() else None
     recipe = read(str(path) if path and path.exists() else what, changes, source)
     bench = build(recipe, open_table(recipe, voice), voice)
+    remember(bench, 0, voice)
     measured = measured_on(bench, voice, "measuring the untouched model")
     with voice.waiting("measuring what can be had without training"):
         simple = baselines(bench, measured)
@@ -112,6 +114,7 @@ def _of_run(run: Run, source: str | None, voice: Voice) -> dict[str, Any]:
     model, inputs = run.model, run.inputs  # a damaged run is told before any row is read
     recipe, table = (run.recipe, open_table(run.recipe, voice)) if source is None else other_rows(run.recipe, source, voice)
     bench = on_rows(recipe, table, model, inputs)
+    remember(bench, len(recipe.stages) - 1, voice)
     measured = measured_on(bench, voice, "measuring the trained model")
     with voice.waiting("asking what each input adds"):
         relied = finite(reliance(bench))

@@ -11,7 +11,7 @@ from triptych.run.folder import RunFolder
 from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
 from triptych.use.spent import balance, noticed
-from triptych.use.trust import gap_facts, reliance_facts, sureness
+from triptych.use.trust import forgetting_facts, gap_facts, reliance_facts, sureness
 
 
 def write_report(run: RunFolder) -> Path:
@@ -37,6 +37,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
         "reliance": reliance_facts(run.read("reliance.json", default={})),
         "gap": gap_facts(details),
+        "forgetting": forgetting_facts(run.read("forgetting.json", default={})),
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
         "seen": shown.get("seen", []),
@@ -45,6 +46,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "worst": shown.get("worst", []),
         "cost": _cost(about),
         "lengths": _lengths(about),
+        "sampling": _sampling(about),
         "choices": about["choices"],
         "findings": _findings(run, about),
         "recipe": (run.path / "recipe.yaml").read_text(encoding="utf-8"),
@@ -206,6 +208,22 @@ def _lengths(about: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for one in found
     ]
+
+
+MOST_GROUPS = 30
+
+
+def _sampling(about: dict[str, Any]) -> dict[str, Any]:
+    """The plan by which training rows are drawn, its largest groups first; empty where each comes once an epoch."""
+    plan = about.get("sampling")
+    if not plan:
+        return {}
+    groups = sorted(plan["groups"], key=lambda group: -group["rows"])
+    lines = [
+        (g["group"], f"{g['rows']:,}", f"{g['share']:.1%}", f"{g['drawn']:,}", f"{g['drawn_share']:.1%}", f"{g['seen']:.2f} times")
+        for g in groups[:MOST_GROUPS]
+    ]
+    return {"by": plan["by"], "rows": f"{plan['rows']:,}", "lines": lines, "left": len(groups) - len(lines)}
 
 
 def _findings(run: RunFolder, about: dict[str, Any]) -> list[dict[str, Any]]:

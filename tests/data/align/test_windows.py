@@ -75,7 +75,7 @@ def test_a_folder_of_recordings(tmp_path):
     assert rows[2].cells["audio"] == Span(tmp_path / "calls/x/a.wav", 16.0, 25.0) and rows[3].cells["audio"].end == 3.0
     assert {row.cells["label"] for row in rows} == {"x", "y"}
     assert findings == [
-        "windows: 2 recordings of 28.0 s became 4 windows of 10 s, overlapping by 2 s; 2 of them at an end are shorter",
+        "windows: 2 recordings of 28.0 s became 4 windows of 10 s, overlapping by 2 s; 2 at an end are shorter",
     ]
 
 

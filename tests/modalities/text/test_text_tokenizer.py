@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+import triptych
 from triptych.base.errors import InputError
 from triptych.base.settings import parse
 from triptych.modalities.text import MODALITY
@@ -60,6 +61,18 @@ def test_a_file_trained_with_the_same_words_is_what_training_makes(made):
     trained = TextPreparation(Prepare(vocabulary=300))
     trained.fit(TEXTS)
     assert trained._fitted().text() == made.read_text()
+
+
+def test_from_python_it_is_the_same_file(made, tmp_path):
+    lines = [json.dumps({"text": text}) for text in TEXTS] + ["{}"]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    told = triptych.tokenizer(tmp_path / "texts.jsonl", "text", out=tmp_path / "mine.json", vocabulary=300, quiet=True)
+    assert (tmp_path / "mine.json").read_text() == made.read_text()
+    assert (told["texts"], told["rows"], told["empty"], told["refused"]) == (12, 13, 1, 0) and told["out"].endswith("mine.json")
+    with pytest.raises(InputError, match="vocabluary"):
+        triptych.tokenizer(tmp_path / "texts.jsonl", "text", out=tmp_path / "mine.json", vocabluary=300)
+    with pytest.raises(InputError, match="no row has a column 'txt'"):
+        triptych.tokenizer(tmp_path / "texts.jsonl", "txt", out=tmp_path / "mine.json", quiet=True)
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram", "bpe"])

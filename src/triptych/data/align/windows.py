@@ -126,10 +126,9 @@ def _check(words: WindowSettings, done: Cut) -> None:
 
 def _in_words(words: WindowSettings, done: Cut) -> Iterator[str]:
     overlap = f", overlapping by {words.overlap:g} s" if words.overlap else ""
-    said = (
-        f"windows: {done.recordings:,} recordings of {done.seconds:,.1f} s became {done.windows:,} windows of {words.seconds:g} s{overlap}"
-    )
-    yield said + (f"; {done.shorter:,} of them at an end are shorter" if done.shorter else "")
+    recordings = f"{done.recordings:,} recording{'s' if done.recordings != 1 else ''} of {done.seconds:,.1f} s"
+    said = f"windows: {recordings} became {done.windows:,} windows of {words.seconds:g} s{overlap}"
+    yield said + (f"; {done.shorter:,} at an end {'are' if done.shorter > 1 else 'is'} shorter" if done.shorter else "")
     if words.last == "drop":
         yield f"windows: {done.lost:,.1f} s at the ends are in no window (last: drop)"
     if done.without:

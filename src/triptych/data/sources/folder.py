@@ -59,7 +59,7 @@ def read_files(files: Iterable[Path], folder: Path, rooms: Mapping[str, Modality
     rows = [Row(printable(stem), _cells_of(stem, files, sides)) for stem, files in sorted(found.items())]
     columns = [name for name in rooms if any(name in row.cells for row in rows)]
     columns += [extra for extra in ("label", "split") if any(extra in row.cells for row in rows)]
-    findings = [f"{sum(left.values())} files of other kinds were left aside: {_counted(left)}"] if left else []
+    findings = [f"{_of_other_kinds(sum(left.values()))} left aside: {_counted(left)}"] if left else []
     return Table(columns, Listed(rows), str(folder), folder, findings=findings)
 
 
@@ -111,6 +111,10 @@ def _cells_of(stem: str, files: dict[str, Path], sides: bool) -> dict[str, Cell]
 def printable(name: str) -> str:
     """A file name whose bytes are not UTF-8 comes as half characters that no file can be written with; they are spelled out."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _of_other_kinds(files: int) -> str:
+    return f"{files:,} files of other kinds were" if files > 1 else "1 file of another kind was"
 
 
 def _counted(kinds: Counter[str]) -> str:

@@ -20,6 +20,7 @@ VERBS = {
     "data",
     "continue",
     "evaluate",
+    "export",
     "tune",
     "bakeoff",
     "train",

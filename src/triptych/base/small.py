@@ -110,7 +110,9 @@ def _tokenizer(t: Any) -> tuple[Any, dict[str, int]]:
     made.decoder = decoders.ByteLevel()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    merges = trainers.BpeTrainer(vocab_size=256 + len(special) + WORDS, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    merges = trainers.BpeTrainer(
+        vocab_size=256 + len(special) + WORDS, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator([ENGLISH] * 3, merges)
     made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=True)
     named = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), special, strict=True))

@@ -125,7 +125,7 @@ def _bar(
     """Two beats: a chord, its bass, and a tune over it."""
     above, notes = chord
     short, thick = traits["touch"] == "short", traits["layers"] == "thick"
-    tune, chords, bass, _ = person.level
+    _, chords, bass, _ = person.level
     if traits["layers"] != "thin":
         for hit in range(2 if short else 1):
             for note in notes:

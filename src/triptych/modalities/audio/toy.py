@@ -98,7 +98,7 @@ def _message(row: ToyRow, place: int, seed: int) -> ToyCell:
     """The words of the row's text, said in the row's tone by a speaker drawn for it; anger is faster, higher and louder."""
     speaker, draw = drawn(row.split, seed, place), random.Random(dict(row.traits)["seed"])
     speed, pitch, peak = (draw.uniform(*span) for span in TONES[dict(row.traits)["tone"]])
-    words_a_minute = round(min(max(speaker.speed * speed, 80), 300))
+    words_a_minute = round(min(max(0.85 * speaker.speed * speed, 80), 240))  # what a person can say
     height = round(min(max(0.5 * speaker.pitch + 25 + pitch, 0), 99))
     sound = said(dict(row.traits)["said"], f"{speaker.accent}+{speaker.name}", words_a_minute, height)
     return ToyCell(_loud(sound, peak), group=f"voice-{speaker.name}", suffix=".flac")

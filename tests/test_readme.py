@@ -115,6 +115,7 @@ def test_a_change_applies_to_the_recipe(change, tmp_path):
     elif pair.startswith("inputs.image.encoder."):
         read("digits", ["inputs.image.encoder=vit", pair])
     else:
+        pair = pair.replace("./songs-clap", "small:clap")  # a folder that the lines before it write
         read(recipe if recipe in shipped() else "digits", [pair])
 
 

@@ -22,6 +22,7 @@ VERBS = {
     "data",
     "continue",
     "evaluate",
+    "export",
     "tune",
     "bakeoff",
     "train",

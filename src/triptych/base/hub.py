@@ -20,6 +20,7 @@ from typing import Any
 from triptych.base import catalogue
 from triptych.base.errors import InputError, nearest
 from triptych.base.files import cache_root, digest, write_json, written_aside
+from triptych.base.small import is_small, small
 
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 ELSEWHERE = ("onnx/*", "openvino/*", "coreml/*", "original/*", "*.fp16.*", "*.bf16.*", "*.int8.*")
@@ -36,11 +37,13 @@ def is_folder(name: str) -> bool:
 
 
 def located(name: str, revision: str = "main") -> Path:
-    """The folder of a base: itself, or where it was downloaded to; its files are whole.
+    """The folder of a base: itself, where it was downloaded to, or where a small one was made; its files are whole.
 
     Raises:
         InputError: there is none, the Hub cannot be reached or says no, a file is missing or cut, the weights are pickles.
     """
+    if is_small(name):
+        return small(name)
     folder = Path(name).expanduser() if is_folder(name) else _downloaded(name, revision)
     weights(folder)
     return folder

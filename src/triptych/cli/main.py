@@ -193,6 +193,29 @@ def embed(
 
 
 @app.command()
+def export(
+    run: RunArg,
+    base: Annotated[str, typer.Option(metavar="FOLDER", help="new folder for the run's trained base, as save_pretrained writes one")],
+    column: Annotated[str | None, typer.Option("--input", help="input whose base is meant, where the run has several")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's trained base as a folder that transformers, and any recipe, can begin with."""
+    from triptych.run.folder import open_folder
+
+    folder = open_folder(run)
+    from triptych.cli import tables
+    from triptych.use.export import export_base
+    from triptych.use.opened import Run
+
+    told = export_base(Run(folder), Path(base), column)
+    if as_json:
+        print(json.dumps(told))
+        return
+    inputs = " and ".join(told["inputs"])
+    tables.lines(f"{told['trained']} of {told['tensors']} tensors are trained ones (from {inputs}) -> {told['out']}")
+
+
+@app.command()
 def evaluate(
     what: Annotated[str, typer.Argument(metavar="RECIPE_OR_RUN", help="folder of a finished run, or a recipe with --untouched")],
     untouched: Annotated[bool, typer.Option("--untouched", help="the model before its first step, and what can be had without it")] = False,

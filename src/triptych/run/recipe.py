@@ -437,16 +437,21 @@ def _source(source: str, recipe: Path) -> str:
     """A known sample as it stands; a path from the recipe's folder, made absolute."""
     if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
-    return absolute(source, recipe.parent)
+    return absolute(source, _home(recipe))
 
 
 def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
     """An input's settings with paths from the recipe's folder made absolute."""
     try:
-        return settings.placed(lambda path: absolute(path, recipe.parent))
+        return settings.placed(lambda path: absolute(path, _home(recipe)))
     except InputError as error:
         where = f"{recipe.name}: inputs.{name} ({error.where})"
         raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
+
+
+def _home(recipe: Path) -> Path:
+    """Where paths in a recipe begin: its folder; those that are added to a recipe of the package (--set), where triptych was started."""
+    return Path() if recipe in shipped().values() else recipe.parent
 
 
 def _tree(path: Path) -> dict[str, Any]:

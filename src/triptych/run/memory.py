@@ -29,7 +29,7 @@ from triptych.data.kept import ABOUT, Kept, Key, key
 from triptych.data.looks import Looks, code_of, is_media
 from triptych.data.remembered import Remembered, RememberedVaried, taken_apart
 from triptych.data.varied import Varied
-from triptych.layers.tower import POOLED, TOKENS
+from triptych.layers.tower import POOLED, TOKENS, Tower
 from triptych.run.bench import Bench
 from triptych.run.lengths import digest_of
 from triptych.run.progress import Voice
@@ -157,6 +157,8 @@ class _Frozen:
                 bar.update(task, advance=len(batch))
             if waiting[0]:
                 self.kept.add(*waiting)
+        if isinstance(self.encoder, Tower) and self.cut[0] == 0:  # its vectors are all that is asked for from here on
+            self.encoder.rest()
 
 
 def opened_store(encoder: Encoder, plain: Any, precision: str, told: Mapping[str, str]) -> Kept:

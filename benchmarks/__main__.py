@@ -18,6 +18,8 @@ ALL = (
     "reading",
     "building",
     "memory",
+    "embedding",
+    "finetune",
     "demo",
 )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -119,6 +120,28 @@ def digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def kept_digest(path: Path) -> str:
+    """The same, computed once for a file as it is: by its place on the disk, size and time, so that links to it are known too."""
+    about = path.stat()
+    word = hashlib.sha256(f"{about.st_dev} {about.st_ino} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()
+    return str(remembered_json(f"bases/digests/{word[:32]}.json", lambda: {"sha256": digest(path)})["sha256"])
+
+
+def remembered_json(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` gives, made once and kept in the cache folder under that name; one that is damaged is made again."""
+    path = cache_root() / name
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError):
+        pass
+    made = make()
+    with contextlib.suppress(OSError):  # a full disk costs speed only
+        write_json(path, made)
+    return made
 
 
 def nameless(folder: Path | None = None) -> IO[bytes]:

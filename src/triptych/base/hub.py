@@ -11,7 +11,6 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from triptych.base import catalogue
 from triptych.base.errors import InputError, nearest
-from triptych.base.files import cache_root, digest, write_json, written_aside
+from triptych.base.files import cache_root, digest, kept_digest, remembered_json, written_aside
 from triptych.base.small import is_small, small
 
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -187,32 +186,15 @@ def fingerprint(folder: Path) -> str:
     told = sha256()
     for path in (*weights(folder), *texts):
         if path.suffix == ".safetensors" or path.stat().st_size > 2**20:
-            told.update(f"{path.relative_to(folder)} {_kept_digest(path)}\n".encode())
+            told.update(f"{path.relative_to(folder)} {kept_digest(path)}\n".encode())
         else:
             told.update(f"{path.relative_to(folder)} {digest(path)}\n".encode())
     return told.hexdigest()
 
 
-def _kept_digest(path: Path) -> str:
-    real = path.resolve()
-    about = real.stat()
-    key = sha256(f"{real}\n{about.st_size}\n{about.st_mtime_ns}".encode()).hexdigest()
-    return str(kept(f"digests/{key[:32]}.json", lambda: {"sha256": digest(real)})["sha256"])
-
-
 def kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `make` gives, made once and kept in the cache folder under `bases/`; one that is damaged is made again."""
-    path = cache_root() / "bases" / name
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    except (OSError, ValueError):
-        pass
-    made = make()
-    with suppress(OSError):  # a full disk costs speed only
-        write_json(path, made)
-    return made
+    return remembered_json(f"bases/{name}", make)
 
 
 def carry(folder: Path, out: Path) -> None:
@@ -232,7 +214,7 @@ def carry(folder: Path, out: Path) -> None:
 
 
 def _own_copy(file: Path) -> Path:
-    held = cache_root() / "bases" / "weights" / f"{_kept_digest(file)}.safetensors"
+    held = cache_root() / "bases" / "weights" / f"{kept_digest(file)}.safetensors"
     if not held.exists() or held.stat().st_size != file.stat().st_size:
         try:
             with written_aside(held) as aside:

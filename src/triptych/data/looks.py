@@ -117,8 +117,8 @@ def _examined(told: str, sketch: bytes) -> Examined:
 
 
 def look_key(room: Modality, settings: Any, content: str) -> bytes:
-    """Names one look: what was looked at, with which settings, by which code."""
-    told = json.dumps([code_of(type(room).__module__), spelled_out(settings), content])
+    """Names one look: what was looked at, with which settings (or in whose words), by which code."""
+    told = json.dumps([code_of(type(room).__module__), settings if isinstance(settings, str) else spelled_out(settings), content])
     return hashlib.sha256(told.encode()).digest()[:20]
 
 

@@ -146,6 +146,11 @@ class Tower(Encoder):
         if not self.made:
             self._modules[BASE] = self._read().to(device=self.here.device)  # add_module would ask for `base` first
 
+    def rest(self) -> None:
+        """Let go of a base that is as it was in its files; it is read again at the next need."""
+        if self.made and not self._trained and self.settings.lora is None:
+            del self._modules[BASE]
+
     def _read(self) -> nn.Module:
         base = pretrained(self.folder, self.family)
         if self.settings.lora is not None:

@@ -6,7 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import (
+
+from triptych.base.late import late_scores
+
+late_scores()
+
+from torchmetrics.functional.classification import (  # noqa: E402 the rest of it is not read
     binary_auroc,
     binary_average_precision,
     multiclass_calibration_error,

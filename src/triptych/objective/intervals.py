@@ -6,6 +6,7 @@ resamples are one product: weights (draws x rows) times statistics (rows x K).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 DRAWS = 1000
 LEVEL = 0.95
+EXACT = 1000
+"""So many rows are counted out; of more, scipy's statistics are worth the second that it takes to import them."""
 AT_ONCE = 2**24  # weights of resamples that are held together
 
 
@@ -93,10 +96,13 @@ def _percentiles(value: float, drawn: Tensor) -> Interval:
 
 def mcnemar(right_before_N: Tensor, right_after_N: Tensor) -> float:
     """Exact p-value (McNemar 1947): how likely so lopsided a change is if right turns wrong as often as wrong turns right."""
+    gained, lost = int((~right_before_N & right_after_N).sum()), int((right_before_N & ~right_after_N).sum())
+    moved = gained + lost
+    if moved <= EXACT:
+        return min(1.0, 2 * sum(math.comb(moved, i) for i in range(min(gained, lost) + 1)) / 2**moved)
     from scipy.stats import binomtest
 
-    gained, lost = int((~right_before_N & right_after_N).sum()), int((right_before_N & ~right_after_N).sum())
-    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+    return float(binomtest(gained, moved, 0.5).pvalue)
 
 
 def mean_of(value_N: Tensor) -> Statistics:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import lightning as L
 from rich.progress import Progress
 
+from triptych.base.training import L
 from triptych.contract.tasks import headline
 from triptych.data.loader import Loader
 from triptych.model.assemble import Model

@@ -32,7 +32,7 @@ from typing import Any
 import yaml
 
 from triptych.base.errors import InputError
-from triptych.base.files import digest, write_json, write_text, written_aside
+from triptych.base.files import digest, kept_digest, write_json, write_text, written_aside
 from triptych.base.plain import read_yaml, write_yaml
 from triptych.base.settings import parse, spelled_out
 from triptych.run.recipe import Recipe
@@ -117,7 +117,7 @@ class RunFolder:
         """Mark the run as done, with the checksum of every file that answers or the report depend on."""
         made_again = {self.report, self.path / "run.json", self.state, self.untouched, self.path / ".lock"}  # states hold their own
         watched = sorted(p for p in self.path.rglob("*") if p.is_file() and p not in made_again and self.tracked not in p.parents)
-        self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): digest(path) for path in watched}})
+        self.about({**changes, "status": "done", "files": {path.relative_to(self.path).as_posix(): _sum(path) for path in watched}})
 
     def log(self, row: Mapping[str, Any], name: str = LOG) -> None:
         """Add one line to a log; of the main one the listeners hear. A line that a full disk cuts off is ignored when it is read."""
@@ -277,3 +277,8 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _sum(path: Path) -> str:
+    """A file's digest; one that other runs share, as a base's weights are, was read for it before and is written by nobody."""
+    return kept_digest(path) if path.stat().st_nlink > 1 else digest(path)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 import random
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from triptych.contract.examined import Finding
-from triptych.contract.modality import Limit, Limited
+from triptych.contract.examined import Examined, Finding
+from triptych.contract.modality import Limit, Limited, Preparation
 from triptych.data.loader import InputColumn
+from triptych.data.looks import Looks, is_media, look_key
 from triptych.data.sheet import EXAMPLES
 from triptych.data.table import Table
 from triptych.modalities import rooms
@@ -90,7 +95,7 @@ def measure_lengths(table: Table, inputs: Mapping[str, InputColumn], provisional
         rows = [index for index in table.at("train") if held.has(index)]
         if isinstance(preparation, Limited) and rows:
             looked = sorted(random.Random(0).sample(rows, min(LOOKED_AT, len(rows))))
-            lengths = preparation.lengths(held.value(index) for index in looked)
+            lengths = _lengths(held, preparation, looked)
             ids = table.rows.ids()
             found.append(
                 _summed(
@@ -103,6 +108,30 @@ def measure_lengths(table: Table, inputs: Mapping[str, InputColumn], provisional
                 )
             )
     return found
+
+
+def _lengths(held: InputColumn, preparation: Limited, rows: list[int]) -> list[float]:
+    """Of these rows. Of media they are kept by content: where all else is remembered, no file is decoded for its length alone."""
+    cells = [row.cells[held.column] for row in held.table.rows.take(rows, [held.column])]
+    if preparation.limit().learnt or not all(is_media(cell) for cell in cells):
+        return preparation.lengths(held.value(index) for index in rows)
+    about = f"length {digest_of(held.preparation)}"
+    with contextlib.closing(Looks()) as looks:
+        keys = [look_key(held.room, about, looks.content(cell)) for cell in cells]
+        known = {row: seen.length for row, key in zip(rows, keys, strict=True) if (seen := looks.get(key))}
+        lacking = [(row, key) for row, key in zip(rows, keys, strict=True) if row not in known]
+        for (row, key), length in zip(lacking, preparation.lengths(held.value(row) for row, _ in lacking), strict=True):
+            known[row] = length
+            looks.put(key, Examined(content=0, length=length))
+    return [known[row] for row in rows]
+
+
+def digest_of(preparation: Preparation) -> str:
+    """One word for all that a preparation saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        preparation.save(Path(folder))
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    return hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in files.items())).hexdigest()
 
 
 def lengths_before(recipe: Recipe, table: Table) -> list[Lengths]:

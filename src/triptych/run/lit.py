@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from triptych.base.errors import InputError
 from triptych.base.ranks import ALONE, Ranks
+from triptych.base.training import L
 from triptych.contract.values import Batch, Output
 from triptych.layers.adapter import MARK
 from triptych.model.assemble import Model

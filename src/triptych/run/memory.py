@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,8 +29,9 @@ from triptych.data.looks import Looks, code_of, is_media
 from triptych.data.remembered import Remembered, RememberedVaried, taken_apart
 from triptych.data.shelf import FOLDER
 from triptych.data.varied import Varied
-from triptych.layers.tower import vectors_alone
+from triptych.layers.tower import Tower, vectors_alone
 from triptych.run.bench import Bench
+from triptych.run.lengths import digest_of
 from triptych.run.progress import Voice
 from triptych.run.recipe import TRAINABLE, Stage
 
@@ -156,6 +156,8 @@ class _Frozen:
                 bar.update(task, advance=len(batch))
             if waiting[0]:
                 self.kept.add(*waiting)
+        if isinstance(self.encoder, Tower) and self.cut[0] == 0:  # its vectors are all that is asked for from here on
+            self.encoder.rest()
 
 
 def opened_store(encoder: Encoder, plain: Any, precision: str, told: Mapping[str, str]) -> Kept:
@@ -180,17 +182,13 @@ def _place(about: Mapping[str, Any]) -> Path:
 
 def _about(encoder: Encoder, plain: Any, last: int, whole: bool, precision: str) -> dict[str, Any]:
     """All that decides what is given for a row, but for the row: another word anywhere is another folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        plain.preparation.save(Path(folder))
-        files = {path.name: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
-    prepared = hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in files.items())).hexdigest()
     settings = {word: value for word, value in spelled_out(encoder.settings).items() if word not in ("name", "revision", "lora")}
     code = [code_of(package) for package in (type(plain.room).__module__, "triptych.layers")]
     given = "what enters the last " + str(last) if last else "sequences" if whole else "vectors"
     return {
         "base": encoder.facts["digest"],
         "settings": settings,
-        "prepared": prepared,
+        "prepared": digest_of(plain.preparation),
         "given": given,
         "precision": precision,
         "code": code,

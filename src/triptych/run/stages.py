@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import lightning as L
-
 from triptych.base.errors import TriptychError
 from triptych.base.runtime import Stopwatch
+from triptych.base.training import L
 from triptych.data.loader import Loader
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Listener, Save

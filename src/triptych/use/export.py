@@ -101,7 +101,7 @@ def _scale(run: Run, towers: dict[str, Tower], whole: dict[str, Tensor]) -> dict
     """The temperature and bias that a contrast task learnt in the base's own space, in the base's own place for them."""
     found: dict[str, Tensor] = {}
     for name, task in run.recipe.tasks.items():
-        if getattr(task, "space", None) != "own" or not set(task.between) & set(towers):
+        if getattr(task, "space", None) != "own" or not set(task.between) & set(towers):  # type: ignore[union-attr]
             continue
         head: Any = run.model.heads[name]
         values = {"scale": float(head.log_scale.detach()), "bias": float(head.bias.detach())}

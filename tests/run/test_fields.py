@@ -521,7 +521,7 @@ def test_a_field_of_a_step_changes_the_variants(room, words, field, step_values)
 
     def shown(step: dict[str, Any]) -> list[str]:
         settings = room.Input(modality=room.name, augment=[step])
-        augmenter, preparation = room.augmenter(settings, frozenset()), room.preparation(settings.prepare)
+        augmenter, preparation = room.augmenter(settings, frozenset()), room.preparation(settings)
         preparation.fit([values[room.name]])
         draws = [[np.random.default_rng([seed, what]) for seed in range(6)] for what in (0, 1)]
         items = augmenter.items(preparation.prepare(augmenter.values([values[room.name]] * 6, draws[0])), draws[1])

@@ -61,7 +61,7 @@ def small(name: str) -> Path:
 
 
 def small_clap(folder: Path, **sizes: Any) -> None:
-    """A CLAP (Wu et al. 2023) of 0.9 million parameters: HTSAT over 5 s at 16 kHz, and a RoBERTa of two layers.
+    """A CLAP (Wu et al. 2023) of 0.8 million parameters: HTSAT over 5 s at 16 kHz, and a RoBERTa of two layers.
 
     Args:
         folder: gets config, weights, feature extractor and tokenizer.
@@ -72,8 +72,8 @@ def small_clap(folder: Path, **sizes: Any) -> None:
 
     text, ids = _tokenizer(t)
     words = {"vocab_size": len(text), "hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 192}
-    hears = {"num_mel_bins": 64, "spec_size": 128, "patch_size": 4, "patch_stride": (4, 4), "patch_embeds_hidden_size": 32}
-    layers = {"hidden_size": 128, "depths": [2, 2, 2], "num_attention_heads": [2, 4, 8], "window_size": 8, "enable_fusion": False}
+    hears = {"num_mel_bins": 64, "spec_size": 128, "patch_size": 8, "patch_stride": (8, 8), "patch_embeds_hidden_size": 32}
+    layers = {"hidden_size": 128, "depths": [2, 2, 2], "num_attention_heads": [2, 4, 8], "window_size": 4, "enable_fusion": False}
     config = t.ClapConfig(
         text_config={**words, **ids, "max_position_embeddings": 66},
         audio_config={**hears, **layers, "drop_path_rate": 0.0, **sizes},

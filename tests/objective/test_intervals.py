@@ -72,6 +72,9 @@ def test_mcnemar_counts_the_rows_that_changed():
     before, after = torch.tensor([True] * 10 + [False] * 20), torch.tensor([False] * 3 + [True] * 7 + [True] * 15 + [False] * 5)
     assert mcnemar(before, after) == pytest.approx(binomtest(15, 18, 0.5).pvalue)
     assert mcnemar(before, before) == 1.0
+    for gained, lost in ((0, 1), (7, 7), (2, 9), (400, 460), (900, 1000)):
+        before, after = torch.tensor([False] * gained + [True] * lost), torch.tensor([True] * gained + [False] * lost)
+        assert mcnemar(before, after) == pytest.approx(binomtest(gained, gained + lost, 0.5).pvalue, rel=1e-9)
 
 
 def test_all_right_is_not_certain():

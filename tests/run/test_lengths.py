@@ -106,3 +106,14 @@ def test_training_says_them_first_and_the_run_and_its_report_keep_them(folder, c
     assert any(one["code"] == "cut" for one in about["findings"])
     page = write_report(run.folder).read_text()
     assert 'id="lengths"' in page and "max_tokens 41" in page and "95 training rows" in page
+
+
+def test_no_sound_is_decoded_again_for_its_length_alone(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "own-cache"))
+    recipe = read(folder / "r.yaml")
+    table = open_table(recipe, QUIET)
+    first = lengths_before(recipe, table)
+    room, read_ = rooms()["audio"], []
+    monkeypatch.setattr(type(room), "read", lambda self, *words, **more: read_.append(words) or pytest.fail("it was read again"))
+    assert lengths_before(recipe, table) == first
+    assert not read_

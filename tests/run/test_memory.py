@@ -16,9 +16,11 @@ import transformers
 import triptych
 from triptych.base.files import cache_root
 from triptych.layers.tower import Tower
+from triptych.run import baselines
 from triptych.run.folder import RunFolder
 from triptych.run.memory import FOLDER, last_trained
 from triptych.run.recipe import Stage, read
+from triptych.run.resume import read_untouched
 
 
 @pytest.fixture
@@ -80,6 +82,42 @@ def test_a_second_run_does_not_read_the_weights(base_recipe, tmp_path, monkeypat
     train(base_recipe(), tmp_path / "one")
     monkeypatch.setattr(Tower, "_read", lambda self: pytest.fail("the weights were read"))
     train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3")
+
+
+def test_a_second_run_reads_neither_transformers_nor_scikit_learn(base_recipe, tmp_path):
+    path = base_recipe()
+    train(path, tmp_path / "one")
+    code = (
+        "import sys, triptych; triptych.train(sys.argv[1], set=['stages.0.lr=3e-3'], out=sys.argv[2], quiet=True)\n"
+        "print([name for name in ('transformers', 'sklearn', 'scipy.stats') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code, path, tmp_path / "two"], capture_output=True, text=True, timeout=250)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.strip() == "[]"
+
+
+def test_simple_models_are_fitted_once_for_the_same_features(base_recipe, tmp_path, monkeypatch):
+    first = train(base_recipe(), tmp_path / "one")
+    known = read_untouched(first.folder)[1]
+    monkeypatch.setattr(baselines, "_linear", lambda *words: pytest.fail("it was fitted again"))
+    again = train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3")
+    assert read_untouched(again.folder)[1] == known and "logistic regression" in known["label"]
+    with pytest.raises(pytest.fail.Exception, match="fitted again"):
+        train(base_recipe(), tmp_path / "three", "inputs.text.prepare.max_tokens=4")
+
+
+def test_a_frozen_base_is_let_go_once_its_vectors_are_kept_and_comes_back_when_it_is_asked(base_recipe, tmp_path):
+    run = train(base_recipe(), tmp_path / "run")
+    tower = run.model.encoders["text"]
+    assert run.predict(text="a red dog")["label"]["said"] in ("red", "blue") and tower.made
+    before = tower.base.state_dict()
+    tower.rest()
+    assert not tower.made
+    assert all(torch.equal(before[name], tensor) for name, tensor in tower.base.state_dict().items())
+    tower.requires_grad_(True)
+    tower.train()
+    tower.rest()
+    assert tower.made, "what was trained is in no file"
 
 
 def test_another_base_or_preparation_is_another_folder(base_recipe, tiny_base, tmp_path):

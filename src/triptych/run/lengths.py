@@ -113,11 +113,12 @@ def measure_lengths(table: Table, inputs: Mapping[str, InputColumn], provisional
 def _lengths(held: InputColumn, preparation: Limited, rows: list[int]) -> list[float]:
     """Of these rows. Of media they are kept by content: where all else is remembered, no file is decoded for its length alone."""
     cells = [row.cells[held.column] for row in held.table.rows.take(rows, [held.column])]
-    if preparation.limit().learnt or not all(is_media(cell) for cell in cells):
+    media = [cell for cell in cells if is_media(cell)]
+    if preparation.limit().learnt or len(media) < len(cells):
         return preparation.lengths(held.value(index) for index in rows)
     about = f"length {digest_of(held.preparation)}"
     with contextlib.closing(Looks()) as looks:
-        keys = [look_key(held.room, about, looks.content(cell)) for cell in cells]
+        keys = [look_key(held.room, about, looks.content(cell)) for cell in media]
         known = {row: seen.length for row, key in zip(rows, keys, strict=True) if (seen := looks.get(key))}
         lacking = [(row, key) for row, key in zip(rows, keys, strict=True) if row not in known]
         for (row, key), length in zip(lacking, preparation.lengths(held.value(row) for row, _ in lacking), strict=True):

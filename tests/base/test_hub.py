@@ -210,6 +210,18 @@ def test_what_is_no_name(server, name):
     assert "neither a folder nor a name" in refused(name)
 
 
+def test_of_a_config_alone_no_weights_are_asked_for(server, files, monkeypatch):
+    server.files["owner/small"] = {"main": files}
+    assert hub.config_of("owner/small") == {"model_type": "bert"}
+    assert not [path for _, path, *_ in server.asked if path.endswith(".safetensors")]
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert hub.config_of("owner/small") == {"model_type": "bert"}, "it is in the cache"
+    with pytest.raises(InputError, match="did you mean openai/clip-vit-base-patch32"):
+        hub.config_of("openai/clip-vit-base-patch23")
+    with pytest.raises(InputError, match="cannot be reached, and nothing"):
+        hub.config_of("owner/never")
+
+
 # folders
 
 

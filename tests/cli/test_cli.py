@@ -17,9 +17,12 @@ import pytest
 from triptych.cli.main import run as run_command
 
 VERBS = {
+    "models",
+    "cache",
     "data",
     "continue",
     "evaluate",
+    "export",
     "tune",
     "bakeoff",
     "train",
@@ -280,3 +283,47 @@ def test_names_with_brackets_are_printed_as_they_are(cli, tmp_path):
     code, out, _ = cli("check", tmp_path / "r.yaml")
     assert code == 0
     assert "[/x]" in out and "[red]y" in out
+
+
+def test_the_cache_is_listed_and_freed(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path))
+    code, out, _ = cli("cache")
+    assert code == 0 and f"0 bytes in {tmp_path}" in out
+    folder = tmp_path / "features" / "abcdef0123456789"
+    folder.mkdir(parents=True)
+    (folder / "about.json").write_text(json.dumps({"input": "text", "of": "owner/base", "given": "vectors"}))
+    (folder / "part.safetensors").write_bytes(bytes(2_000_000))
+    code, out, _ = cli("cache")
+    assert code == 0 and "abcdef012345" in out and "text: owner/base: vectors" in out and "2.0 MB" in out and "just now" in out
+    code, out, _ = cli("cache", "--json")
+    assert json.loads(out)["things"][0]["bytes"] > 2_000_000
+    assert cli("cache", "free")[0] == 2
+    code, out, _ = cli("cache", "free", "--older", "1")
+    assert code == 0 and "nothing is that old" in out
+    code, out, _ = cli("cache", "free", "abcd", "--dry-run")
+    assert code == 0 and "would free 2.0 MB" in out and folder.exists()
+    from triptych.data.kept import Kept
+
+    kept = Kept(folder)
+    code, out, err = cli("cache", "free", "--all")
+    assert code == 1 and "in use at the moment, and left: features abcdef012345" in err
+    del kept
+    code, out, _ = cli("cache", "free", "features", "--json")
+    assert code == 0 and len(json.loads(out)["freed"]) == 1 and not folder.exists()
+
+
+def test_models_are_browsed_without_a_network(cli, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, out, _ = cli("models", "--modality", "audio,text", "--task", "embed")
+    assert code == 0 and "inputs: {audio: {encoder: laion/clap-htsat-unfused}, text: {encoder: laion/clap-htsat-unfused}}" in out
+    assert "HF_HUB_OFFLINE is set" in out and "estimate" in out
+    code, out, _ = cli("models", "--search", "swin", "--json")
+    (one,) = json.loads(out)["models"]
+    assert (code, one["known"], one["use"]) == (0, False, "")
+    code, out, _ = cli("models", "--search", "no such model at all")
+    assert code == 0 and "no model is so" in out
+    for words, says in ((("--modality", "audi"), "did you mean 'audio'"), (("--task", "x"), "embed"), (("--size", "x"), "500M")):
+        code, _, err = cli("models", *words)
+        assert code == 2 and says in err

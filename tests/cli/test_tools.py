@@ -55,7 +55,7 @@ training: {threads: 1}
     kept = Tokenizer.from_file(str(here / "run/inputs/text/tokenizer.json"))
     assert kept.encode("CAF\u00c9 number 3").ids == theirs.encode("CAF\u00c9 number 3").ids
     code, out, err = call(capsys, monkeypatch, "check", here / "r.yaml")
-    assert code == 2 and "there is no tokenizer 'vocabulary/t.json'" in err and "inputs.text.prepare" in err
+    assert code == 2 and "there is no tokenizer 'vocabulary/t.json'" in err and "inputs.text" in err
     (here / "vocabulary/t.json").write_text("{}")
     code, out, err = call(capsys, monkeypatch, "check", here / "r.yaml")
     assert code == 2 and "this is no tokenizer.json" in err

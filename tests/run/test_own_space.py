@@ -165,3 +165,43 @@ def test_a_slip_is_answered(recipe, tiny_base, tmp_path):
     transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "vit")
     with pytest.raises(InputError, match="shares a space with sentences"):
         triptych.train(recipe, set=[f"inputs.image.encoder={tmp_path / 'vit'}"], out=tmp_path / "two", quiet=True)
+
+
+def test_what_was_forgotten_is_told_between_untouched_and_tuned(recipe, clip, tmp_path):
+    change = "forgetting={source: table.csv, target: label, prompt: 'a picture of a {label} thing', shares: [0.5]}"
+    run = triptych.train(recipe, set=[change, "approach.base_lr=0.1", "approach.base_epochs=3"], out=tmp_path / "run", quiet=True)
+    told = run.folder.read("forgetting.json")
+    assert [point["share"] for point in told["points"]] == [0.0, 0.5, 1.0] and told["tuned"] == ["image"]
+    with (tmp_path / "table.csv").open() as file:
+        everything = list(csv.DictReader(file))
+    model = transformers.CLIPModel.from_pretrained(clip).eval()
+    pixels = transformers.AutoImageProcessor.from_pretrained(clip, backend="pil")(
+        [Image.open(tmp_path / row["image"]) for row in everything], return_tensors="pt"
+    )
+    words = transformers.AutoTokenizer.from_pretrained(clip)(
+        [f"a picture of a {label} thing" for label in ("green", "red")], padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        guess = [("green", "red")[n] for n in model(**words, **pixels).logits_per_image.argmax(1)]
+    right = np.mean([row["label"] == one for row, one in zip(everything, guess, strict=True)])
+    assert told["points"][0]["kept"] == pytest.approx(right)
+    scores = {row["name"] if "name" in row else f"{row['task']}.{row['metric']}": row for row in run.scores if row["of"] == ""}
+    assert told["points"][-1]["label.accuracy"] == pytest.approx(scores["label.accuracy"]["trained"])
+    assert "Forgetting" in (tmp_path / "run" / "report.html").read_text()
+    again = triptych.open_run(tmp_path / "run")
+    assert again.predict(image=tmp_path / "0.png") == run.predict(image=tmp_path / "0.png"), "the weights are back where they were"
+
+
+def test_retrieval_can_be_the_task_that_is_kept(recipe, clip, tmp_path):
+    changes = [f"inputs.text={{encoder: {clip}}}", "forgetting={source: table.csv, between: [image, text]}", "tasks.label.prompt=null"]
+    run = triptych.train(recipe, set=[*changes, "stages=null", "approach=head"], out=tmp_path / "run", quiet=True)
+    told = run.folder.read("forgetting.json")
+    assert told["tuned"] == [] and len(told["points"]) == 1 and 0 <= told["points"][0]["kept"] <= 1
+
+
+@pytest.mark.parametrize("words", ["{source: table.csv}", "{source: table.csv, prompt: nothing}", "{source: table.csv, between: [image]}"])
+def test_a_task_to_keep_that_says_too_little_is_refused(recipe, words):
+    from triptych.run.recipe import read
+
+    with pytest.raises(InputError, match=r"forgetting|prompt"):
+        read(recipe, [f"forgetting={words}"])

@@ -69,7 +69,7 @@ def test_whisper_names_digits_of_a_voice_never_heard(real_weights, tmp_path):
     (tmp_path / "table.csv").write_text("\n".join([lines[0], *few]).replace(",fsdd/", f",{shared}/fsdd/"))
     (tmp_path / "recipe.yaml").write_text(
         f"""
-data: {{source: table.csv, columns: {{image: null, text: null}}, split: {{test_where: {{speaker: [jackson]}}}}}}
+data: {{source: table.csv, split: {{test_where: {{speaker: [jackson]}}}}}}
 inputs: {{audio: {{encoder: {real_weights("whisper-tiny")}}}}}
 tasks: {{digit: {{kind: classify, target: digit}}}}
 stages: [{{train: [fusion, digit], epochs: 8, lr: 2.0e-3}}]

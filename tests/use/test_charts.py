@@ -38,6 +38,7 @@ def every_chart() -> list[str]:
         charts.confusion([[3, 1], [0, 4]], ["no", "yes"], "Answer"),
         charts.bars([("f1", 0.1, 0.9), ("recall", 0.25, float("nan"))], "Before and after"),
         charts.reliability([{"confidence": 0.4, "accuracy": 0.5, "rows": 9}, {"confidence": 0.9, "accuracy": 0.7, "rows": 2}], "Belief"),
+        charts.between([{"share": s, "kept": 1 - s / 2, "f1": s} for s in (0.0, 0.5, 1.0)], {"kept": "base", "f1": "f1"}, "Both", "share"),
     ]
 
 
@@ -169,9 +170,11 @@ FIELDS = (
     "scores",
     "reliance",
     "gap",
+    "forgetting",
     "classes",
     "retrieval",
     "seen",
+    "variants",
     "worst",
     "sampling",
     "lengths",
@@ -187,6 +190,7 @@ EMPTY = {
     "stopped": "",
     "recipe": "",
     "curves": [],
+    "augmented": {},
     **{field: [] for field in FIELDS},
 }
 
@@ -256,6 +260,14 @@ def report() -> dict:
                 "rows": [{"pair": EVIL, "distances": [1.0, 0.5], "share": 0.3, "rows": 9}],
             }
         ],
+        "forgetting": {
+            "source": EVIL,
+            "rows": 9,
+            "tuned": [EVIL],
+            "heads": ["share", EVIL],
+            "lines": [["0%", "0.900"], ["100%", "0.500"]],
+            "chart": charts.between([{"share": 0.0, "kept": 0.9}, {"share": 1.0, "kept": 0.5}], {"kept": EVIL}, EVIL, "share"),
+        },
         "scores": [
             {
                 "group": EVIL,
@@ -277,6 +289,10 @@ def report() -> dict:
             {"title": EVIL, "query_column": EVIL, "target_column": EVIL, "rows": [{"query": picture, "hits": hits, "label": EVIL}]}
         ],
         "seen": [{"column": EVIL, "value": picture, "seen": picture}],
+        "variants": [
+            {"column": EVIL, "whole": {"value": picture, "seen": picture}, "variants": [{"value": picture, "seen": picture}]},
+        ],
+        "augmented": {EVIL: {EVIL: 3}},
         "worst": [{"task": EVIL, "rows": [{"id": EVIL, "said": EVIL, "truth": EVIL, "confidence": 0.9, "values": [picture]}]}],
         "lengths": [(EVIL,) * 10],
         "cost": [("time", EVIL)],
@@ -324,7 +340,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 18
+    assert page.tags.count("section") == 20
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,6 +74,46 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
             fix = "wait for it, stop it, or name another folder with --out"
             raise InputError(f"another {what} is at work in this folder", where=str(path.parent), fix=fix) from None
         yield
+
+
+def held(path: Path, alone: bool = False) -> int | None:
+    """Hold `path`, which is made where it is not, as a lock beside others, or `alone`: a descriptor, and closing it lets go.
+
+    None where others hold it and it is wanted alone, and where there are no such locks or it cannot be made: then nothing is held.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        return None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                if not alone:
+                    os.utime(path)  # says when it was used last
+                return lock
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(lock)
+            return None
+        os.close(lock)  # it was removed by the one who held it, and what it guarded with it
+
+
+@lru_cache(maxsize=256)
+def in_use(folder: Path) -> int | None:
+    """Until this process ends, `folder` of the cache is not freed: the descriptor that sees to it."""
+    return held(lock_of(folder))
+
+
+def lock_of(folder: Path) -> Path:
+    """What is held by those who use a folder that others may free."""
+    return folder.with_name(f".{folder.name}.in-use")
 
 
 def digest(path: Path) -> str:

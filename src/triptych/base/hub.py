@@ -16,8 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from triptych.base import catalogue
 from triptych.base.errors import InputError, nearest
 from triptych.base.files import cache_root, digest, kept_digest, remembered_json, written_aside
+from triptych.base.small import is_small, small
 
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 ELSEWHERE = ("onnx/*", "openvino/*", "coreml/*", "original/*", "*.fp16.*", "*.bf16.*", "*.int8.*")
@@ -26,26 +28,6 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot")
 PATHLIKE = ("./", "../", "/", "~")
 BIG_HEADER = 100 * 2**20
-WELL_KNOWN = (
-    *(
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "sentence-transformers/all-mpnet-base-v2",
-        "bert-base-uncased",
-        "google-bert/bert-base-uncased",
-    ),
-    *(
-        "FacebookAI/roberta-base",
-        "FacebookAI/xlm-roberta-base",
-        "distilbert/distilbert-base-uncased",
-        "openai-community/gpt2",
-        "google-t5/t5-small",
-    ),
-    *("intfloat/multilingual-e5-small", "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14", "google/siglip-base-patch16-224"),
-    *("google/vit-base-patch16-224", "facebook/dinov2-small", "facebook/dinov2-base", "microsoft/resnet-50", "google/mobilenet_v2_1.0_224"),
-    *("facebook/convnext-tiny-224", "laion/clap-htsat-unfused", "laion/larger_clap_music", "openai/whisper-tiny", "openai/whisper-base"),
-    *("facebook/wav2vec2-base-960h", "facebook/hubert-base-ls960", "MIT/ast-finetuned-audioset-10-10-0.4593"),
-)
-"""Names that a misspelt one is compared with."""
 
 
 def is_folder(name: str) -> bool:
@@ -54,11 +36,13 @@ def is_folder(name: str) -> bool:
 
 
 def located(name: str, revision: str = "main") -> Path:
-    """The folder of a base: itself, or where it was downloaded to; its files are whole.
+    """The folder of a base: itself, where it was downloaded to, or where a small one was made; its files are whole.
 
     Raises:
         InputError: there is none, the Hub cannot be reached or says no, a file is missing or cut, the weights are pickles.
     """
+    if is_small(name):
+        return small(name)
     folder = Path(name).expanduser() if is_folder(name) else _downloaded(name, revision)
     weights(folder)
     return folder
@@ -77,6 +61,42 @@ def config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"the config of the pretrained model is damaged: {error}", where=str(path), fix=_AGAIN) from error
     return found
+
+
+def unreachable(seconds: float = 5.0) -> str | None:
+    """Why the Hub cannot be reached within so long; None where it answers, whatever it says."""
+    from huggingface_hub import constants, get_session
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=seconds)
+    except Exception as error:  # of its HTTP client
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        return f"the Hub cannot be reached ({constants.ENDPOINT}: {why[0]})"
+    return None
+
+
+def config_of(name: str, revision: str = "main") -> dict[str, Any]:
+    """The config of a base that need not be here: of a folder, or of a name on the Hub, of which only that file is asked for.
+
+    Raises:
+        InputError: as `located`.
+    """
+    if is_folder(name):
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {name!r}", fix="name an existing folder, or an id of the Hub like owner/name")
+        return config(folder)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        here = unreachable() is not None  # then what is in the cache is looked for, without many tries that are all said
+        return config(Path(hf_hub_download(name, CONFIG, revision=revision, local_files_only=here)).parent)
+    except InputError:
+        raise
+    except Exception as error:  # of huggingface_hub, its HTTP client, the disk
+        raise _refused(name, revision, error) from error
 
 
 def weights(folder: Path) -> list[Path]:
@@ -265,7 +285,7 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
     if isinstance(error, errors.RevisionNotFoundError):
         return InputError(f"{name} has no revision {revision!r}", where=hub, known=_revisions(name), fix="revision: main, or leave it out")
     if isinstance(error, errors.RepositoryNotFoundError):
-        close = nearest(name, WELL_KNOWN)
+        close = nearest(name, catalogue.names())
         fix = (f"did you mean {' or '.join(close)}? " if close else "check its spelling; ") + f"if it is private: {login}"
         return InputError(f"there is no model {name!r} on the Hub that you may read", where=hub, fix=fix)
     if status in (401, 403):
@@ -274,7 +294,7 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
         return InputError(f"{name} cannot be written to the cache: {error.strerror}", where=constants.HF_HUB_CACHE)
     away = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the Hub cannot be reached"
     part = "only a part of it" if isinstance(error, errors.IncompleteSnapshotError) else "nothing of it"
-    close = [known for known in nearest(name, WELL_KNOWN, 1) if known != name and name not in WELL_KNOWN]
+    close = [] if catalogue.find(name) else nearest(name, catalogue.names(), 1)
     fix = "".join(f"did you mean {known}? " for known in close)
     fix += "go online once; or copy its folder here and name that: encoder: ./FOLDER"
     return InputError(f"{away}, and {part} is in the cache: {name}", where=f"{hub}, cache {constants.HF_HUB_CACHE}", fix=fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -148,3 +149,16 @@ class Stopwatch:
         """`seconds`, `cpu_seconds`, and `watt_hours` estimated from the processor time alone (a GPU is not counted)."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         return {"seconds": wall, "cpu_seconds": cpu, "watt_hours": cpu * self.WATTS_A_CORE / 3600}
+
+
+def matmul_speed(device: str, precision: str, side: int = 1024, seconds: float = 0.2) -> float:
+    """Multiplications and additions a second in products of `side` x `side` matrices: the best of those that fit into `seconds`."""
+    one = torch.ones(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    ended, best = time.perf_counter() + seconds, math.inf
+    while True:
+        began = time.perf_counter()
+        made = one @ one
+        float(made[0, 0])  # a device that works on its own is waited for
+        best = min(best, time.perf_counter() - began)
+        if time.perf_counter() > ended:
+            return 2 * side**3 / best

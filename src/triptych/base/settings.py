@@ -14,6 +14,7 @@ from triptych.base.errors import InputError
 from triptych.base.explain import explained
 from triptych.base.hub import is_folder
 from triptych.base.plain import flat, override, read_yaml, write_yaml
+from triptych.base.small import is_small
 
 __all__ = ["SchemaWriter", "Settings", "base_or_word", "flat", "override", "parse", "read_yaml", "spelled_out", "word", "write_yaml"]
 
@@ -33,10 +34,11 @@ def word(value: Any) -> Any:
 
 
 def base_or_word(value: Any) -> Any:
-    """The same for an encoder; a word with a slash, or that is a folder, stands for `{kind: pretrained, name: WORD}`."""
+    """The same for an encoder; a word with a slash, `small:KIND`, or a folder's stands for `{kind: pretrained, name: WORD}`."""
     made = word(value)
     kind = made.get("kind") if isinstance(made, dict) else None
-    if isinstance(kind, str) and ("/" in kind or is_folder(kind)):  # more may have been said of it: --set inputs.text.encoder.pool=mean
+    if isinstance(kind, str) and ("/" in kind or is_small(kind) or is_folder(kind)):
+        # more may have been said of it: --set inputs.text.encoder.pool=mean
         return {"name": kind, **made, "kind": "pretrained"}
     return made
 
@@ -78,7 +80,7 @@ class SchemaWriter(GenerateJsonSchema):
         if function not in (word, base_or_word):
             return made
         kinds: dict[str, Any] = {"enum": sorted(set(schema["schema"]["choices"]) - {"pretrained"}), "type": "string"}
-        names = [{"pattern": "/", "type": "string"}] if function is base_or_word else []
+        names = [{"pattern": "/|^small:", "type": "string"}] if function is base_or_word else []
         return {"anyOf": [kinds, *names, *made.get("anyOf", [made])]}
 
 

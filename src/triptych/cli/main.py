@@ -12,7 +12,9 @@ import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
+from triptych.cli.cache import app as cache_verbs
 from triptych.cli.data import app as data_verbs
+from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
 from triptych.cli.tools import SOURCE
 
@@ -31,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.add_typer(cache_verbs, name="cache")
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]
@@ -190,6 +193,29 @@ def embed(
 
 
 @app.command()
+def export(
+    run: RunArg,
+    base: Annotated[str, typer.Option(metavar="FOLDER", help="new folder for the run's trained base, as save_pretrained writes one")],
+    column: Annotated[str | None, typer.Option("--input", help="input whose base is meant, where the run has several")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's trained base as a folder that transformers, and any recipe, can begin with."""
+    from triptych.run.folder import open_folder
+
+    folder = open_folder(run)
+    from triptych.cli import tables
+    from triptych.use.export import export_base
+    from triptych.use.opened import Run
+
+    told = export_base(Run(folder), Path(base), column)
+    if as_json:
+        print(json.dumps(told))
+        return
+    inputs = " and ".join(told["inputs"])
+    tables.lines(f"{told['trained']} of {told['tensors']} tensors are trained ones (from {inputs}) -> {told['out']}")
+
+
+@app.command()
 def evaluate(
     what: Annotated[str, typer.Argument(metavar="RECIPE_OR_RUN", help="folder of a finished run, or a recipe with --untouched")],
     untouched: Annotated[bool, typer.Option("--untouched", help="the model before its first step, and what can be had without it")] = False,
@@ -266,6 +292,7 @@ def compare(
 
 app.command()(tune)
 app.command()(bakeoff)
+app.command()(models)
 
 
 def _recipe_name(source: str) -> str:
@@ -277,6 +304,7 @@ def _recipe_name(source: str) -> str:
 def init(
     folder: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)],
     out: Annotated[str | None, typer.Option(help="recipe file to write; by default SOURCE's name")] = None,
+    base: Annotated[str | None, typer.Option(help="a pretrained model to begin with: owner/name, or a folder; `triptych models`")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at your files and write a commented recipe for them."""
@@ -288,7 +316,7 @@ def init(
     path = Path(out or _recipe_name(source.resolve().stem if there else folder))
     if path.exists():
         raise InputError(f"{str(path)!r} is there already", fix="name another file with --out")
-    text = propose(source.resolve() if there else source, path.resolve())
+    text = propose(source.resolve() if there else source, path.resolve(), base)
     write_text(path, text)
     if as_json:
         print(json.dumps({"recipe": str(path), "text": text}))

@@ -277,3 +277,25 @@ def recipes(found: list[dict[str, str]]) -> None:
     for recipe in found:
         table.add_row(*(escape(recipe[word]) for word in ("name", "about", "takes", "needs")))
     _console().print(table)
+
+
+def hoard(rows: list[list[str]]) -> None:
+    """What lies in the cache folder."""
+    table = Table()
+    for header in ("key", "kind", "what", "rows", "size", "used"):
+        table.add_column(
+            header, justify="right" if header in ("rows", "size") else "left", overflow="fold", no_wrap=header in ("key", "size")
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _console().print(table)
+
+
+def models(rows: list[list[str]]) -> None:
+    """Pretrained models to choose from."""
+    table = Table()
+    for header in ("model", "takes", "for", "size", "licence", "languages", "memory", "time"):
+        table.add_column(header, justify="right" if header in ("size", "memory", "time") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _console().print(table)

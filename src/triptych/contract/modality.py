@@ -43,10 +43,14 @@ class InputSettings(Settings):
 
 
 class ToyRow(NamedTuple):
-    """One row wanted of a sample: what it shows, and on which side of the split it stands."""
+    """One row wanted of a sample: what it shows, and on which side of the split it stands.
+
+    `traits` are what all rooms must agree on: the tempo that one plays and another writes about.
+    """
 
     concept: str
     split: Split
+    traits: tuple[tuple[str, str], ...] = ()
 
 
 class ToyCell(NamedTuple):

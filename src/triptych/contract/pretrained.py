@@ -29,7 +29,9 @@ class Pretrained(Settings):
 
     kind: Literal["pretrained"] = "pretrained"
     name: str = Field(
-        min_length=1, description="owner/name on the Hub, or a folder, relative to the recipe; alone it may stand in the encoder's place"
+        min_length=1,
+        description="owner/name on the Hub, a folder, relative to the recipe, or small:clap, a small one with random weights; alone it may "
+        "stand in the encoder's place",
     )
     revision: str = Field(default="main", min_length=1, description="branch, tag or commit on the Hub; a folder has none")
     pool: Literal["auto", "mean", "first", "attention"] = Field(

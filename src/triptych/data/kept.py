@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
+import weakref
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,13 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from triptych.base.files import written_aside
+from triptych.base.files import held, written_aside
 from triptych.contract.values import Item
+from triptych.data.shelf import ABOUT, KEYS, LOCK, SUFFIX
+
+__all__ = ["ABOUT", "KEY", "Kept", "Key", "key"]
 
 KEY = 16
 """Bytes of a key."""
-KEYS, SIZES = "keys", "sizes."
-SUFFIX = ".safetensors"
+SIZES = "sizes."
 Key = bytes
 
 
@@ -45,6 +48,8 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         """Open what is there. A part that is damaged is removed, and `damaged` counts it: what it held is computed again."""
         self.folder, self.damaged = folder, 0
+        if (lock := held(folder / LOCK)) is not None:
+            weakref.finalize(self, os.close, lock)
         self._parts: list[_Part] = []
         self._seen: set[str] = set()
         self._keys_N = np.zeros(0, f"S{2 * KEY}")
@@ -133,25 +138,3 @@ def _sum(tensors: dict[str, Tensor]) -> str:
         total = zlib.crc32(name.encode(), total)
         total = zlib.crc32(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
-
-
-class Folder(NamedTuple):
-    """One folder of kept rows, for a list of them."""
-
-    name: str
-    about: dict[str, str]
-    size: int
-    used: float
-    """When it was last read or written, seconds since 1970."""
-
-
-ABOUT = "about.json"
-
-
-def folders(root: Path) -> Iterator[Folder]:
-    """All that is kept below `root`."""
-    for path in sorted(root.glob(f"*/{ABOUT}")):
-        with contextlib.suppress(OSError, ValueError):
-            files = [file.stat() for file in path.parent.iterdir()]
-            about = json.loads(path.read_text(encoding="utf-8"))
-            yield Folder(path.parent.name, about, sum(file.st_size for file in files), max(max(f.st_mtime, f.st_atime) for f in files))

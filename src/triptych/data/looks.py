@@ -69,6 +69,12 @@ class Looks:
             if self._db is not None:
                 self._db.commit()
 
+    def forget(self) -> None:
+        """Keep nothing of what was seen, and give its room back."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._db is not None:
+                self._db.executescript("delete from files; delete from looks; vacuum; pragma wal_checkpoint(truncate);")
+
     def _asked(self, words: str, *values: Any) -> Any:
         """The first row of an answer; None where there is none, or the database fails: then nothing is known."""
         with self._lock, contextlib.suppress(sqlite3.Error):

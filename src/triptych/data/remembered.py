@@ -18,7 +18,7 @@ from triptych.data.kept import Kept, Key
 from triptych.data.varied import Varied
 
 SEQUENCE = "_PTD"
-"""How the names of tensors end that have T tokens a row."""
+"""How the names of tensors end of which a row has a sequence."""
 MASKED = "masked"
 """A tensor of an item that is there where rows have a mask."""
 MOST_BYTES = 2**28

@@ -6,16 +6,18 @@ A sample is a list of concepts and a number of rows; what a cell of it looks lik
 from __future__ import annotations
 
 import csv
+import random
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.base.errors import InputError, unknown_word
-from triptych.base.files import cache_root
+from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
+from triptych.data import toy_messages, toy_songs
 
 VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
 TABLE = "table.csv"
@@ -23,11 +25,23 @@ TABLE = "table.csv"
 
 @dataclass(frozen=True)
 class Sample:
-    """`rows` a concept and side of the split; `target` is the column that names the concept."""
+    """`rows` a concept and side of the split; `target` is the column that names the concept.
+
+    `draw` gives what all rooms must agree on of one row.
+    """
 
     concepts: tuple[str, ...]
     rows: Mapping[Split, int]
     target: str
+    draw: Callable[[str, Split, random.Random], Mapping[str, str]] | None = None
+
+    def wanted(self, seed: int = 0) -> list[ToyRow]:
+        """Every row; what is drawn depends on the seed and the row's place alone."""
+        plain = [ToyRow(concept, split) for split, count in self.rows.items() for _ in range(count) for concept in self.concepts]
+        if self.draw is None:
+            return plain
+        drawn = [self.draw(row.concept, row.split, random.Random(f"{seed}/{place}/{row.split}")) for place, row in enumerate(plain)]
+        return [row._replace(traits=tuple(traits.items())) for row, traits in zip(plain, drawn, strict=True)]
 
 
 SAMPLES = {
@@ -36,6 +50,8 @@ SAMPLES = {
         {"train": 120, "validation": 20, "test": 34},  # 1,740 of the 1,797 pictures there are: the rarest digit has 174
         target="digit",
     ),
+    "songs": Sample(toy_songs.MOODS, {"train": 160, "validation": 25, "test": 40}, target="mood", draw=toy_songs.song),
+    "messages": Sample(toy_messages.FEELINGS, {"train": 160, "validation": 30, "test": 50}, target="feeling", draw=toy_messages.message),
 }
 
 
@@ -50,6 +66,7 @@ def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
     _check_columns(SAMPLES[name], columns)
     mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
     folder = cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
+    in_use(folder)
     if not (folder / TABLE).exists():
         _make(name, columns, folder)
     return folder / TABLE
@@ -85,7 +102,7 @@ def _make(name: str, columns: Mapping[str, Modality], folder: Path) -> None:
 
 
 def _write(sample: Sample, name: str, columns: Mapping[str, Modality], folder: Path) -> None:
-    wanted = [ToyRow(concept, split) for split, count in sample.rows.items() for _ in range(count) for concept in sample.concepts]
+    wanted = sample.wanted()
     made = {column: room.toy(name, wanted, seed=0) for column, room in columns.items()}
     header = ["id", *columns, sample.target, "split", *(f"{column}_group" for column in columns)]
     with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:

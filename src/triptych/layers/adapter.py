@@ -12,6 +12,8 @@ from triptych.base.errors import InputError
 
 MARK = "lora_"
 """In the names of what is added."""
+SECOND = "lora_B"
+"""In the names of the factor that begins at zero."""
 ADAPTER = "default"
 
 

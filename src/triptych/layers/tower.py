@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -206,6 +206,19 @@ class Tower(Encoder):
             raise RuntimeError(f"missing: {', '.join(missing)}; unexpected: {', '.join(found.unexpected_keys)}")
         self._trained |= of_base
 
+    def learnt(self) -> dict[str, Tensor]:
+        """Copies of the base's tensors that were ever trained, and of what was added beside them."""
+        return {name: tensor.detach().clone() for name, tensor in self.kept().items() if name.startswith(f"{BASE}.")}
+
+    def origin(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """What those tensors were before; of an addition its first factor as it is, and zero for the second: it added nothing."""
+        fresh = {f"{BASE}.{name}": tensor for name, tensor in self._read().state_dict().items()}
+        here = self.state_dict()
+        return {
+            name: fresh[name] if adapter.MARK not in name else torch.zeros_like(here[name]) if adapter.SECOND in name else here[name]
+            for name in names
+        }
+
     def save(self, folder: Path) -> None:
         """The base's files beside what was trained: a run needs neither the Hub nor the folder that it came from."""
         super().save(folder)
@@ -313,6 +326,11 @@ class Tower(Encoder):
         return Encoded(tokens_PTD, mask_PT, pooled_PD, inner)
 
 
+def vectors_alone(pooled_PD: Tensor) -> Packed:
+    """What a tower goes on from where only its vectors were kept: one token a row, the vector itself."""
+    return Packed({TOKENS: pooled_PD[:, None], POOLED: pooled_PD})
+
+
 def first_token(tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
     """The first token, which many bases have for this."""
     return tokens_PTD[:, 0]
@@ -351,7 +369,7 @@ def described(folder: Path, families: Mapping[str, Family], room: str) -> dict[s
     """
     kind = hub.config(folder)["model_type"]
     if kind not in families:
-        fix = f"name a {room} model, or give {folder.name} to the input of its own kind"
+        fix = f"name a model for {room}, or give {folder.name} to the input of its own kind"
         if "auto_map" in hub.config(folder):
             fix = f"it brings code of its own, which is never run here: {fix}"
         raise InputError(f"{folder.name} is a {kind} model, and no {room} tower is known in it", where=str(folder), known=families, fix=fix)

@@ -26,6 +26,8 @@ from triptych.run.bench import Bench
 from triptych.run.building import build
 from triptych.run.callbacks import Best, Listener
 from triptych.run.folder import RunFolder, open_folder, refuse_full
+from triptych.run.forgetting import forgetting
+from triptych.run.forgetting import said as forgetting_said
 from triptych.run.measure import Measured, measure
 from triptych.run.memory import remember
 from triptych.run.opening import open_table, tell
@@ -227,6 +229,10 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
             trained = measured_on(bench, voice, "measuring the trained model")
             with voice.waiting("asking what each input adds"):
                 run.write("reliance.json", finite(reliance(bench)))
+            if recipe.forgetting:
+                told = forgetting(bench, voice)
+                voice.say(f"  {forgetting_said(told)}")
+                run.write("forgetting.json", finite(told))
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
     except InputError:

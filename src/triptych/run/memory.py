@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-import triptych
 from triptych.base.errors import TriptychError
 from triptych.base.files import cache_root, write_json
 from triptych.base.settings import spelled_out
@@ -28,14 +27,14 @@ from triptych.data.inputs import InputColumn
 from triptych.data.kept import ABOUT, Kept, Key, key
 from triptych.data.looks import Looks, code_of, is_media
 from triptych.data.remembered import Remembered, RememberedVaried, taken_apart
+from triptych.data.shelf import FOLDER
 from triptych.data.varied import Varied
-from triptych.layers.tower import POOLED, TOKENS, Tower
+from triptych.layers.tower import Tower, vectors_alone
 from triptych.run.bench import Bench
 from triptych.run.lengths import digest_of
 from triptych.run.progress import Voice
 from triptych.run.recipe import TRAINABLE, Stage
 
-FOLDER = "features"
 ROWS = 32
 """Encoded at once; rows of like length come together."""
 PART_BYTES, PART_SECONDS = 2**26, 20.0
@@ -174,7 +173,7 @@ def opened_store(encoder: Encoder, plain: Any, precision: str, told: Mapping[str
 def vectors_of(encoder: Encoder, packed: Packed) -> list[Item]:
     """An item a row: its vector."""
     pooled_PD = encoder.eval()(packed).pooled_BD.float()
-    return taken_apart(Packed({TOKENS: pooled_PD[:, None], POOLED: pooled_PD}))
+    return taken_apart(vectors_alone(pooled_PD))
 
 
 def _place(about: Mapping[str, Any]) -> Path:
@@ -185,7 +184,7 @@ def _about(encoder: Encoder, plain: Any, last: int, whole: bool, precision: str)
     """All that decides what is given for a row, but for the row: another word anywhere is another folder."""
     settings = {word: value for word, value in spelled_out(encoder.settings).items() if word not in ("name", "revision", "lora")}
     code = [code_of(package) for package in (type(plain.room).__module__, "triptych.layers")]
-    given = "what enters the last " + str(last) if last else "tokens" if whole else "vectors"
+    given = "what enters the last " + str(last) if last else "sequences" if whole else "vectors"
     return {
         "base": encoder.facts["digest"],
         "settings": settings,
@@ -193,7 +192,6 @@ def _about(encoder: Encoder, plain: Any, last: int, whole: bool, precision: str)
         "given": given,
         "precision": precision,
         "code": code,
-        "version": triptych.__version__,
     }
 
 
@@ -228,6 +226,6 @@ def _given(bench: Bench, encoder: Encoder, packed: Packed, last: int, whole: boo
         if last == 0 and not whole:
             made: Encoded = encoder(given)
             pooled_PD = made.pooled_BD.float()
-            given = Packed({TOKENS: pooled_PD[:, None], POOLED: pooled_PD})
+            given = vectors_alone(pooled_PD)
     encoder.train(was_training)
     return taken_apart(given)

@@ -24,7 +24,7 @@ from triptych.data.sources.words import SAMPLE, absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
 from triptych.run.approach import Approach, spelled
-from triptych.run.settings import Spread, Track, short_track
+from triptych.run.settings import Forgetting, Spread, Track, short_track
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 TRAINABLE = re.compile(r"^(?P<part>[A-Za-z][A-Za-z0-9_-]*)(?P<lora>\.lora)?(\.last\((?P<last>[1-9]\d*)\))?$")
@@ -139,6 +139,7 @@ class Recipe(Settings):
     )
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
+    forgetting: Forgetting | None = Field(None, description="what the pretrained base should still know, measured before and after")
     report: Report = Field(default_factory=Report, description="settings of the report")
     track: Annotated[
         Track | None,
@@ -426,23 +427,31 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
     inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
-    return recipe.model_copy(update={"data": data, "inputs": inputs, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)})
+    kept = recipe.forgetting and recipe.forgetting.model_copy(update={"source": _source(recipe.forgetting.source, path)})
+    return recipe.model_copy(
+        update={"data": data, "inputs": inputs, "forgetting": kept, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)}
+    )
 
 
 def _source(source: str, recipe: Path) -> str:
     """A known sample as it stands; a path from the recipe's folder, made absolute."""
     if source.startswith(SAMPLE) and (name := source.removeprefix(SAMPLE)) not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where=f"{recipe.name}: data.source")
-    return absolute(source, recipe.parent)
+    return absolute(source, _home(recipe))
 
 
 def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
     """An input's settings with paths from the recipe's folder made absolute."""
     try:
-        return settings.placed(lambda path: absolute(path, recipe.parent))
+        return settings.placed(lambda path: absolute(path, _home(recipe)))
     except InputError as error:
         where = f"{recipe.name}: inputs.{name} ({error.where})"
         raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
+
+
+def _home(recipe: Path) -> Path:
+    """Where paths in a recipe begin: its folder; those that are added to a recipe of the package (--set), where triptych was started."""
+    return Path() if recipe in shipped().values() else recipe.parent
 
 
 def _tree(path: Path) -> dict[str, Any]:

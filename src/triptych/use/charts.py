@@ -63,6 +63,22 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
         return svg(figure, title, _told(lines, stopped_at, best_at))
 
 
+def between(points: Sequence[Mapping[str, float]], names: Mapping[str, str], title: str, below: str) -> str:
+    """Lines over `share`, from 0 to 1: one a key of `names`, which says what it is called. `below` stands under the axis."""
+    there = [point for point in points if all(math.isfinite(point[name]) for name in names)]
+    lines = {said: [(float(point["share"]), float(point[name])) for point in there] for name, said in names.items()}
+    with drawn((WIDTH, 3.1), title) as figure:
+        ax = figure.add_subplot()
+        plain_axes(ax)
+        for (said, found), (colour, dash) in zip(lines.items(), _line_styles(list(lines)), strict=True):
+            ax.plot(*zip(*found, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=short(said, 40), marker="o", markersize=4)
+        ax.set_xlabel(below)
+        ax.set_xlim(-0.02, 1.02)
+        figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=1.8, columnspacing=1.2)
+        told = "; ".join(f"{said}: {', '.join(f'{value:.3f} at {share:g}' for share, value in found)}" for said, found in lines.items())
+        return svg(figure, title, told)
+
+
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> str:
     """Rows are the true classes, columns what was said; deeper with the share of the row, counts written where they fit.
 

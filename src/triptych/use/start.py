@@ -11,18 +11,28 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.base.settings import read_yaml, write_yaml
 from triptych.data.sources.hub import is_name
+from triptych.use.based import Base, accepted, chosen_base, fitted
 from triptych.use.look import Look, examine
 
 MATCH = "match"  # what the contrast task is called
 FEW_ROWS = 2000
+PROMPT = "This is {label}."
+APPROACHES = [
+    "approach: head   # the base stays as it is, and what it gives is computed once; or instead:",
+    "# approach: {kind: last, blocks: 1}      # then its last block learns, too",
+    "# approach: {kind: gradual, blocks: 3}   # then one block more in every stage, from the last one down",
+    "# approach: {kind: lora, rank: 8}        # then small additions to its layers learn",
+    "# approach: full                         # then all of it learns",
+]
 
 
-def propose(source: Path, out: Path) -> str:
-    """The text of a recipe for the files in `source`, with paths relative to `out`.
+def propose(source: Path, out: Path, base: str | None = None) -> str:
+    """The text of a recipe for the files in `source`, with paths relative to `out`; `base` is a pretrained encoder to begin with.
 
     Raises:
-        InputError: nothing in it can be an input, or there is nothing to learn from it.
+        InputError: nothing in it can be an input, there is nothing to learn from it, or the base fits none of the inputs.
     """
+    chosen = chosen_base(base, out.parent) if base else None
     look = examine(source)
     known = [*look.table.columns]
     if not look.inputs:
@@ -31,10 +41,14 @@ def propose(source: Path, out: Path) -> str:
     if not look.target and len(look.inputs) < 2:
         fix = "put files into one folder a class (FOLDER/happy/a.wav), or add a column that says what is to be learnt"
         raise InputError("there is one input and nothing to learn about it", where=str(source), known=known, fix=fix)
-    return _written(look, source, out)
+    if chosen is None:
+        return _written(look, source, out)
+    look.settings = fitted(chosen, look)
+    prompted, plain = (_written(look, source, out, chosen, prompt) for prompt in (PROMPT if chosen.dual else None, None))
+    return prompted if accepted(prompted) else plain
 
 
-def _written(look: Look, source: Path, out: Path) -> str:
+def _written(look: Look, source: Path, out: Path, base: Base | None = None, prompt: str | None = None) -> str:
     rows, names = len(look.table.rows), _names(look)
     named = look.table.source if is_name(look.table.source) else os.path.relpath(look.table.source, out.parent)
     epochs, batch = (30, 32) if rows < FEW_ROWS else (15, 64)
@@ -53,9 +67,8 @@ def _written(look: Look, source: Path, out: Path) -> str:
         "inputs:",
         *[_input_line(names[key], look.columns[key], modality, look.settings[key]) for key, modality in look.inputs.items()],
         "tasks:",
-        *_task_lines(look, names),
-        "stages:",
-        f"  - {stage}   # stops early when validation gains nothing",
+        *_task_lines(look, names, prompt),
+        *(APPROACHES if base else ["stages:", f"  - {stage}   # stops early when validation gains nothing"]),
         f"training: {{batch_size: {batch}{several if len(look.inputs) > 1 else ''}}}",
     ]
     return "\n".join(lines) + "\n"
@@ -114,13 +127,14 @@ def _input_line(name: str, column: str, modality: str, settings: dict[str, Any])
     return f"  {_key(name)}: {{{', '.join(words)}}}"
 
 
-def _task_lines(look: Look, names: Mapping[str, str]) -> list[str]:
+def _task_lines(look: Look, names: Mapping[str, str], prompt: str | None) -> list[str]:
     lines = []
     if look.target:
         called = "labels" if look.kind == "multilabel" else "classes"
         classes = f"{len(look.labels)} {called}: {', '.join(look.labels[:8])}{' ...' if len(look.labels) > 8 else ''}"
         shown = "" if look.kind == "regress" else f"   # {_comment(classes)}"
-        lines.append(f"  {_key(names[look.target])}: {{kind: {look.kind}, target: {_yaml(look.target)}}}{shown}")
+        asked = f", prompt: {_yaml(prompt)}" if prompt and look.kind == "classify" else ""
+        lines.append(f"  {_key(names[look.target])}: {{kind: {look.kind}, target: {_yaml(look.target)}{asked}}}{shown}")
     if len(look.inputs) > 1:
         between = ", ".join(_key(names[column]) for column in look.inputs)
         positives = f", positives: {_yaml(look.target)}" if look.kind == "classify" else ""

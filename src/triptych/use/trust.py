@@ -131,3 +131,21 @@ def _classes(details: Mapping[str, Any]) -> list[dict[str, Any]]:
         reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability")
         found.append({"title": task, "confusion": drawn, "reliability": reliable, "classes": classes})
     return found
+
+
+def forgetting_facts(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What tuning cost of what the base knew, as a table and, where something was tuned, a curve; empty where it was not asked."""
+    from triptych.use.charts import between
+
+    if not told:
+        return {}
+    points = told["points"]
+    names = {"kept": f"the base's task: {told['score']}", **{name: name for name in points[-1] if name not in ("share", "kept")}}
+    heads = ["share of the tuning", *names.values()]
+    rows = [[f"{point['share']:.0%}", *(_figure(point[name]) for name in names)] for point in points]
+    chart = between(points, names, "Between untouched and tuned", "share of the tuning in the weights") if len(points) > 1 else ""
+    return {"source": told["source"], "rows": told["rows"], "tuned": told["tuned"], "heads": heads, "lines": rows, "chart": chart}
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"

@@ -41,6 +41,8 @@ def test_one_within_another_and_one_after_another(first):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # lance warns from within the fork
 def test_a_forked_process_has_a_file_of_its_own():
     with in_memory(b"of the parent") as file:
         if not (child := os.fork()):

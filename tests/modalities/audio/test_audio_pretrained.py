@@ -180,6 +180,8 @@ class TestTwins:
             torch.testing.assert_close(ours.tokens_BTD[row][ours.mask_BT[row]], tokens, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(ours.pooled_BD[row], pooled, atol=1e-5, rtol=1e-5)
         assert ours.pooled_BD.shape[1] == tower.width == ours.tokens_BTD.shape[2]
+        if name.startswith("clap"):
+            assert tower.facts["scale"] == pytest.approx(float(base.logit_scale_a.detach().exp()), rel=1e-6)
 
     @pytest.mark.parametrize("prepare", [{}, {"windows": 3, "seconds": 0.2}, {"fill": True}])
     def test_a_cut_goes_on_to_the_same(self, name, prepare, twin):

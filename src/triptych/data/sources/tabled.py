@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from triptych.base.files import cache_root, write_json
+from triptych.base.files import cache_root, in_use, write_json
 from triptych.contract.cells import Blob, Cell, Span
 from triptych.contract.modality import Modality
 from triptych.data.build import SILENT, Plan, build
@@ -45,6 +45,8 @@ def as_table(source: Source, words: RowSettings, rooms: Mapping[str, Modality], 
         held = collected(source, HELD_BYTES)
         if held is not None:
             return held
+    in_use(path)
+    if not is_stored(path):
         _bring(source, path, rooms, voice)
     beside = path.with_name(f"{path.name}.rejects.csv")
     rejects = read_rejects(beside) if beside.exists() else []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from triptych.base.errors import InputError
 from triptych.base.extras import need
 from triptych.contract.augment import Chain, Step
 from triptych.contract.values import Item
@@ -115,10 +116,17 @@ def _within(samples_N: np.ndarray) -> np.ndarray:
 
 
 def masked(item: Item, step: SpecAugment, rng: np.random.Generator) -> Item:
-    """The features (T, F) with hidden frames and hidden bands; what is hidden is the item's own mean."""
+    """The features (..., T, F) with hidden frames and hidden bands; what is hidden is the item's own mean.
+
+    Raises:
+        InputError: the encoder hears the wave itself.
+    """
+    if "features" not in item:
+        what = "spec_augment hides parts of a spectrogram, and this encoder hears the wave itself"
+        raise InputError(what, fix="remove spec_augment; noise, gain, pitch_shift and time_stretch change the wave")
     features_TF = item["features"].clone()
     mean = features_TF.mean()
-    for axis, share in ((0, step.time), (1, step.bands)):
+    for axis, share in ((-2, step.time), (-1, step.bands)):
         for start, stop in stretches(features_TF.shape[axis], share, step.masks, rng):
             features_TF.narrow(axis, start, stop - start).fill_(mean)
     return {**item, "features": features_TF}

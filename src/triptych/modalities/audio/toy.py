@@ -1,17 +1,26 @@
-"""A small honest sample without a network: digits spoken by eSpeak NG, no voice on two sides of the split."""
+"""Small honest samples without a network: digits and messages spoken by eSpeak NG, songs made of sine waves.
+
+No voice and no composer is on two sides of the split.
+"""
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from triptych.base.errors import unknown_word
 from triptych.contract.modality import Split, ToyCell, ToyRow
-from triptych.modalities.audio.speech import speak
+from triptych.modalities.audio.speech import RATE, said, speak
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SAMPLES = {"digits": DIGITS}
+MOODS = ("happy", "sad", "suspense", "epic")
+FEELINGS = ("angry", "worried", "content")
+SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -27,6 +36,14 @@ ACCENTS = ("en-us", "en", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-us-nyc",
 WORDS_PER_MINUTE = (120, 220)
 PITCH = (20, 80)
 
+TONES = {
+    "angry": ((1.1, 1.4), (8, 30), (0.6, 1.0)),
+    "worried": ((0.7, 0.95), (0, 20), (0.06, 0.25)),
+    "content": ((0.85, 1.1), (-25, -2), (0.25, 0.6)),
+    "flat": ((0.8, 1.3), (-15, 20), (0.06, 1.0)),
+}
+"""What a tone of voice does to a speaker's own speed (times) and pitch (added), and how loud its peak is; `flat` overlaps all."""
+
 
 class Speaker(NamedTuple):
     """Who says a row's word, and how."""
@@ -38,7 +55,9 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One spoken word a row, WAV 22,050 Hz 16 bit; voice, accent, speed and pitch are drawn by the seed and the row's place.
+    """One recording a row, 16 bit: a spoken word (WAV) or message (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+
+    Voice, accent, speed and pitch are drawn by the seed and the row's place; what a song is like stands in the row's traits.
 
     Raises:
         InputError: an unknown sample or word, or eSpeak NG is not installed.
@@ -50,6 +69,10 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
             raise unknown_word("concept", row.concept, SAMPLES[sample], where=f"sample {sample!r}")
         if row.split not in VOICES:
             raise unknown_word("split", row.split, VOICES, where=f"sample {sample!r}")
+    if sample == "songs":
+        return [_song(row) for row in rows]
+    if sample == "messages":
+        return [_message(row, place, seed) for place, row in enumerate(rows)]
     return [_cell(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
 
 
@@ -62,3 +85,36 @@ def drawn(split: Split, seed: int, place: int) -> Speaker:
 def _cell(row: ToyRow, speaker: Speaker) -> ToyCell:
     sound = speak(row.concept, f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
     return ToyCell(sound, group=f"voice-{speaker.name}", suffix=".wav")
+
+
+def _song(row: ToyRow) -> ToyCell:
+    from triptych.modalities.audio import compose
+
+    traits = dict(row.traits)
+    return ToyCell(_flac(compose.composed(traits), compose.RATE), group=f"composer-{traits['composer']}", suffix=".flac")
+
+
+def _message(row: ToyRow, place: int, seed: int) -> ToyCell:
+    """The words of the row's text, said in the row's tone by a speaker drawn for it; anger is faster, higher and louder."""
+    speaker, draw = drawn(row.split, seed, place), random.Random(dict(row.traits)["seed"])
+    speed, pitch, peak = (draw.uniform(*span) for span in TONES[dict(row.traits)["tone"]])
+    words_a_minute = round(min(max(0.85 * speaker.speed * speed, 80), 240))  # what a person can say
+    height = round(min(max(0.5 * speaker.pitch + 25 + pitch, 0), 99))
+    sound = said(dict(row.traits)["said"], f"{speaker.accent}+{speaker.name}", words_a_minute, height)
+    return ToyCell(_loud(sound, peak), group=f"voice-{speaker.name}", suffix=".flac")
+
+
+def _loud(samples: bytes, peak: float) -> bytes:
+    """A FLAC file of bare samples whose loudest is `peak` of full scale."""
+    import numpy as np
+
+    samples_N = np.frombuffer(samples, np.int16).astype(np.float32)
+    return _flac(peak / max(float(np.abs(samples_N).max()), 1.0) * samples_N, RATE)
+
+
+def _flac(samples_N: np.ndarray, rate: int) -> bytes:
+    import soundfile
+
+    out = io.BytesIO()
+    soundfile.write(out, samples_N, rate, format="FLAC", subtype="PCM_16")
+    return out.getvalue()

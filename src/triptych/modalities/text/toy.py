@@ -1,4 +1,7 @@
-"""Sample "digits": captions that name one digit, as a word or a numeral, in wordings that no two splits share."""
+"""Texts of samples. "digits": captions that name one digit, as a word or a numeral, in wordings that no two splits share.
+
+What is written about songs is in `captions.py`, what customers say comes with their rows.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from itertools import product
 
 from triptych.base.errors import unknown_word
 from triptych.contract.modality import Split, ToyCell, ToyRow
+from triptych.modalities.text.captions import caption
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SAMPLES = ("digits",)
+SAMPLES = ("digits", "songs", "messages")
 
 # No template may hold another digit, nor a word that sounds or looks like it (for, to, won, ate, alone, height, canine).
 TEMPLATES: dict[Split, tuple[str, ...]] = {
@@ -74,6 +78,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
     if sample not in SAMPLES:
         raise unknown_word("sample", sample, SAMPLES)
     rng = random.Random(seed)
+    if sample in _WRITERS:
+        return [_WRITERS[sample](row, rng) for row in rows]
     decks: dict[ToyRow, _Deck] = {}
     for row in rows:
         if row.concept not in DIGITS:
@@ -122,3 +128,16 @@ def place_of(template: str) -> str:
 def all_templates() -> list[str]:
     """The templates of all splits; a template's number in this list names its group."""
     return [template for split in TEMPLATES.values() for template in split]
+
+
+def _captioned(row: ToyRow, rng: random.Random) -> ToyCell:
+    text, number = caption(row, rng)
+    return ToyCell(text, group=f"caption-{number}")
+
+
+def _written(row: ToyRow, rng: random.Random) -> ToyCell:
+    traits = dict(row.traits)
+    return ToyCell(traits["said"], group=f"sentence-{traits['sentence']}")
+
+
+_WRITERS = {"songs": _captioned, "messages": _written}

@@ -1,0 +1,86 @@
+"""Samples of songs and messages: causes are shared by all answers, rooms agree on a row, sides share nobody."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from triptych.contract.modality import ToyRow
+from triptych.data.samples import SAMPLES
+from triptych.data.toy_messages import FEELINGS, message
+from triptych.data.toy_songs import MOODS, STYLES, song
+from triptych.modalities import rooms
+
+
+def songs(count, split="train"):
+    return [(mood, song(mood, split, random.Random(f"{number}/{mood}"))) for number in range(count) for mood in MOODS]
+
+
+def guessed(pairs, cues):
+    """Share of songs whose mood is guessed from some of their traits: the likeliest by counts of half of them (naive Bayes)."""
+    told = [(mood, {**traits, "tempo": str(int(traits["tempo"]) // 15)}) for mood, traits in pairs]
+    half = len(told) // 2
+    counts = {(cue, mood): Counter(t[cue] for m, t in told[:half] if m == mood) for cue in cues for mood in MOODS}
+
+    def score(traits, mood):
+        return sum(np.log((counts[cue, mood][traits[cue]] + 1) / (half / 4 + 5)) for cue in cues)
+
+    return np.mean([mood == max(MOODS, key=lambda one: score(traits, one)) for mood, traits in told[half:]])
+
+
+def test_no_cue_gives_a_mood_away_and_all_together_do():
+    pairs, cues = songs(300), ["tempo", "mode", "harmony", "drums", "touch", "register", "layers", "dynamics"]
+    assert all(guessed(pairs, [cue]) < 0.7 for cue in cues)
+    assert guessed(pairs, cues) > 0.85
+    assert set(STYLES) == set(MOODS)
+
+
+def test_composers_keep_to_one_side_and_write_in_all_moods():
+    sides, moods = defaultdict(set), defaultdict(set)
+    for row in SAMPLES["songs"].wanted():
+        sides[dict(row.traits)["composer"]].add(row.split)
+        moods[dict(row.traits)["composer"]].add(row.concept)
+    assert all(len(side) == 1 for side in sides.values())
+    assert np.mean([len(mood) for mood in moods.values()]) > 3.5
+
+
+def test_a_caption_says_what_is_played():
+    rows = [row for row in SAMPLES["songs"].wanted() if row.split == "test"][:60]
+    for row, cell in zip(rows, rooms()["text"].toy("songs", rows, 0), strict=True):
+        traits = dict(row.traits)
+        assert f"{traits['mode']} key" in cell.content
+        if "drums" in cell.content:
+            assert {"no": "without", "soft": "soft", "big": "big"}[traits["drums"]] in cell.content
+
+
+def test_a_song_is_the_same_each_time_and_plays_its_tempo():
+    row = ToyRow("epic", "train", tuple({**songs(1)[3][1], "tempo": "120", "drums": "big", "layers": "thin", "dynamics": "even"}.items()))
+    first, again = rooms()["audio"].toy("songs", [row, row], 0)
+    assert first == again and first.group.startswith("composer-")
+    heard = rooms()["audio"].read(first.content)
+    assert len(heard.samples_N) == 5 * heard.rate and 0.2 < np.abs(heard.samples_N).max() <= 1
+    power = np.square(heard.samples_N.reshape(-1, 160)).sum(1)  # each 10 ms
+    rise = np.maximum(np.diff(np.log(power + 1e-6)), 0)
+    lags = {beat: np.dot(rise[beat:], rise[:-beat]) for beat in range(20, 71)}
+    assert max(lags, key=lags.get) in range(48, 53) or max(lags, key=lags.get) in range(23, 28)  # half a second, or its half
+
+
+def test_words_and_voice_each_leave_some_open_and_never_both():
+    pairs = [(feeling, message(feeling, "train", random.Random(f"{n}/{feeling}"))) for n in range(200) for feeling in FEELINGS]
+    assert all(traits["words"] in (feeling, "open") and traits["tone"] in (feeling, "flat") for feeling, traits in pairs)
+    assert not any(traits["words"] == "open" and traits["tone"] == "flat" for _, traits in pairs)
+    assert 0.25 < np.mean([traits["words"] == "open" for _, traits in pairs]) < 0.5
+    assert 0.25 < np.mean([traits["tone"] == "flat" for _, traits in pairs]) < 0.5
+
+
+def test_anger_is_faster_and_louder_than_worry():
+    pytest.importorskip("espeakng_loader")
+    said = {"said": "I have a question about the parcel from Monday", "sentence": "s", "words": "open", "seed": "1"}
+    rows = [ToyRow(tone, "train", tuple({**said, "tone": tone}.items())) for tone in ("angry", "worried")] * 4
+    heard = [rooms()["audio"].read(cell.content) for cell in rooms()["audio"].toy("messages", rows, 0)]
+    loud = [np.abs(one.samples_N).max() for one in heard]
+    assert min(loud[::2]) > max(loud[1::2])
+    assert np.mean([len(one.samples_N) for one in heard[::2]]) < np.mean([len(one.samples_N) for one in heard[1::2]])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class Flow:
     """Tensors with one value a row, which the end needs: the place of a text's last token."""
 
 
-class Family:
+class Family(ABC):
     """How to reach the pieces of one architecture. `base` is always the model of transformers that `model` names."""
 
     model: ClassVar[str]
@@ -70,7 +71,7 @@ class Family:
         """`first` and `last`, for architectures in which they depend on the config."""
         return self.first, self.last
 
-    def trimmed(self, base: Any) -> None:
+    def trimmed(self, base: Any) -> None:  # noqa: B027 of most nothing is
         """Take out of a base what no way through it passes."""
 
     def facts(self, config: Any) -> dict[str, Any]:
@@ -81,9 +82,9 @@ class Family:
         """How `auto` pools: `base`, as `pool` does it; or mean, first, last. `names` are the tensors in the base's files."""
         return "base"
 
+    @abstractmethod
     def enter(self, base: Any, packed: Packed) -> Flow:
         """What enters the first block."""
-        raise NotImplementedError
 
     def around(self, base: Any, flow: Flow) -> dict[str, Any]:
         """What every block takes besides the tokens, as keyword arguments: made once a pass, wherever it begins."""
@@ -94,9 +95,9 @@ class Family:
         made = block(hidden, **around)
         return made[0] if isinstance(made, tuple) else made
 
+    @abstractmethod
     def leave(self, base: Any, flow: Flow) -> Tensor:
         """The base's answer to each token: tokens_PTD."""
-        raise NotImplementedError
 
     def real(self, flow: Flow) -> Tensor | None:
         """Which tokens count once all blocks are passed; some that the blocks looked at may not."""
@@ -129,6 +130,14 @@ class Tower(Encoder):
         self.attention = AttentionPool(width, next(n for n in (8, 4, 2, 1) if width % n == 0)) if settings.pool == "attention" else None
         self.register_buffer("here", torch.zeros(0), persistent=False)  # where the base is put once it is read
         self._trained: set[str] = set()
+
+    @classmethod
+    def named(cls, settings: Any, room: str) -> Self:
+        """The tower that the settings name, for a room; its weights are not read yet."""
+        folder = hub.located(settings.name, settings.revision)
+        tower = cls(settings, **described(folder, cls.families, room))
+        tower.folder = folder
+        return tower
 
     # weights
 

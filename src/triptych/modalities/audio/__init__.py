@@ -62,9 +62,9 @@ class Audio:
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A new `cnn` or `transformer` over `facts["features"]` features a frame; or a pretrained one."""
         if settings.encoder.kind == "pretrained":
-            from triptych.modalities.audio.pretrained import tower
+            from triptych.modalities.audio.pretrained import AudioTower
 
-            return tower(settings.encoder)
+            return AudioTower.named(settings.encoder, self.name)
         from triptych.modalities.audio.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)

@@ -210,11 +210,3 @@ class AudioTower(Tower):
         """The mask of windows says which tokens are there; where all have one length, the blocks know none."""
         flow, start = super()._entered(packed)
         return (flow if FAMILIES[self.facts["family"]].lengths else replace(flow, mask_PT=None)), start
-
-
-def tower(settings: Pretrained) -> AudioTower:
-    """The tower that the settings name, weights not yet read."""
-    folder = hub.located(settings.name, settings.revision)
-    made = AudioTower(settings, **described(folder, FAMILIES, "audio"))
-    made.folder = folder
-    return made

@@ -6,6 +6,7 @@ takes parts at random; here they are the middle ones.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ With Whisper tiny on 360 spoken digits, each of six speakers held out of a linea
 """
 
 
-class Processor:
+class Processor(ABC):
     """Waves at `rate` to items, and items to a batch."""
 
     rate: int
@@ -43,13 +44,13 @@ class Processor:
         """Seconds that are heard at once; 0: no end."""
         return 0.0
 
+    @abstractmethod
     def items(self, waves: Sequence[np.ndarray]) -> list[Item]:
         """One item a wave."""
-        raise NotImplementedError
 
+    @abstractmethod
     def collate(self, items: Sequence[Item], fill: bool) -> Packed:
         """P items -> a batch; `fill`: up to the longest that the base hears, where there is a choice."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

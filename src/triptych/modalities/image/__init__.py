@@ -53,9 +53,9 @@ class ImageModality:
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A cnn, vit or mobilenet with new weights, see `encode.py`; or a pretrained one."""
         if settings.encoder.kind == "pretrained":
-            from triptych.modalities.image.pretrained import tower
+            from triptych.modalities.image.pretrained import ImageTower
 
-            return tower(settings.encoder)
+            return ImageTower.named(settings.encoder, self.name)
         from triptych.modalities.image.encode import ENCODERS
 
         made: Encoder = ENCODERS[settings.encoder.kind](settings.encoder, **facts)

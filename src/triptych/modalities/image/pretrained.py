@@ -199,11 +199,3 @@ class ImageTower(Tower):
 
     Settings = Pretrained
     families = FAMILIES
-
-
-def tower(settings: Pretrained) -> ImageTower:
-    """The tower that the settings name, weights not yet read."""
-    folder = hub.located(settings.name, settings.revision)
-    made = ImageTower(settings, **described(folder, FAMILIES, "image"))
-    made.folder = folder
-    return made

@@ -68,9 +68,9 @@ class Text:
     def encoder(self, settings: Any, facts: dict[str, int]) -> Encoder:
         """A transformer, an LSTM, a GRU; or a pretrained one."""
         if settings.encoder.kind == "pretrained":
-            from triptych.modalities.text.pretrained import tower
+            from triptych.modalities.text.pretrained import TextTower
 
-            return tower(settings.encoder)
+            return TextTower.named(settings.encoder, self.name)
         from triptych.modalities.text.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)

@@ -176,11 +176,3 @@ class TextTower(Tower):
 
     Settings = Pretrained
     families = FAMILIES
-
-
-def tower(settings: Pretrained) -> TextTower:
-    """The tower that the settings name, weights not yet read."""
-    folder = hub.located(settings.name, settings.revision)
-    made = TextTower(settings, **described(folder, FAMILIES, "text"))
-    made.folder = folder
-    return made

@@ -192,6 +192,22 @@ def test_what_was_forgotten_is_told_between_untouched_and_tuned(recipe, clip, tm
     assert again.predict(image=tmp_path / "0.png") == run.predict(image=tmp_path / "0.png"), "the weights are back where they were"
 
 
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        ("{source: table.csv, target: nothing, prompt: 'a {label}'}", "nothing"),
+        ("{source: gone.csv, target: label, prompt: 'a {label}'}", "gone.csv"),
+        ("{source: table.csv, between: [image, label]}", "shares no space"),
+    ],
+)
+def test_a_task_that_cannot_be_measured_is_said_before_anything_is_trained(recipe, tmp_path, monkeypatch, words, says):
+    from triptych.run.lit import Lit
+
+    monkeypatch.setattr(Lit, "training_step", lambda self, batch, index: pytest.fail("it was trained"))
+    with pytest.raises(InputError, match=says):
+        triptych.train(recipe, set=[f"forgetting={words}"], out=tmp_path / "run", quiet=True)
+
+
 def test_retrieval_can_be_the_task_that_is_kept(recipe, clip, tmp_path):
     changes = [f"inputs.text={{encoder: {clip}}}", "forgetting={source: table.csv, between: [image, text]}", "tasks.label.prompt=null"]
     run = triptych.train(recipe, set=[*changes, "stages=null", "approach=head"], out=tmp_path / "run", quiet=True)

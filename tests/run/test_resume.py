@@ -13,7 +13,7 @@ import sys
 import pytest
 
 import triptych
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, TriptychError
 from triptych.run import fit as story
 from triptych.run import resume
 from triptych.run.lit import Lit
@@ -263,3 +263,14 @@ def test_weights_of_tasks_ledger_and_monitors_go_on_too(tiny_recipe, tmp_path, m
         assert again.folder.read_log("ledger.jsonl") == base.folder.read_log("ledger.jsonl")
         assert again.folder.read("run.json")["monitors"] == base.folder.read("run.json")["monitors"]
         assert [row["weight match"] for row in again.folder.read_log()] == [row["weight match"] for row in base.folder.read_log()]
+
+
+def test_wrong_input_that_shows_after_training_costs_nothing_that_was_trained(tiny_recipe, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("triptych.run.fit.reliance", lambda bench: (_ for _ in ()).throw(InputError("found late", fix="mend it")))
+        with pytest.raises(TriptychError, match="found late") as caught:
+            triptych.train(tiny_recipe, out=tmp_path / "run", quiet=True)
+    assert caught.value.exit_code == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    run = triptych.resume(tmp_path / "run", quiet=True)
+    assert run.scores and len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2

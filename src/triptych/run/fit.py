@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, TriptychError
 from triptych.base.ranks import Ranks
 from triptych.base.ranks import ranks as ranks_there
 from triptych.base.ranks import together as connected
@@ -26,7 +26,7 @@ from triptych.run.bench import Bench
 from triptych.run.building import build
 from triptych.run.callbacks import Best, Listener
 from triptych.run.folder import RunFolder, open_folder, refuse_full
-from triptych.run.forgetting import forgetting
+from triptych.run.forgetting import base_task, forgetting
 from triptych.run.forgetting import said as forgetting_said
 from triptych.run.measure import Measured, measure
 from triptych.run.memory import remember
@@ -212,6 +212,7 @@ def together(recipe: Recipe) -> Iterator[Ranks]:
 def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -> RunFolder:
     """From the opened table to what is written down; what the folder holds of it already is not done again."""
     ranks, voice, watch, trackers = around.ranks, around.voice, around.watch, around.trackers
+    epochs = len(run.read_log())
     try:
         if ranks.first:
             run.write_rejects(table.rejects)
@@ -220,6 +221,7 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
         bench = build(recipe, table, voice, around.shared, ranks)
         if ranks.first:
             trackers.start(run, bench.choices)
+        kept = base_task(bench, voice) if recipe.forgetting and ranks.first else None
         remember(bench, start[0].stage if start else 0, voice)
         untouched, simple = _before(bench, run, voice)
         if start is not None:
@@ -229,20 +231,22 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
             trained = measured_on(bench, voice, "measuring the trained model")
             with voice.waiting("asking what each input adds"):
                 run.write("reliance.json", finite(reliance(bench)))
-            if recipe.forgetting:
-                told = forgetting(bench, voice)
+            if kept is not None:
+                told = forgetting(bench, kept, voice)
                 voice.say(f"  {forgetting_said(told)}")
                 run.write("forgetting.json", finite(told))
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
-    except InputError:
-        trackers.finish(run, "failed")
-        raise
     except BaseException as problem:
+        if isinstance(problem, InputError) and len(run.read_log()) == epochs:  # nothing was trained
+            trackers.finish(run, "failed")
+            raise
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
         run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
         trackers.finish(run, status)
         voice.say(f"{status}; go on with: triptych train --resume {run.path}")
+        if isinstance(problem, InputError):  # what was paid for is kept
+            raise TriptychError(problem.what, where=problem.where, known=problem.known, fix=problem.fix) from problem
         raise
     if ranks.first:
         trackers.finish(run, "done", around.report(run) if around.report else None)

@@ -33,12 +33,16 @@ from triptych.run.own_space import dual, nearest, sentences, space_of
 from triptych.run.progress import Voice
 
 
-def forgetting(bench: Bench, voice: Voice) -> dict[str, Any]:
-    """The base's task and each task's headline score at every share of the tuning that the recipe names, and at none and all.
+@dataclasses.dataclass(frozen=True)
+class BaseTask:
+    """The base's task: inputs that it compares, and its rows, as a bench over the same model."""
 
-    Returns:
-        `score` (what is measured of the base's task), `source`, `rows`, `tuned` (inputs whose base was trained) and `points`: of each
-        `share` the value `kept` and the headline scores by name. Without anything tuned one point says it all.
+    columns: list[str]
+    bench: Bench
+
+
+def base_task(bench: Bench, voice: Voice) -> BaseTask:
+    """Open the base's task before anything is trained: what is wrong with it must not be said when all else is paid for.
 
     Raises:
         InputError: the base has no space of its own, or its task's rows cannot be used.
@@ -49,7 +53,19 @@ def forgetting(bench: Bench, voice: Voice) -> dict[str, Any]:
     if strange := [name for name in columns if name not in dual(bench.model)]:
         what = f"forgetting.between names {strange[0]!r}, whose encoder shares no space with another input"
         raise InputError(what, where="forgetting.between", known=dual(bench.model))
-    other = _other(bench, columns, voice)
+    return BaseTask(columns, _other(bench, columns, voice))
+
+
+def forgetting(bench: Bench, task: BaseTask, voice: Voice) -> dict[str, Any]:
+    """The base's task and each task's headline score at every share of the tuning that the recipe names, and at none and all.
+
+    Returns:
+        `score` (what is measured of the base's task), `source`, `rows`, `tuned` (inputs whose base was trained) and `points`: of each
+        `share` the value `kept` and the headline scores by name. Without anything tuned one point says it all.
+    """
+    asked, columns, other = bench.recipe.forgetting, task.columns, task.bench
+    assert asked is not None
+    remember(other, len(bench.recipe.stages) - 1, voice)
     towers = {name: encoder for name, encoder in bench.model.encoders.items() if isinstance(encoder, Tower)}
     tuned = {name: learnt for name, tower in towers.items() if (learnt := tower.learnt())}
     shares = sorted({0.0, 1.0, *asked.shares}) if tuned else [1.0]
@@ -79,9 +95,9 @@ def _other(bench: Bench, columns: list[str], voice: Voice) -> Bench:
         name: InputColumn(bench.inputs[name].room, bench.inputs[name].preparation, named[name], table, 0) for name in columns
     }
     order = Order(np.arange(len(table.rows)), bench.batch_size)
-    made = dataclasses.replace(bench, table=table, inputs=inputs, targets={}, order=order, varied={})
-    remember(made, len(recipe.stages) - 1, voice)
-    return made
+    if not asked.between:
+        _labels(table, asked.target)
+    return dataclasses.replace(bench, table=table, inputs=inputs, targets={}, order=order, varied={})
 
 
 @dataclasses.dataclass

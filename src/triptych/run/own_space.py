@@ -36,8 +36,8 @@ def dual(model: Model) -> list[str]:
     return [name for name, encoder in named.items() if isinstance(encoder, Tower) and "scale" in encoder.facts]
 
 
-def space_of(recipe: Recipe, model: Model, task: str) -> str:
-    """The input in whose own space a task's prompts lie.
+def space_of(recipe: Recipe, model: Model, asked: str) -> str:
+    """The input in whose own space prompts lie; `asked` is where the recipe has them: `tasks.mood`, `forgetting`.
 
     Raises:
         InputError: no input of files has such a base.
@@ -45,9 +45,9 @@ def space_of(recipe: Recipe, model: Model, task: str) -> str:
     of_files = [name for name in dual(model) if rooms()[recipe.inputs[name].modality].by_reference]
     if not of_files:
         names = ", ".join(str(getattr(settings.encoder, "name", settings.encoder.kind)) for settings in recipe.inputs.values())
-        what = f"tasks.{task} has a prompt, and no encoder here shares a space with sentences ({names})"
+        what = f"{asked} has a prompt, and no encoder here shares a space with sentences ({names})"
         fix = "use a base with two halves (CLIP, SigLIP, CLAP), a contrast task with an input of texts, or remove the prompt"
-        raise InputError(what, where=f"tasks.{task}.prompt", fix=fix)
+        raise InputError(what, where=f"{asked}.prompt", fix=fix)
     return of_files[0]
 
 

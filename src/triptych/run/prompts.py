@@ -46,7 +46,7 @@ def with_prompts(
             contrast, column = space
             asked = [task.prompt.replace(LABEL, label) for label in labels[name]]
             if not contrast:
-                column = space_of(recipe, model, name)
+                column = space_of(recipe, model, f"tasks.{name}")
                 prompted[name] = own_nearest(measured.vectors[column], measured.present[column], *own_sentences(model, column, asked))
             else:
                 prompts_CD = embedded(model, contrast, column, *rooms[column], asked)
@@ -62,7 +62,7 @@ def with_prompts(
 def own_columns(recipe: Recipe, model: Model) -> list[str]:
     """Inputs whose encoders' vectors are compared with prompts, in the own space of their base."""
     spaces = {name: recipe.prompted(name) for name, task in recipe.tasks.items() if task.kind == "classify" and task.prompt is not None}
-    return list(dict.fromkeys(space_of(recipe, model, name) for name, space in spaces.items() if space and not space[0]))
+    return list(dict.fromkeys(space_of(recipe, model, f"tasks.{name}") for name, space in spaces.items() if space and not space[0]))
 
 
 @torch.no_grad()

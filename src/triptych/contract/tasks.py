@@ -105,7 +105,54 @@ class Contrast(_Task):
         return self
 
 
-Task = Annotated[Classify | MultiLabel | Regress | Contrast, Field(discriminator="kind")]
+class Generate(_Task):
+    """An answer in writing, by the recipe's decoder: from a question in words and inputs, or from whole conversations."""
+
+    kind: Literal["generate"] = "generate"
+    target: str | None = Field(None, description="column of the table that holds the answer")
+    template: str | None = Field(
+        None, description="the question: words, {INPUT} where an input's value stands, {COLUMN} where a cell's words stand; {{ for a bracket"
+    )
+    system: str | None = Field(None, description="words that stand before the question, in the place a decoder has for them")
+    messages: str | None = Field(None, description="column of conversations, in the place of target and template: every answer is learnt")
+    choices: list[str] | None = Field(None, min_length=2, description="the answer is one of these, with a probability each")
+    longest: int = Field(64, ge=1, le=8192, description="pieces of a written answer at most")
+    beams: int = Field(1, ge=1, le=64, description="beams of the search for the likeliest answer; 1: piece by piece")
+    temperature: float = Field(0.0, ge=0, le=10, description="how boldly answers are drawn; 0: always the likeliest")
+    top_p: float = Field(1.0, gt=0, le=1, description="share of the likeliest pieces among which is drawn")
+    stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="words that end an answer, and are not part of it")
+    scores: list[str] = Field(["exact", "f1"], min_length=1, description="what written answers are scored by")
+    written: int = Field(64, ge=0, description="rows that are answered in writing whenever the model is measured, at most")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Generate:
+        if self.messages is not None and (self.template is not None or self.target is not None or self.system is not None):
+            raise ValueError("messages are whole conversations: remove template, target and system, or messages")
+        if self.messages is None and (self.template is None or self.target is None):
+            missing = "template" if self.template is None else "target"
+            raise ValueError(f"a generate task has a template (the question) and a target (the answer), or messages; it lacks {missing}")
+        if strange := [name for name in self.scores if name not in WRITTEN]:
+            raise ValueError(f"there is no score {strange[0]!r} of written answers; known: {', '.join(WRITTEN)}")
+        if self.top_p < 1 and not self.temperature:
+            raise ValueError("top_p says among what is drawn, and temperature 0 draws nothing: set temperature, or remove top_p")
+        return self
+
+
+WRITTEN: dict[str, Direction] = {
+    "exact": "higher",
+    "f1": "higher",
+    "bleu": "higher",
+    "rouge_1": "higher",
+    "rouge_2": "higher",
+    "rouge_l": "higher",
+    "meteor": "higher",
+    "cider": "higher",
+    "wer": "lower",
+    "cer": "lower",
+}
+"""Scores of written answers."""
+
+Task = Annotated[Classify | MultiLabel | Regress | Contrast | Generate, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -128,6 +175,7 @@ METRICS: dict[str, dict[str, Direction]] = {
         "median_rank": "lower",
         "loss": "lower",
     },
+    "generate": {"accuracy": "higher", "perplexity": "lower", **WRITTEN, "loss": "lower"},
 }
 """The scores of each kind of task and which way is better; the first is its headline."""
 

@@ -56,6 +56,8 @@ class Batch:
     ids: tuple[str, ...] = ()
     shares: tuple[tuple[str, ...], ...] = ()
     """Where several processes share a step: the ids of each one's rows, this one's included."""
+    asked: Mapping[str, Packed] = field(default_factory=dict)
+    """{task that is answered in writing: its question and answer}, of the rows that `has_target` marks, in their order."""
 
     def __len__(self) -> int:
         """Number of rows B."""
@@ -65,14 +67,17 @@ class Batch:
         """The same on another device."""
         inputs = {column: packed.to(device) for column, packed in self.inputs.items()}
         present, targets, has = ({k: v.to(device) for k, v in part.items()} for part in (self.present, self.targets, self.has_target))
-        return Batch(inputs, present, targets, has, self.ids, self.shares)
+        asked = {task: packed.to(device) for task, packed in self.asked.items()}
+        return Batch(inputs, present, targets, has, self.ids, self.shares, asked)
 
     def part(self, start: int, stop: int) -> Batch:
         """Rows from `start` up to `stop`; an input that none of them has is absent from `inputs`."""
         before = {column: (int(there[:start].sum()), int(there[:stop].sum())) for column, there in self.present.items()}
         inputs = {c: packed.part(*before[c]) for c, packed in self.inputs.items() if before[c][0] < before[c][1]}
         present, targets, has = ({k: v[start:stop] for k, v in part.items()} for part in (self.present, self.targets, self.has_target))
-        return Batch(inputs, present, targets, has, self.ids[start:stop])
+        rows = {task: (int(has[:start].sum()), int(has[:stop].sum())) for task, has in self.has_target.items()}
+        asked = {task: packed.part(*rows[task]) for task, packed in self.asked.items() if rows[task][0] < rows[task][1]}
+        return Batch(inputs, present, targets, has, self.ids[start:stop], asked=asked)
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,14 @@ class Fused:
     pooled_BD: Tensor
     parts: Mapping[str, Tensor]  # {column: pooled_BD}
     inner: Mapping[str, Tensor] = field(default_factory=dict)
+    prefix: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """{column: (its sequence B, T, D in a decoder's width, which of it is there)}, of a fusion that puts inputs between words."""
+
+    def rows(self, places_P: Tensor) -> Fused:
+        """Some of the rows, in the order asked for, a row as often as it is named."""
+        prefix = {c: (tokens[places_P], mask[places_P]) for c, (tokens, mask) in self.prefix.items()}
+        parts, inner = ({name: tensor[places_P] for name, tensor in some.items()} for some in (self.parts, self.inner))
+        return Fused(self.tokens_BTD[places_P], self.mask_BT[places_P], self.pooled_BD[places_P], parts, inner, prefix)
 
 
 def vector(column: str) -> str:

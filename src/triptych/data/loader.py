@@ -11,6 +11,7 @@ from triptych.base.errors import InputError
 from triptych.base.runtime import usable_cores
 from triptych.contract.values import Batch
 from triptych.data.ahead import Gate, ahead
+from triptych.data.asked import AskedRows
 from triptych.data.inputs import InputColumn
 from triptych.data.order import Order
 from triptych.data.remembered import Column, VariedColumn
@@ -41,17 +42,19 @@ class Loader:
         threads: int | None = None,
         share: tuple[int, int] = (0, 1),
         varied: Mapping[str, VariedColumn] | None = None,
+        asked: Mapping[str, AskedRows] | None = None,
     ) -> None:
         """`threads` make batches; by default as many as there are cores, up to `MOST_THREADS`.
 
         `share` (this process, all of them): only every so manyth row of a batch is made here. Where none is left for it, the
         first row is, without its id, so that the model has something to do. Of the inputs in `varied`, an epoch shows variants.
+        `asked` are the tasks that are answered in writing.
         """
         self.ids = table.rows.ids()
         self.table, self.inputs, self.targets, self.order = table, inputs, targets, order
         self.threads = threads or min(usable_cores(), MOST_THREADS)
         self.epoch, self.position = 0, 0
-        self.share, self.varied = share, varied or {}
+        self.share, self.varied, self.asked = share, varied or {}, asked or {}
         self._begun = False
 
     @property
@@ -103,7 +106,9 @@ class Loader:
             if made is not None:
                 packed[name] = made
         values, has = pick(self.targets, indices)
-        return Batch(packed, present, values, has, ids, shares)
+        rows = {name: [index for index, there in zip(indices, has[name].tolist(), strict=True) if there] for name in self.asked}
+        asked = {name: self.asked[name].pack(these) for name, these in rows.items() if these}
+        return Batch(packed, present, values, has, ids, shares, asked)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch comes from, as JSON takes it: the epoch, and how many of its batches were handed out."""

@@ -1,16 +1,14 @@
-"""A pretrained network as an encoder: read late, cut between its blocks, frozen unless a stage trains it.
+"""A pretrained network as an encoder, cut between its blocks.
 
-A room says for each family of architectures how to reach its pieces (`Family`); the rest is the same for all of them. The
-weights are read when something needs them, and never where everything was remembered.
+A room says for each family of architectures how to reach its pieces (`Family`); the rest is the same for all of them.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -23,11 +21,9 @@ from triptych.base import hub
 from triptych.base.errors import InputError
 from triptych.contract.part import Encoder
 from triptych.contract.values import Encoded, Packed
-from triptych.layers import adapter
+from triptych.layers.held import Held
 from triptych.layers.pool import AttentionPool, masked_mean
 
-BASE = "base"
-"""Folder of the base's own files within a saved part, and name of its module."""
 TOKENS, POOLED, BLOCK = "tokens_PTD", "pooled_PD", "block."
 
 
@@ -108,15 +104,10 @@ class Family(ABC):
         return masked_mean(tokens_PTD, mask_PT)
 
 
-class Tower(Encoder):
-    """A pretrained network. Facts say what it is (`family`, `width`, `blocks`, `parameters`, `digest`), so it need not be read.
-
-    `folder` is where its files lie: set by the room that makes one, and by `load_weights`.
-    """
+class Tower(Held, Encoder):
+    """A pretrained encoder. Facts say what it is (`family`, `width`, `blocks`, `parameters`, `digest`), so it need not be read."""
 
     families: ClassVar[Mapping[str, Family]]
-    folder: Path
-    here: Tensor
 
     def __init__(self, settings: Any, *, family: str, width: int, blocks: int, parameters: int, digest: str, **more: Any) -> None:
         """`more` is what the room's families noted besides."""
@@ -128,8 +119,6 @@ class Tower(Encoder):
             what = f"{settings.name} pools in a way that is not known here ({self.pooling})"
             raise InputError(what, known=("mean", "first", "attention"), fix="say how in the recipe: encoder: {pool: mean}")
         self.attention = AttentionPool(width, next(n for n in (8, 4, 2, 1) if width % n == 0)) if settings.pool == "attention" else None
-        self.register_buffer("here", torch.zeros(0), persistent=False)  # where the base is put once it is read
-        self._trained: set[str] = set()
 
     @classmethod
     def named(cls, settings: Any, room: str) -> Self:
@@ -139,140 +128,26 @@ class Tower(Encoder):
         tower.folder = folder
         return tower
 
-    # weights
-
-    @property
-    def made(self) -> bool:
-        """Whether the base was read."""
-        return BASE in self._modules
-
-    def ready(self) -> None:
-        """Read the base, once: frozen, in eval mode.
-
-        Raises:
-            InputError: files are missing or damaged, or the base is not what its config says.
-        """
-        if not self.made:
-            self._modules[BASE] = self._read().to(device=self.here.device)  # add_module would ask for `base` first
-
-    def rest(self) -> None:
-        """Let go of a base that is as it was in its files; it is read again at the next need."""
-        if self.made and not self._trained and self.settings.lora is None:
-            del self._modules[BASE]
-
-    def _read(self) -> nn.Module:
-        base = pretrained(self.folder, self.family)
-        if self.settings.lora is not None:
-            adapter.add(base, self.family.pieces(base), self.settings.lora, self.settings.name)
-        return base.requires_grad_(False).eval()
-
     def size(self) -> int:
         """Of the base, known from its files, and of what was added to it."""
         return int(self.facts["parameters"]) + (sum(p.numel() for p in self.attention.parameters()) if self.attention else 0)
-
-    def depth(self) -> int:
-        """Of the base, known from its config."""
-        return int(self.facts["blocks"])
 
     def fresh(self) -> list[nn.Module]:
         """The learnt pooling."""
         return [self.attention] if self.attention is not None else []
 
-    def train(self, mode: bool = True) -> Tower:
-        """Blocks of the base that have nothing to learn stay in eval mode; those that learn are noted, for they must be kept."""
-        super().train(mode)
-        if mode and self.made:
-            self._note()
-            self._modules[BASE].eval()  # type: ignore[union-attr]
-            for block in self.blocks():
-                block.train(any(parameter.requires_grad for parameter in block.parameters()))
-        return self
+    def opened(self) -> nn.Module:
+        """See `Held`."""
+        return pretrained(self.folder, self.family)
 
-    def _note(self) -> None:
-        """Remember which tensors of the base are not as they were: what is trained, and statistics of the blocks it is in."""
-        learning = {id(p) for p in self.parameters() if p.requires_grad}
-        moving = {id(b) for block in self.blocks() if any(p.requires_grad for p in block.parameters()) for b in block.buffers()}
-        whole = self.state_dict(keep_vars=True)
-        self._trained |= {name for name, tensor in whole.items() if id(tensor) in learning | moving}
+    def pieces(self, base: Any) -> list[nn.Module]:
+        """See `Held`."""
+        return self.family.pieces(base)
 
-    def kept(self) -> dict[str, Tensor]:
-        """What was ever trained of the base, and what was added to it."""
-        if self.made:
-            self._note()
-        return {name: tensor for name, tensor in self.state_dict().items() if name in self._trained or not name.startswith(f"{BASE}.")}
-
-    def take(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what `kept` gave: what was trained since then, and is not in it, is as it was in the base's files."""
-        of_base = {name for name in tensors if name.startswith(f"{BASE}.")}
-        if of_base or self.made:
-            self.ready()
-        if lost := self._trained - of_base:
-            untouched = {f"{BASE}.{name}": tensor for name, tensor in self._read().state_dict().items()}
-            tensors = {**{name: untouched[name] for name in lost if name in untouched}, **tensors}
-        found = self.load_state_dict(dict(tensors), strict=False)
-        missing = [name for name in found.missing_keys if not name.startswith(f"{BASE}.")]
-        if missing or found.unexpected_keys:
-            raise RuntimeError(f"missing: {', '.join(missing)}; unexpected: {', '.join(found.unexpected_keys)}")
-        self._trained |= of_base
-
-    def learnt(self) -> dict[str, Tensor]:
-        """Copies of the base's tensors that were ever trained, and of what was added beside them."""
-        return {name: tensor.detach().clone() for name, tensor in self.kept().items() if name.startswith(f"{BASE}.")}
-
-    def origin(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """What those tensors were before; of an addition its first factor as it is, and zero for the second: it added nothing."""
-        fresh = {f"{BASE}.{name}": tensor for name, tensor in self._read().state_dict().items()}
-        here = self.state_dict()
-        return {
-            name: fresh[name] if adapter.MARK not in name else torch.zeros_like(here[name]) if adapter.SECOND in name else here[name]
-            for name in names
-        }
-
-    def save(self, folder: Path) -> None:
-        """The base's files beside what was trained: a run needs neither the Hub nor the folder that it came from."""
-        super().save(folder)
-        hub.carry(self.folder, folder / BASE)
-        if self.settings.lora is not None and self.made:
-            adapter.write(self.base, self.settings.lora, self.settings.name, folder / "adapter")
-
-    def settle(self, folder: Path) -> None:
-        """Read from there, and link to there, from here on."""
-        self.folder = folder / BASE
-
-    def load_weights(self, path: Path) -> None:
-        """Take what was trained; the base, once it is needed, from the folder beside it."""
-        self.settle(path.parent)
-        hub.weights(self.folder)
-        super().load_weights(path)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tower:
-        """A copy that shares what is frozen: twice the memory of a large base for nothing."""
-        shared = {id(p): p for p in self.parameters() if not p.requires_grad}
-        memo.update(shared)
-        made = self.__class__.__new__(self.__class__)
-        memo[id(self)] = made
-        made.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
-        return made
-
-    # pieces
-
-    @property
-    def base(self) -> Any:
-        """The model of transformers."""
-        self.ready()
-        return self._modules[BASE]
-
-    def layers(self) -> list[nn.Module]:
-        """The base's own blocks, in order."""
-        return self.family.pieces(self.base)
-
-    def blocks(self) -> list[nn.Module]:
-        """The base's blocks; what comes before them goes with the first, what comes after with the last."""
-        grouped = [[layer] for layer in self.layers()]
-        first, last = self.family.ends(self.base)
-        grouped[0][:0] = _there(self.base, self.family.trunk, first)
-        grouped[-1] += [*_there(self.base, self.family.trunk, last), *self.fresh()]
-        return [parts[0] if len(parts) == 1 else nn.ModuleList(parts) for parts in grouped]
+    def ends(self, base: Any) -> tuple[list[nn.Module], list[nn.Module]]:
+        """See `Held`."""
+        first, last = self.family.ends(base)
+        return _there(base, self.family.trunk, first), _there(base, self.family.trunk, last)
 
     # the way through
 

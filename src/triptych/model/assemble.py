@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.base.errors import InputError
+from triptych.contract.generator import WRITTEN, Generator, side_by_side
 from triptych.contract.part import ABOUT, Encoder, Part
 from triptych.contract.values import Batch, Encoded, Fused, Output, Passed
 from triptych.layers.named import ByName
@@ -18,12 +19,19 @@ from triptych.model.heads import Head
 
 
 class Model(nn.Module):
-    """Encoders by column, one fusion, heads by task."""
+    """Encoders by column, one fusion, heads by task; one decoder for all tasks that are answered in writing."""
 
-    def __init__(self, encoders: Mapping[str, Encoder], fusion: FusionPart, heads: Mapping[str, Head], drop_inputs: float = 0.0) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion: FusionPart,
+        heads: Mapping[str, Head],
+        drop_inputs: float = 0.0,
+        decoder: Generator | None = None,
+    ) -> None:
         """`drop_inputs` is the chance that an input of a training row is hidden from the fusion (never all of a row's)."""
         super().__init__()
-        self.encoders, self.fusion, self.heads = ByName(encoders), fusion, ByName(heads)
+        self.encoders, self.fusion, self.heads, self.decoder = ByName(encoders), fusion, ByName(heads), decoder
         self.drop_inputs = drop_inputs
 
     def train(self, mode: bool = True) -> Model:
@@ -40,7 +48,7 @@ class Model(nn.Module):
         """Encode what is there, fuse what is `shown` (by default drawn anew), ask."""
         encoded = self.encode(batch)
         fused = self.fusion(encoded, self.shown(batch) if shown is None else shown)
-        return Passed(self.ask(fused), encoded, fused)
+        return Passed(self.ask(fused, batch), encoded, fused)
 
     def shown(self, batch: Batch) -> Mapping[str, Tensor]:
         """Which rows show the fusion which input: those that have it, less what is hidden from a training row."""
@@ -55,13 +63,36 @@ class Model(nn.Module):
         for _, head in self.heads.items():
             cast(Head, head).constrain()
 
-    def ask(self, fused: Fused) -> dict[str, Output]:
-        """Every head's answer."""
-        return {name: head(fused) for name, head in self.heads.items()}
+    def ask(self, fused: Fused, batch: Batch | None = None) -> dict[str, Output]:
+        """Every head's answer, and what the decoder thinks of the answers that `batch` asks for."""
+        told = {name: head(fused) for name, head in self.heads.items()}
+        return told | self._written(fused, batch) if self.decoder is not None and batch is not None else told
+
+    def _written(self, fused: Fused, batch: Batch) -> dict[str, Output]:
+        """All tasks in one pass of the decoder; of rows that a task does not ask, zeros."""
+        assert self.decoder is not None
+        names = [name for name in batch.has_target if name not in dict(self.heads.items())]
+        places = {name: batch.has_target[name].nonzero()[:, 0] for name in names}
+        asked = [name for name in names if name in batch.asked]
+        nothing = fused.pooled_BD.float().sum(1) * 0.0
+        made = {}
+        if asked:
+            rows_P = torch.cat([places[name] for name in asked])
+            made = dict(self.decoder(side_by_side([batch.asked[name] for name in asked]), fused.rows(rows_P)).tensors)
+        found: dict[str, Output] = {}
+        for name in names:
+            if name in asked:
+                mine = {key: tensor[: len(places[name])] for key, tensor in made.items()}
+                made = {key: tensor[len(places[name]) :] for key, tensor in made.items()}
+                found[name] = Output({key: nothing.index_copy(0, places[name], tensor.float()) for key, tensor in mine.items()})
+            else:
+                found[name] = Output(dict.fromkeys(WRITTEN, nothing))
+        return found
 
     def parts(self) -> dict[str, Part]:
-        """The parts by the names a recipe's stages use: columns, `fusion`, tasks."""
-        named = {**dict(self.encoders.items()), "fusion": self.fusion, **dict(self.heads.items())}
+        """The parts by the names a recipe's stages use: columns, `fusion`, `decoder`, tasks."""
+        decoder = {} if self.decoder is None else {"decoder": self.decoder}
+        named = {**dict(self.encoders.items()), "fusion": self.fusion, **decoder, **dict(self.heads.items())}
         return cast(dict[str, Part], named)
 
     def save(self, folder: Path) -> None:
@@ -95,7 +126,8 @@ class Model(nn.Module):
     def _places(self, folder: Path) -> dict[Path, Part]:
         encoders = {folder / "encoders" / column: part for column, part in self.encoders.items()}
         heads = {folder / "heads" / task: part for task, part in self.heads.items()}
-        return cast(dict[Path, Part], {**encoders, folder / "fusion": self.fusion, **heads})
+        decoder = {} if self.decoder is None else {folder / "decoder": self.decoder}
+        return cast(dict[Path, Part], {**encoders, folder / "fusion": self.fusion, **decoder, **heads})
 
     @staticmethod
     def load(folder: Path) -> Model:
@@ -107,9 +139,12 @@ class Model(nn.Module):
         fusion = cast(FusionPart, Part.load(folder / "fusion"))
         encoders = {column: cast(Encoder, Part.load(folder / "encoders" / column)) for column in fusion.columns}
         tasks = sorted(path.parent.name for path in (folder / "heads").glob(f"*/{ABOUT}"))
-        if not tasks:
+        writes = (folder / "decoder" / ABOUT).exists()
+        decoder = cast(Generator, Part.load(folder / "decoder")) if writes else None
+        if not tasks and decoder is None:
             raise InputError("the model has no heads", where=str(folder / "heads"), fix="copy the whole run folder, or train again")
-        return Model(encoders, fusion, {task: cast(Head, Part.load(folder / "heads" / task)) for task in tasks}).eval()
+        heads = {task: cast(Head, Part.load(folder / "heads" / task)) for task in tasks}
+        return Model(encoders, fusion, heads, decoder=decoder).eval()
 
 
 def hide(present: Mapping[str, Tensor], chance: float) -> dict[str, Tensor]:

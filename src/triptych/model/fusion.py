@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, unknown_word
 from triptych.contract.part import Part
 from triptych.contract.values import Encoded, Fused, vector
 from triptych.layers.mlp import mlp
 from triptych.layers.named import ByName
+from triptych.layers.projector import projector
 from triptych.layers.pool import AttentionPool, masked_mean
 from triptych.layers.transformer import CrossBlock
 from triptych.model import settings as words
@@ -199,6 +201,41 @@ class Joint(FusionPart):
         return mean_BD * self.width**0.5, {}
 
 
+class Prefix(FusionPart):
+    """Each input's sequence in a decoder's width, for it to read between words; the other tasks see the mean of the inputs' vectors."""
+
+    Settings = words.Prefix
+    reads_sequences = True
+
+    def __init__(self, settings: words.Prefix, *, columns: dict[str, int], into: int) -> None:
+        """`into` is the decoder's width."""
+        super().__init__(settings, columns=columns)
+        self.facts = {"columns": columns, "into": into}
+        if strange := [name for name in settings.shorten if name not in columns]:
+            raise unknown_word("input in fusion.shorten", strange[0], columns)
+        kind, more = settings.projector, {"queries": settings.queries, "layers": settings.layers}
+        self.to_decoder = ByName(
+            {c: projector(kind, width, into, shorten=settings.shorten.get(c, 1), **more) for c, width in columns.items()}
+        )
+
+    def blocks(self) -> list[nn.Module]:
+        """The projector is one block: it learns as a whole."""
+        return [self]
+
+    def forward(self, encoded: Mapping[str, Encoded], present: Present) -> Fused:
+        """See the module's text."""
+        fused = super().forward(encoded, present)
+        prefix = {}
+        for column, one in encoded.items():
+            tokens_BTD, mask_BT = self.to_decoder[column](one.tokens_BTD, one.mask_BT)
+            prefix[column] = tokens_BTD, mask_BT & present[column][:, None]
+        return replace(fused, prefix=prefix)
+
+    def mix(self, parts_BMD: Tensor, mask_BM: Tensor, encoded: Mapping[str, Encoded]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `FusionPart.mix`."""
+        return self.drop(parts_BMD.sum(1) / mask_BM.sum(1, keepdim=True).clamp(min=1)), {}
+
+
 FUSIONS: dict[str, type[FusionPart]] = {
     "single": Single,
     "concat": Concat,
@@ -206,16 +243,22 @@ FUSIONS: dict[str, type[FusionPart]] = {
     "attention": Attention,
     "cross_attention": CrossAttention,
     "joint": Joint,
+    "prefix": Prefix,
 }
 
 
-def build_fusion(settings: words._Fusion, columns: dict[str, int]) -> FusionPart:
-    """The fusion that `settings.kind` names, for encoders of the given widths.
+def build_fusion(settings: words._Fusion, columns: dict[str, int], into: int | None = None) -> FusionPart:
+    """The fusion that `settings.kind` names, for encoders of the given widths; `into` is the decoder's, where there is one.
 
     Raises:
-        InputError: `single` with several inputs.
+        InputError: `single` with several inputs; `prefix` without a decoder.
     """
     kind: str = settings.kind  # type: ignore[attr-defined]
+    if isinstance(settings, words.Prefix):
+        if into is None:
+            what = "fusion 'prefix' puts inputs between a decoder's words, and the recipe has no decoder"
+            raise InputError(what, fix="decoder: small, or OWNER/NAME; or another fusion", known=[k for k in FUSIONS if k != kind])
+        return Prefix(settings, columns=columns, into=into)
     if kind == "single" and len(columns) > 1:
         raise InputError(
             f"fusion 'single' takes one input, there are {len(columns)}: {', '.join(columns)}", known=[k for k in FUSIONS if k != "single"]

@@ -63,7 +63,22 @@ class Joint(_Fusion):
     kind: Literal["joint"] = "joint"
 
 
+class Prefix(_Fusion):
+    """Each input's sequence, projected to the decoder's width, stands among the words where the template says (LLaVA, Liu et al. 2023)."""
+
+    kind: Literal["prefix"] = "prefix"
+    projector: Literal["linear", "mlp", "resampler"] = Field(
+        "mlp",
+        description="linear: one dense layer; mlp: two (LLaVA-1.5); resampler: learnt queries that look at the sequence (Perceiver, Flamingo)",
+    )
+    shorten: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(
+        {}, description="so many steps of an input's sequence are made one before they are projected: {voice: 4}"
+    )
+    queries: int = Field(32, ge=1, le=1024, description="of a resampler: what a sequence becomes, however long it is")
+    layers: int = Field(2, ge=1, description="of a resampler")
+
+
 Fusion = Annotated[
-    Annotated[Single | Concat | Gated | Attention | CrossAttention | Joint, Field(discriminator="kind")], BeforeValidator(word)
+    Annotated[Single | Concat | Gated | Attention | CrossAttention | Joint | Prefix, Field(discriminator="kind")], BeforeValidator(word)
 ]
 """How the inputs of a row become one; a bare word or a mapping with `kind`."""

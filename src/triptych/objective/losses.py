@@ -35,8 +35,14 @@ def _regress(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) ->
     return F.mse_loss(output["standard_B"][rows_B], target_P, reduction="none")
 
 
+def _generate(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    """Scaled so that the mean over rows is the mean over all pieces of their answers, as language models are trained."""
+    count_P = output["count_B"][rows_B]
+    return output["nll_B"][rows_B] / count_P.mean().clamp(min=1)
+
+
 Loss = Callable[[Output, Tensor, Tensor, Any], Tensor]
-_LOSSES: dict[str, Loss] = {"classify": _classify, "multilabel": _multilabel, "regress": _regress}
+_LOSSES: dict[str, Loss] = {"classify": _classify, "multilabel": _multilabel, "regress": _regress, "generate": _generate}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from triptych.base.errors import InputError
 from triptych.base.runtime import Choices, choose_device, choose_keep, choose_threads
 from triptych.contract.modality import Modality, Preparation, Split
+from triptych.contract.writes import Script
 from triptych.data.check import screen
 from triptych.data.loader import InputColumn
 from triptych.data.order import Order
@@ -23,9 +24,12 @@ from triptych.run.bench import Bench
 from triptych.run.opening import read_rows
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
+from triptych.run.writing import asked_rows
 
 
-def on_rows(recipe: Recipe, table: Table, model: Model, inputs: Mapping[str, tuple[Modality, Preparation]]) -> Bench:
+def on_rows(
+    recipe: Recipe, table: Table, model: Model, inputs: Mapping[str, tuple[Modality, Preparation]], script: Script | None = None
+) -> Bench:
     """A bench for measuring: the run's weights, preparations and labels over a table's rows.
 
     Device and threads are chosen as for the training; the batch size is the recipe's.
@@ -38,11 +42,17 @@ def on_rows(recipe: Recipe, table: Table, model: Model, inputs: Mapping[str, tup
         name: InputColumn(room, preparation, columns[name], table, keep) for name, (room, preparation) in inputs.items()
     }
     facts = {name: {k: v for k, v in part.facts.items() if k != "width"} for name, part in model.parts().items()}
-    targets = {name: known_target(name, task, table, columns, facts[name]) for name, task in recipe.tasks.items()}
+    asked = asked_rows(recipe, script, table, {name: table.has(column) for name, column in columns.items()})
+    targets = {
+        name: asked[name].target() if name in asked else known_target(name, task, table, columns, facts[name])
+        for name, task in recipe.tasks.items()
+    }
     there = len(table.at("train"))
     batch_size = min(recipe.training.batch_size, there) if there else recipe.training.batch_size
     order = Order(np.array(table.at("train"), np.int64), batch_size)  # nothing is trained, so nothing is shuffled
-    return Bench(recipe, choices, table, held, targets, model.to(device), device, "float32", batch_size, [], order)
+    return Bench(
+        recipe, choices, table, held, targets, model.to(device), device, "float32", batch_size, [], order, script=script, asked=asked
+    )
 
 
 def other_rows(recipe: Recipe, source: str, voice: Voice) -> tuple[Recipe, Table]:
@@ -67,7 +77,10 @@ def other_rows(recipe: Recipe, source: str, voice: Voice) -> tuple[Recipe, Table
 
 def _judged_tasks(recipe: Recipe, table: Table) -> tuple[Recipe, list[str]]:
     """The recipe without the tasks whose column is not there, and a sentence for each of them."""
-    wanted = {name: getattr(task, "target", None) or getattr(task, "positives", None) for name, task in recipe.tasks.items()}
+    wanted = {
+        name: getattr(task, "target", None) or getattr(task, "positives", None) or getattr(task, "messages", None)
+        for name, task in recipe.tasks.items()
+    }
     gone = {name: column for name, column in wanted.items() if column is not None and column not in table.columns}
     for name, task in recipe.tasks.items():
         if task.kind == "contrast" and sum(recipe.columns()[given] in table.columns for given in task.between) < 2:

@@ -73,6 +73,12 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
     if task.kind == "contrast":
         return _embedded(run, name, task)
     rows = run.read_rows("predictions.parquet")
+    if task.kind == "generate" and f"{name}.answer" in rows:
+        found = rows[f"{name}.answer"]
+        has_N = torch.tensor([one is not None for one in found])
+        answers_N4 = torch.tensor([one or [0.0] * 4 for one in found], dtype=torch.float64)
+        truth = [one and one[1] for one in found]  # of the same rows as many pieces are asked, if they are asked the same way
+        return Measured(rows["id"], [], {name: answers_N4}, {name: torch.zeros(len(found))}, {name: has_N}, {}, {}), truth
     if f"{name}.truth" not in rows:
         return None, []
     truth = rows[f"{name}.truth"]

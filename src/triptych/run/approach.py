@@ -89,14 +89,19 @@ def _with_stages(tree: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         found = explained(error, _Asked, {"approach": tree["approach"]}, "")
         raise InputError(found.what, where=found.where.removeprefix(": "), known=found.known, fix=found.fix) from None
-    inputs, tasks = tree.get("inputs"), tree.get("tasks")
+    inputs, tasks, decoder = tree.get("inputs"), tree.get("tasks"), base_or_word(tree.get("decoder"))
     if not isinstance(inputs, dict) or not isinstance(tasks, dict):
         return {**tree, "stages": [{"epochs": 1}]}  # refused later for what it lacks
     bases = [str(name) for name, settings in inputs.items() if _encoder(settings).get("kind") == "pretrained"]
+    writes = isinstance(decoder, dict)
+    if writes and decoder.get("kind") == "pretrained":
+        bases.append("decoder")
     if not bases:
         fix = "give an input a pretrained encoder: inputs: {text: {encoder: OWNER/NAME}}; or say stages"
         raise InputError(f"approach {asked.kind!r} is about pretrained encoders, and no input has one", where="approach", fix=fix)
-    fresh = [*(str(name) for name in inputs if str(name) not in bases), "fusion", *map(str, tasks)]
+    new = ["decoder"] if writes and "decoder" not in bases else []
+    heads = [str(name) for name, task in tasks.items() if not isinstance(task, dict) or task.get("kind") != "generate"]
+    fresh = [*(str(name) for name in inputs if str(name) not in bases), "fusion", *new, *heads]
     return {
         **{key: value for key, value in tree.items() if key != "approach"},
         "stages": stages(asked, bases, fresh),
@@ -129,11 +134,15 @@ def _ranked(asked: Any, tree: Mapping[str, Any], bases: list[str]) -> dict[str, 
     """The inputs with the additions' rank, where the approach is one of additions and they say none."""
     if asked.kind != "lora":
         return {}
-    made = dict(tree["inputs"])
+    made, found = dict(tree["inputs"]), {}
     for name in bases:
+        if name == "decoder":
+            decoder = base_or_word(tree["decoder"])
+            found["decoder"] = {**decoder, "lora": {"rank": asked.rank, **(decoder.get("lora") or {})}}
+            continue
         encoder = _encoder(made[name])
         made[name] = {**(made[name] or {}), "encoder": {**encoder, "lora": {"rank": asked.rank, **(encoder.get("lora") or {})}}}
-    return {"inputs": made}
+    return {**found, "inputs": made}
 
 
 def _with_additions(tree: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +157,12 @@ def _with_additions(tree: dict[str, Any]) -> dict[str, Any]:
         if ".lora" in str(words)
     }
     made = dict(tree["inputs"])
+    if "decoder" in named and tree.get("decoder") is not None:
+        decoder = base_or_word(tree["decoder"])
+        if not isinstance(decoder, dict) or decoder.get("kind") != "pretrained":
+            fix = "train decoder itself, or name a pretrained language model"
+            raise InputError("decoder.lora adds to a pretrained language model, and the decoder is none", where="stages", fix=fix)
+        tree = {**tree, "decoder": {**decoder, "lora": decoder.get("lora") or {}}}
     for name in named & {str(key) for key in made}:
         encoder = _encoder(made[name])
         if encoder.get("kind") != "pretrained":

@@ -52,8 +52,10 @@ def baselines(bench: Bench, untouched: Measured) -> dict[str, Told]:
     `chance` is the expectation of a random order, or of a class drawn at random. `zero-shot by prompts` is what the untouched
     space says of the sentences about each class (`prompts.py`).
     """
-    heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind != "contrast"}
-    found: dict[str, Told] = {n: {"chance": _chance(n, task, untouched)} for n, task in bench.recipe.tasks.items() if n not in heads}
+    heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind not in ("contrast", "generate")}
+    contrasts = {name: task for name, task in bench.recipe.tasks.items() if task.kind == "contrast"}
+    found: dict[str, Told] = {name: {"chance": _chance(name, task, untouched)} for name, task in contrasts.items()}
+    found |= {name: _usual_words(name, bench, untouched) for name in bench.asked}
     if heads:
         train = features(bench.model, bench.loader("train", rows=_some(bench.table.at("train"))), bench.device)
         judged = features(bench.model, bench.loader(bench.judged_side()), bench.device)
@@ -71,6 +73,16 @@ def _without_learning(name: str, task: Any, untouched: Measured) -> Told:
     if name in untouched.prompted:
         found["zero-shot by prompts"] = score_values(task, untouched.prompted[name][rows_N], untouched.truth[name][rows_N], 1.0)
     return found
+
+
+def _usual_words(name: str, bench: Bench, untouched: Measured) -> Told:
+    """What the training rows' most frequent answer is worth, of a task that is answered in writing."""
+    pen, one = bench.pen(), bench.asked[name]
+    if pen is None or name not in untouched.written:
+        return {}
+    train = [row for row in bench.table.at("train") if bool(bench.targets[name].has[row])]
+    answers = (answer for start in range(0, len(train), MOST_ROWS) for answer in pen.expected(one.pack(train[start : start + MOST_ROWS])))
+    return {"usual answer": pen.usual(name, answers, untouched.written[name])}
 
 
 def _some(rows: list[int]) -> list[int]:

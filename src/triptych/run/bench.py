@@ -11,7 +11,9 @@ from torch import Tensor
 
 from triptych.base.ranks import ALONE, Ranks
 from triptych.base.runtime import Choices
+from triptych.contract.writes import Script
 from triptych.contract.modality import Split
+from triptych.data.asked import AskedRows
 from triptych.data.loader import Loader
 from triptych.data.order import Order
 from triptych.data.remembered import Column, VariedColumn
@@ -20,6 +22,7 @@ from triptych.data.targets import Target
 from triptych.model.assemble import Model
 from triptych.run.lengths import Lengths
 from triptych.run.recipe import Recipe
+from triptych.run.writing import Pen, pen_of
 
 
 @dataclass
@@ -41,6 +44,10 @@ class Bench:
     ranks: Ranks = ALONE
     varied: dict[str, VariedColumn] = field(default_factory=dict)
     """Inputs whose training rows are shown in variants."""
+    script: Script | None = None
+    """How rows become what the decoder is asked."""
+    asked: dict[str, AskedRows] = field(default_factory=dict)
+    """Tasks that are answered in writing."""
     stops: list[dict[str, Any]] = field(default_factory=list)
 
     def loader(self, split: Split, *, shuffled: bool = False, rows: list[int] | None = None) -> Loader:
@@ -48,8 +55,13 @@ class Bench:
         chosen = self.table.at(split) if rows is None else rows
         order = self.order if shuffled else Order(np.array(chosen, np.int64), self.batch_size)
         if not shuffled:
-            return Loader(self.table, self.inputs, self.targets, order)
-        return Loader(self.table, self.inputs, self.targets, order, share=(self.ranks.rank, self.ranks.size), varied=self.varied)
+            return Loader(self.table, self.inputs, self.targets, order, asked=self.asked)
+        share = self.ranks.rank, self.ranks.size
+        return Loader(self.table, self.inputs, self.targets, order, share=share, varied=self.varied, asked=self.asked)
+
+    def pen(self) -> Pen | None:
+        """What writes answers; None where nothing is to be written."""
+        return pen_of(self.recipe, self.script)
 
     def labels(self) -> dict[str, list[str]]:
         """The classes of each task that has some, in the order of its answers."""

@@ -10,7 +10,6 @@ from triptych.base.runtime import Choices, choose_device, choose_keep, choose_pr
 from triptych.data.loader import InputColumn
 from triptych.data.sampling import Plan
 from triptych.data.table import Table
-from triptych.data.targets import learn_target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
@@ -26,6 +25,7 @@ from triptych.run.recipe import Recipe
 from triptych.run.resume import seed_random
 from triptych.run.shared import Shared
 from triptych.run.variants import varied_inputs
+from triptych.run.writing import asked_rows, generator_of, learn, script_of, targets_of
 
 
 def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = None, ranks: Ranks = ALONE) -> Bench:
@@ -43,14 +43,24 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         voice.say(f"  {one.line()}")
         if (cut := one.finding()) and cut.severity != "note":
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
-    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    script = script_of(recipe)
+    asked = asked_rows(recipe, script, table, {name: held.there_N.tolist() for name, held in inputs.items()})
+    learn(script, asked, table.at("train"))
+    targets = targets_of(recipe, table, asked)
     check_select(recipe, table, targets)
     varied = varied_inputs(recipe, inputs, targets, choices)
     encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
-    fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
+    widths = {name: encoder.width for name, encoder in encoders.items()}
+    if recipe.fusion.kind == "prefix":
+        decoder = generator_of(recipe, script)
+        fusion = build_fusion(recipe.fusion, widths, decoder.width if decoder else None)
+    else:
+        fusion = build_fusion(recipe.fusion, widths)
+        decoder = generator_of(recipe, script, fusion.width)
     own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
-    heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in recipe.tasks.items()}
-    model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
+    judged = {name: task for name, task in recipe.tasks.items() if name not in asked}
+    heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in judged.items()}
+    model = Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder).to(device)
     check_depths(model, recipe.stages)
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
@@ -73,7 +83,9 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         voice.say(f"rows are drawn by {order.draws.by}, {len(order.draws):,} an epoch:")
         for line in order.draws.lines():
             voice.say(f"  {line}")
-    return Bench(recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks, varied)
+    return Bench(
+        recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks, varied, script, asked
+    )
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:

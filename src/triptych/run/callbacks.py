@@ -111,8 +111,11 @@ class Keep(L.Callback):
         rates = {f"lr {group['name']}": group["lr"] for group in trainer.optimizers[0].param_groups}
         seconds, self.clock = time.perf_counter() - self.clock, time.perf_counter()
         row = {"epoch": epoch, "stage": self.course.stage, "seconds": round(seconds, 3), "best": improved, **means, **found, **rates}
-        self.run.log({**row, **watched})
+        samples = measured.samples() if measured else {}
+        self.run.log({**row, **watched, **({"samples": samples} if samples else {})})
         self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{self._tail(module, found, improved)}")
+        for name, (said, expected) in samples.items():
+            self.say(f"             {name}: {said!r} for {expected!r}")
 
     def _tail(self, module: Lit, found: dict[str, float], improved: bool) -> str:
         """The score that decides, then the headline of every other task; the log has all of them."""

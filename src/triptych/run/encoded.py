@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from triptych.contract.generator import IDS, side_by_side
 from triptych.contract.part import Encoder
-from triptych.contract.values import Batch, Encoded
+from triptych.contract.values import Batch, Encoded, Packed
 from triptych.model.assemble import Model
 from triptych.run.bench import Bench
 from triptych.run.measure import answer
@@ -20,6 +21,7 @@ from triptych.run.measure import answer
 MOST_ROWS = 5000
 MOST_BYTES = 2**30  # of sequences; vectors alone take far less
 CHUNK = 256  # rows fused at once
+MOST_WRITTEN, FEW = 200, 16  # the same where a decoder reads every row again and again
 
 Donors = Mapping[str, Tensor]
 """{column: N numbers}: whose value of the column each row gets."""
@@ -37,13 +39,26 @@ class EncodedRows:
     present: dict[str, Tensor]
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
+    asked: dict[str, list[Packed]] = field(default_factory=dict)
+    """{task that is answered in writing: question and answer of each row that has them}"""
 
     def chunks(self, present: Mapping[str, Tensor], donors: Donors) -> Iterator[tuple[dict[str, Encoded], dict[str, Tensor]]]:
         """Some rows at a time, as a fusion takes them."""
-        for start in range(0, len(self.rows), CHUNK):
-            here = torch.arange(start, min(start + CHUNK, len(self.rows)))
+        for here in self._places():
             shown = {column: present[column][here] for column in self.pooled}
             yield {column: self._of(column, donors[column][here] if column in donors else here) for column in self.pooled}, shown
+
+    def _places(self) -> list[Tensor]:
+        """The rows' places, as many as go through the model at once."""
+        return list(torch.arange(len(self.rows)).split(FEW if self.asked else CHUNK))
+
+    def batch(self, here: Tensor, shown: Mapping[str, Tensor]) -> Batch:
+        """What is asked of some rows, without their inputs."""
+        has = {name: there[here] for name, there in self.has_truth.items()}
+        before = {name: int(self.has_truth[name][: int(here[0])].sum()) for name in self.asked}
+        rows = {name: self.asked[name][before[name] : before[name] + int(has[name].sum())] for name in self.asked}
+        asked = {name: side_by_side(found) for name, found in rows.items() if found}
+        return Batch({}, shown, {name: truth[here] for name, truth in self.truth.items()}, has, asked=asked)
 
     def _of(self, column: str, given: Tensor) -> Encoded:
         pooled_BD, there_B = self.pooled[column][given], self.present[column][given]
@@ -58,11 +73,12 @@ class EncodedRows:
         """{task: what it answers to each row}, from the inputs that `present` marks, exchanged as `donors` says."""
         found: dict[str, list[Tensor]] = {name: [] for name in tasks}
         device = next(model.parameters()).device
-        for encoded, shown in self.chunks(present, donors):
+        for here, (encoded, shown) in zip(self._places(), self.chunks(present, donors), strict=True):
             moved = {c: Encoded(e.tokens_BTD.to(device), e.mask_BT.to(device), e.pooled_BD.to(device)) for c, e in encoded.items()}
             fused = model.fusion(moved, {c: there.to(device) for c, there in shown.items()})
+            outputs = model.ask(fused, self.batch(here, shown).to(device))
             for name, task in tasks.items():
-                found[name].append(answer(task, model.heads[name](fused)).cpu())
+                found[name].append(answer(task, outputs[name]).cpu())
         return {name: torch.cat(made) for name, made in found.items()}
 
 
@@ -73,7 +89,8 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
     They come in a drawn order, so that those which fit (`MOST_ROWS`, `MOST_BYTES` of sequences) are a fair sample of all.
     """
     model, judged = bench.model, bench.table.at(bench.judged_side())
-    order = random.Random(0).sample(judged, min(len(judged), MOST_ROWS))
+    most = MOST_WRITTEN if model.decoder is not None else MOST_ROWS
+    order = random.Random(0).sample(judged, min(len(judged), most))
     was_training = model.training
     model.eval()
     kept: list[tuple[Batch, dict[str, Encoded]]] = []
@@ -100,9 +117,13 @@ def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list
     present = {column: torch.cat([batch.present[column] for batch, _ in kept]) for column in columns}
     truth = {name: torch.cat([batch.targets[name] for batch, _ in kept]) for name in tasks}
     has = {name: torch.cat([batch.has_target[name] for batch, _ in kept]) for name in tasks}
-    return EncodedRows(
-        order[: sum(len(batch) for batch, _ in kept)], pooled, sequences if model.fusion.reads_sequences else {}, present, truth, has
-    )
+    asked: dict[str, list[Packed]] = {}
+    for batch, _ in kept:
+        for name, packed in batch.asked.items():
+            if name in tasks:
+                asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(len(packed.tensors[IDS])))
+    rows = order[: sum(len(batch) for batch, _ in kept)]
+    return EncodedRows(rows, pooled, sequences if model.fusion.reads_sequences else {}, present, truth, has, asked)
 
 
 def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> Tensor:

@@ -82,6 +82,8 @@ def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, sh
     """The rows a task got most wrong: least probability for the truth, or largest error."""
     if task.kind == "contrast" or not bool(measured.has_truth[name].any()):
         return None
+    if task.kind == "generate":
+        return _worst_written(name, measured, shown, rows)
     badness = _badness(task, measured.answers[name], measured.truth[name])
     badness = badness.masked_fill(~measured.has_truth[name], -torch.inf)
     places = badness.topk(min(rows, int(measured.has_truth[name].sum()))).indices.tolist()
@@ -90,6 +92,22 @@ def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, sh
         said, confidence = in_words(task, facts, measured.answers[name][place])
         truth, _ = in_words(task, facts, _as_answer(task, measured.truth[name][place], facts))
         listed.append({"id": measured.ids[place], "said": said, "truth": truth, "confidence": confidence, "values": shown.row(place)})
+    return {"task": name, "rows": listed}
+
+
+def _worst_written(name: str, measured: Measured, shown: Shown, rows: int) -> dict[str, Any] | None:
+    """Of the answers that were written, those of which the right words came least."""
+    held = measured.written.get(name)
+    if held is None or not held.said:
+        return None
+    hits_N, count_N = measured.answers[name][held.places, 0], measured.answers[name][held.places, 1].clamp(min=1)
+    wrong_N = torch.tensor([float(said != expected) for said, expected in zip(held.said, held.expected, strict=True)])
+    order = (wrong_N - hits_N / count_N).topk(min(rows, len(held.said))).indices.tolist()
+    listed = []
+    for n in order:
+        place, share = held.places[n], float(hits_N[n] / count_N[n])
+        entry = {"id": measured.ids[place], "said": held.said[n], "truth": held.expected[n], "confidence": share}
+        listed.append({**entry, "values": shown.row(place)})
     return {"task": name, "rows": listed}
 
 

@@ -290,5 +290,5 @@ def measured_on(bench: Bench, voice: Voice, what: str) -> Measured:
     loader = bench.loader(bench.judged_side())
     batches = voice.track(loader, len(loader), "measuring")
     own = own_columns(bench.recipe, bench.model)
-    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True, vectors=own)
+    measured = measure(bench.model, batches, bench.recipe.tasks, bench.device, every_mixture=True, vectors=own, pen=bench.pen())
     return with_prompts(bench.recipe, bench.model, rooms_of(bench.inputs), bench.labels(), measured)

@@ -83,6 +83,11 @@ class RunFolder:
         """Folder of what trackers write, which may go on after the run is sealed."""
         return self.path / "track"
 
+    @property
+    def script(self) -> Path:
+        """Folder of how rows are asked in writing."""
+        return self.path / "script"
+
     def input(self, name: str) -> Path:
         """Folder of how an input is prepared."""
         return self.path / "inputs" / name

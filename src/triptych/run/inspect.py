@@ -17,11 +17,12 @@ from triptych.contract.tasks import METRICS
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
-from triptych.data.targets import Target, learn_target, split_labels
+from triptych.data.targets import Target, split_labels
 from triptych.objective.classes import TOP
 from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
+from triptych.run.writing import asked_rows, learn, script_of, targets_of, words_of
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
@@ -30,10 +31,13 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     Raises:
         InputError: a task cannot be learnt from these rows.
     """
-    targets = {name: learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    script = script_of(recipe)
+    asked = asked_rows(recipe, script, table, {name: table.has(column) for name, column in recipe.columns().items()})
+    learn(script, asked, table.at("train"))
+    targets = targets_of(recipe, table, asked)
     lengths = lengths_before(recipe, table)
     counted = {
-        f"{name} ({task.target})": {side: _counted(table, task, side) for side in SIDES}
+        f"{name} ({_answers(task)})": {side: _counted(table, task, side) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -52,13 +56,21 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     }
 
 
+def _answers(task: Any) -> str:
+    """The column that a task's answers stand in."""
+    return str(task.target or getattr(task, "messages", None))
+
+
 def _counted(table: Table, task: Any, side: Split) -> str:
     """`12 a, 9 b` for few classes or labels; else the rows, and how many different ones, or from where to where they go."""
-    cells = [row.cells.get(task.target) for row in table.rows.take(table.at(side), [task.target])]
+    column = _answers(task)
+    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
     filled = [cell for cell in cells if cell is not None]
     if not filled:
         return "-"
     rows = f"{len(filled):,} row{'s' if len(filled) > 1 else ''}"
+    if task.kind == "generate":
+        return rows
     if task.kind == "regress":
         numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]
         return f"{rows}, {min(numbers):g} to {max(numbers):g}" if numbers else f"{rows}, no numbers"
@@ -80,11 +92,12 @@ def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = No
 def asked_of(recipe: Recipe) -> Asked:
     """What the doctor must know of the recipe."""
     split = recipe.data.split
-    wanted = {getattr(task, name, None) for task in recipe.tasks.values() for name in ("target", "positives")}
+    wanted = {getattr(task, name, None) for task in recipe.tasks.values() for name in ("target", "positives", "messages")}
     balance = recipe.data.balance.by if recipe.data.balance else None
     used = {
         *recipe.columns().values(),
         *wanted,
+        *(column for task in recipe.tasks.values() if task.kind == "generate" for column in words_of(recipe, task)),
         split.column,
         split.group,
         *split.test_where,

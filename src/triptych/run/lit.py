@@ -25,6 +25,7 @@ from triptych.run.recipe import TRAINABLE, Recipe, Stage
 from triptych.run.strategy import clip, come_home, put_optimizer, sharded, whole_optimizer
 from triptych.run.watch import Watch
 from triptych.run.weighting import Uncertainty
+from triptych.run.writing import Pen
 
 
 class Lit(L.LightningModule):
@@ -40,13 +41,15 @@ class Lit(L.LightningModule):
         watch: Watch,
         state: Mapping[str, Any] | None = None,
         ranks: Ranks = ALONE,
+        pen: Pen | None = None,
     ) -> None:
         """`steps` of the whole stage shape the schedule; `validation` None measures nothing between epochs; `watch` is the run's.
 
         `state` is what `learnt` gave when the stage was left: it goes on from there. `ranks` share every step.
+        `pen` writes answers when the model is measured.
         """
         super().__init__()
-        self.state, self.ranks = state, ranks
+        self.state, self.ranks, self.pen = state, ranks, pen
         self.home = model
         self.model, self.recipe, self.stage, self.steps = model, recipe, stage, steps
         self.validation, self.watch, self.weighting = validation, watch, watch.weighting
@@ -148,7 +151,7 @@ class Lit(L.LightningModule):
         if self.validation is None:
             return None
         with self.trainer.precision_plugin.forward_context():
-            return measure(self.home, self.validation, self.recipe.tasks, str(self.device), every_mixture=False)
+            return measure(self.home, self.validation, self.recipe.tasks, str(self.device), every_mixture=False, pen=self.pen)
 
     def configure_optimizers(self) -> Any:
         """AdamW over the stage's parts, each at its rate, and over what the weighting learns; warm-up, then the schedule."""

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from triptych.contract.values import Batch, Encoded, Output
+from triptych.contract.values import Batch, Encoded, Fused, Output
 from triptych.model.assemble import Model
+from triptych.objective import written
 from triptych.objective.classes import classify_scores, multilabel_scores
 from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.objective.numbers import regress_scores
 from triptych.objective.retrieval import retrieval_scores
 from triptych.objective.scores import Score, as_scores
+from triptych.run.writing import Pen, Written
 
 Mixture = tuple[str, ...]
 MOST_MIXED = 4  # with more inputs than this, only each alone and all together are measured: 2^M mixtures say little
@@ -48,8 +50,14 @@ class Measured:
     """{input: N x width of its encoder}, of the inputs that were asked for; rows without it are zero."""
     prompted: dict[str, Tensor] = field(default_factory=dict)
     """{task with a prompt: probabilities N x C}, by how near each row lies to the sentences; see `prompts.py`."""
+    written: dict[str, Written] = field(default_factory=dict)
+    """{task: answers in writing, of some of the rows}"""
     mixed: dict[str, dict[str, Mixed]] = field(default_factory=dict)
     """{task: {"from a + b": what it answers from these inputs alone}}, where every mixture was measured."""
+
+    def samples(self) -> dict[str, tuple[str, str]]:
+        """{task: (what was written, what should have been)} of one row of each."""
+        return {name: (held.said[0], held.expected[0]) for name, held in self.written.items() if held.said}
 
     def value(self, name: str) -> float:
         """The score of that name; not a number where it was not measured."""
@@ -66,7 +74,14 @@ def mixtures(columns: Sequence[str]) -> list[Mixture]:
 
 @torch.no_grad()
 def measure(
-    model: Model, batches: Iterable[Batch], tasks: Mapping[str, Any], device: str, *, every_mixture: bool, vectors: Sequence[str] = ()
+    model: Model,
+    batches: Iterable[Batch],
+    tasks: Mapping[str, Any],
+    device: str,
+    *,
+    every_mixture: bool,
+    vectors: Sequence[str] = (),
+    pen: Pen | None = None,
 ) -> Measured:
     """Run the model over the batches in eval mode and score it.
 
@@ -77,10 +92,11 @@ def measure(
         device: where to compute.
         every_mixture: also from each mixture of inputs, over the rows that have all of them.
         vectors: inputs whose encoders' vectors are to be kept.
+        pen: writes the answers of tasks that are answered in writing; without it, they are only judged.
     """
     was_training = model.training
     model.eval()
-    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [], vectors)
+    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [], vectors, pen)
     for batch in batches:
         seen.add(model, batch.to(torch.device(device)), tasks)
     model.train(was_training)
@@ -90,8 +106,9 @@ def measure(
 class _Seen:
     """What has been collected over the batches."""
 
-    def __init__(self, wanted: list[Mixture], vectors: Sequence[str] = ()) -> None:
-        self.wanted, self.vectors = wanted, vectors
+    def __init__(self, wanted: list[Mixture], vectors: Sequence[str] = (), pen: Pen | None = None) -> None:
+        self.wanted, self.vectors, self.pen = wanted, vectors, pen
+        self.written: dict[str, Written] = defaultdict(Written)
         self.ids: list[str] = []
         self.lists: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
         self.units: dict[str, float] = {}
@@ -110,7 +127,8 @@ class _Seen:
             self._add(model, encoded, batch, tasks)
 
     def _add(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, tasks: Mapping[str, Any]) -> None:
-        outputs = model.ask(model.fusion(encoded, batch.present))
+        fused = model.fusion(encoded, batch.present)
+        outputs = model.ask(fused, batch)
         self.ids.extend(batch.ids)
         for column, present_B in batch.present.items():
             self.keep("present", column, value=present_B)
@@ -125,6 +143,8 @@ class _Seen:
             self.keep("truth", name, value=batch.targets[name])
             self.keep("has", name, value=rows_B)
             self._answers(name, task, outputs[name], batch.present)
+            if name in batch.asked and self.pen is not None:
+                self._write(self.pen, model, fused, batch, name, task)
         for mixture in self.wanted:
             self._mixture(model, encoded, batch, mixture, tasks)
 
@@ -136,10 +156,20 @@ class _Seen:
             self.units[name] = float(output["std"]) if task.kind == "regress" else 1.0
             self.keep("answer", name, value=answer(task, output))
 
+    def _write(self, pen: Pen, model: Model, fused: Fused, batch: Batch, name: str, task: Any) -> None:
+        """The answers of the first rows that are asked; writing takes long."""
+        held = self.written[name]
+        places = batch.has_target[name].nonzero()[:, 0][: max(task.written - len(held.said), 0)]
+        if len(places):
+            asked = batch.asked[name].part(0, len(places))
+            held.places += (places + len(self.ids) - len(batch)).tolist()
+            held.said += pen.write(model, asked, fused.rows(places), task)
+            held.expected += pen.expected(asked)
+
     def _mixture(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, mixture: Mixture, tasks: Mapping[str, Any]) -> None:
         present = {c: p if c in mixture else torch.zeros_like(p) for c, p in batch.present.items()}
         all_B = torch.stack([batch.present[column] for column in mixture]).all(0)
-        outputs = model.ask(model.fusion({c: encoded[c] for c in mixture if c in encoded}, present)) if bool(all_B.any()) else None
+        outputs = model.ask(model.fusion({c: encoded[c] for c in mixture if c in encoded}, present), batch) if bool(all_B.any()) else None
         for name, task in tasks.items():
             if task.kind != "contrast" and outputs is not None:
                 rows_B = all_B & batch.has_target[name]
@@ -161,7 +191,7 @@ class _Seen:
         scores = [score for name, task in tasks.items() for score in self._scores(name, task, named, embeddings)]
         told = [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
         mixed = {name: self._kept(tasks[name], self._mixtures(name)) for name in named["answer"]}
-        return Measured(self.ids, *told, vectors=named["vector"], mixed=mixed)
+        return Measured(self.ids, *told, vectors=named["vector"], mixed=mixed, written=dict(self.written))
 
     def _kept(self, task: Any, mixtures: dict[str, Mixed]) -> dict[str, Mixed]:
         """Of classes only the one that was said: the shares of a thousand classes, seven times, would fill the memory."""
@@ -191,6 +221,8 @@ class _Seen:
         if not bool(rows_N.any()):
             return loss
         whole = score_values(task, named["answer"][name][rows_N], named["truth"][name][rows_N], self.units[name])
+        if self.pen is not None and name in self.written:
+            whole |= self.pen.scores(name, self.written[name])
         return loss + as_scores(name, task.kind, "", whole) + self._mixed(name, task)
 
     def _mixed(self, name: str, task: Any) -> list[Score]:
@@ -201,7 +233,9 @@ class _Seen:
 
 
 def answer(task: Any, output: Output) -> Tensor:
-    """What a task answers: probabilities (B, C), or standardised numbers (B)."""
+    """What a task answers: probabilities (B, C), standardised numbers (B), or what is told of a written answer (B, 4)."""
+    if task.kind == "generate":
+        return written.told(output)
     if task.kind == "classify":
         return output["logits_BC"].softmax(1)
     return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["standard_B"]
@@ -209,6 +243,8 @@ def answer(task: Any, output: Output) -> Tensor:
 
 def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: float) -> dict[str, float]:
     """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers."""
+    if task.kind == "generate":
+        return written.written_scores(answer_N)
     if task.kind == "classify":
         return classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":

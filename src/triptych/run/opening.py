@@ -22,6 +22,7 @@ from triptych.modalities import rooms
 from triptych.run.inspect import asked_of, told
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
+from triptych.run.writing import tasks_of, words_of
 from triptych.run.resume import fingerprint
 
 
@@ -54,6 +55,7 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
             fix = "remove it from the recipe, or check its column"
             raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
     answers = [str(getattr(task, "target", None) or getattr(task, "positives", None)) for task in recipe.tasks.values()]
+    answers += [column for task in tasks_of(recipe).values() for column in words_of(recipe, task)]
     word = fingerprint(table, facts, [column for column in answers if column in table.columns])
     return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths(), fingerprint=word)
 

@@ -15,8 +15,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
+from triptych.contract.writes import Writes
 from triptych.contract.modality import InputSettings
-from triptych.contract.tasks import METRICS, Task
+from triptych.contract.tasks import METRICS, Task, headline
 from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
 from triptych.data.settings import ColumnSettings, DataSettings
@@ -35,6 +36,12 @@ else:
     # The rooms that are there decide what an input may say, so the union is made when this file is read.
     _words = functools.reduce(operator.or_, (room.Input for room in rooms().values()))
     AnyInput = Annotated[_words, Field(discriminator="modality")]
+
+if TYPE_CHECKING:
+    AnyDecoder = Settings
+else:
+    _decoders = [room.Decoder for room in rooms().values() if isinstance(room, Writes)]
+    AnyDecoder = functools.reduce(operator.or_, _decoders)
 
 
 class Stage(Settings):
@@ -133,7 +140,12 @@ class Recipe(Settings):
     data: DataSettings = Field(description="where the rows come from and how they are split")
     inputs: dict[Annotated[str, Field(pattern=NAME)], AnyInput] = Field(min_length=1, description="what goes in, by name")
     tasks: dict[Annotated[str, Field(pattern=NAME)], Task] = Field(min_length=1, description="what is asked, by name")
-    fusion: Fusion = Field(description="how several inputs become one; by default single for one input, joint for more")
+    fusion: Fusion = Field(
+        description="how several inputs become one; by default prefix where there is a decoder, single for one input, joint for more"
+    )
+    decoder: AnyDecoder | None = Field(
+        None, description="what writes the answers of generate tasks: small, or a pretrained language model: owner/name, or a folder"
+    )
     approach: Approach | None = Field(
         None, description="how a pretrained model is tuned, spelled out as stages, which it stands in for: head, last, gradual, full, lora"
     )
@@ -161,13 +173,15 @@ class Recipe(Settings):
         if not isinstance(tree.get("inputs"), dict):  # refused later; the fusion, which nobody need say, must not be missed before
             return {"fusion": "joint", **tree}
         inputs = {str(name): _with_modality(str(name), settings) for name, settings in tree["inputs"].items()}
-        return {"fusion": "single" if len(inputs) == 1 else "joint", **tree, "inputs": inputs}
+        plainest = "prefix" if tree.get("decoder") is not None else "single" if len(inputs) == 1 else "joint"
+        return {"fusion": plainest, **tree, "inputs": inputs}
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
         _check_names(self)
         _check_columns(self)
         _check_contrasts(self)
+        _check_writing(self)
         for name in self.tasks:
             self.prompted(name)
         for number, stage in enumerate(self.stages):
@@ -182,7 +196,8 @@ class Recipe(Settings):
 
     def parts(self) -> list[str]:
         """Names a stage may train."""
-        return [*self.inputs, "fusion", *self.tasks]
+        decoder = ["decoder"] if self.decoder is not None else []
+        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind != "generate")]
 
     def named(self) -> dict[str, str]:
         """{input: column of the source}, as the recipe names it."""
@@ -229,7 +244,7 @@ class Recipe(Settings):
         """The score that chooses the best epoch."""
         if self.training.select is None:
             task = next((name for name, task in self.tasks.items() if task.weight > 0), next(iter(self.tasks)))
-            return f"{task}.{next(iter(METRICS[self.tasks[task].kind]))}"
+            return f"{task}.{headline(self.tasks[task])}"
         return _in_full(self, self.training.select)
 
 
@@ -244,10 +259,11 @@ def _with_modality(name: str, settings: Any) -> Any:
 
 
 def _check_names(recipe: Recipe) -> None:
-    both = sorted(set(recipe.inputs) & set(recipe.tasks) | {"all", "fusion"} & {*recipe.inputs, *recipe.tasks})
+    own = {"all", "fusion", "decoder"}
+    both = sorted(set(recipe.inputs) & set(recipe.tasks) | own & {*recipe.inputs, *recipe.tasks})
     if both:
         raise InputError(
-            f"the name {both[0]!r} stands for two things: inputs, tasks, 'fusion' and 'all' share one list of names",
+            f"the name {both[0]!r} stands for two things: inputs, tasks, 'fusion', 'decoder' and 'all' share one list of names",
             fix=f"rename it: {both[0]}_task",
         )
     if recipe.fusion.kind == "single" and len(recipe.inputs) > 1:
@@ -283,6 +299,22 @@ def _check_contrasts(recipe: Recipe) -> None:
         for column in task.between if task.kind == "contrast" else ():
             if column not in recipe.inputs:
                 raise unknown_word(f"input of tasks.{name}.between", column, recipe.inputs)
+
+
+def _check_writing(recipe: Recipe) -> None:
+    """A decoder writes for tasks, tasks need a decoder; what takes whole outputs apart does not go with either."""
+    names = [name for name, task in recipe.tasks.items() if task.kind == "generate"]
+    if names and recipe.decoder is None:
+        fix = "decoder: small, or OWNER/NAME of a language model"
+        raise InputError(f"task {names[0]!r} is answered in writing, and the recipe has no decoder", where="decoder", fix=fix)
+    if recipe.decoder is not None and not names:
+        fix = "tasks: {caption: {kind: generate, target: COLUMN, template: ...}}, or remove decoder"
+        raise InputError("the recipe has a decoder and no generate task, so nothing would be written", where="decoder", fix=fix)
+    if recipe.fusion.kind == "prefix" and recipe.decoder is None:
+        what = "fusion 'prefix' puts inputs between a decoder's words, and the recipe has no decoder"
+        raise InputError(what, where="fusion", fix="decoder: small, or OWNER/NAME; or fusion: joint")
+    if names and recipe.training.mixup:
+        raise InputError(f"training.mixup makes two rows one, and the words of {names[0]!r} have no mean", fix="remove training.mixup")
 
 
 def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
@@ -427,9 +459,10 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
     recipe = parse(Recipe, tree, path.name)
     data = recipe.data.with_sources(lambda source: _source(source, path))
     inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
+    decoder = recipe.decoder and _placed_decoder(recipe.decoder, path)
     kept = recipe.forgetting and recipe.forgetting.model_copy(update={"source": _source(recipe.forgetting.source, path)})
     return recipe.model_copy(
-        update={"data": data, "inputs": inputs, "forgetting": kept, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)}
+        update={"data": data, "inputs": inputs, "decoder": decoder, "forgetting": kept, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)}
     )
 
 
@@ -447,6 +480,11 @@ def _placed(name: str, settings: InputSettings, recipe: Path) -> InputSettings:
     except InputError as error:
         where = f"{recipe.name}: inputs.{name} ({error.where})"
         raise InputError(error.what, where=where, known=error.known, fix=error.fix) from None
+
+
+def _placed_decoder(decoder: Any, recipe: Path) -> Any:
+    """A decoder that lies in a folder, from the recipe's."""
+    return decoder.placed(lambda path: absolute(path, _home(recipe))) if hasattr(decoder, "placed") else decoder
 
 
 def _home(recipe: Path) -> Path:

@@ -24,6 +24,7 @@ from triptych.run.inspect import told
 from triptych.run.measure import Measured
 from triptych.run.variants import came_of, variants_shown
 from triptych.run.verdict import parts, verdict
+from triptych.run.writing import Written
 
 
 def write_down(
@@ -33,6 +34,8 @@ def write_down(
     augmented = came_of(bench.varied)  # of the training: more variants are made to be shown
     for name, held in bench.inputs.items():
         held.preparation.save(run.input(name))
+    if bench.script is not None:
+        bench.script.save(run.script)
     run.write("scores.json", _side_by_side(untouched, trained))
     run.write("verdicts.json", _verdicts(bench, untouched, trained, simple))
     run.write("details.json", details(bench, {"untouched": untouched, "trained": trained}))
@@ -153,6 +156,15 @@ def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:
     }
 
 
+def _written(name: str, measured: Measured) -> dict[str, list[Any]]:
+    """What was written and should have been, of the rows that were; and of every row how the right answer was taken."""
+    held = measured.written.get(name, Written())
+    said, truth = dict(zip(held.places, held.said, strict=True)), dict(zip(held.places, held.expected, strict=True))
+    rows = range(len(measured.ids))
+    answers = [row if bool(has) else None for row, has in zip(measured.answers[name].tolist(), measured.has_truth[name], strict=True)]
+    return {f"{name}.truth": [truth.get(n) for n in rows], f"{name}.said": [said.get(n) for n in rows], f"{name}.answer": answers}
+
+
 def _row_words(bench: Bench, task: Any, rows: list[int]) -> list[str]:
     """How a row is called in the retrieval grid: by what it has in common with its positives, else by its id."""
     found = bench.table.rows.take(rows, [task.positives] if task.positives else [])
@@ -168,6 +180,9 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         if task.kind == "contrast":
             continue
         facts, answers = bench.targets[name].facts, measured.answers[name]
+        if task.kind == "generate":
+            columns |= _written(name, measured)
+            continue
         said = [examples.in_words(task, facts, answer) for answer in answers]
         cells = [row.cells.get(task.target) for row in bench.table.rows.take(bench.table.at(bench.judged_side()), [task.target])]
         columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]

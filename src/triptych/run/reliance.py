@@ -46,7 +46,8 @@ def reliance(bench: Bench) -> dict[str, Any]:
         * too few rows: the interval is too wide to tell.
     """
     recipe = bench.recipe
-    tasks = {name: task for name, task in recipe.tasks.items() if task.kind != "contrast"}
+    alone = len(recipe.inputs) < 2  # then only words could stand in for it
+    tasks = {name: task for name, task in recipe.tasks.items() if task.kind == "generate" or not (alone or task.kind == "contrast")}
     judged = len(bench.table.at(bench.judged_side()))
     told: dict[str, Any] = {"rows": 0, "of": judged, "shuffles": SHUFFLES, "tasks": {}, "why_not": why_not(recipe)}
     if told["why_not"]:
@@ -68,7 +69,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
 
 def why_not(recipe: Any) -> str:
     """Why a recipe's inputs cannot be audited; empty where they can."""
-    if len(recipe.inputs) < 2:
+    if len(recipe.inputs) < 2 and all(task.kind != "generate" for task in recipe.tasks.values()):
         return "what each input adds can be asked of two or more inputs; this recipe has one"
     if all(task.kind == "contrast" for task in recipe.tasks.values()):
         return "a contrast task embeds each input alone, so none can be ignored; its directions say what each is worth"
@@ -84,6 +85,7 @@ def _changed(bench: Bench, rows: EncodedRows, tasks: Mapping[str, Any], given: s
         "drop": [rows.answers(bench.model, tasks, without, {})],
         "shuffle": [rows.answers(bench.model, tasks, rows.present, one) for one in donors],
         "alone": [rows.answers(bench.model, tasks, alone, {})],
+        "none": [rows.answers(bench.model, tasks, {c: torch.zeros_like(there) for c, there in rows.present.items()}, {})],
     }
 
 
@@ -106,7 +108,7 @@ def _input(
     group_N: Tensor | None,
 ) -> dict[str, Any] | None:
     """One input of one task; None where no row with the target has it and another."""
-    others = torch.stack([there for column, there in rows.present.items() if column != given]).any(0)
+    others = torch.stack([there for column, there in rows.present.items() if column != given or task.kind == "generate"]).any(0)
     judged_N = rows.has_truth[name] & rows.present[given] & others
 
     def of(answers: Tensor) -> Statistics:
@@ -120,7 +122,8 @@ def _input(
     before = of(whole[name])
     made = {how: mean_of_all([of(one[name]) for one in several]) for how, several in changed.items()}
     losses = {how: difference(made[how], before, group_N) for how in ("drop", "shuffle")}
-    above = difference(of(constant(task, rows.truth[name], judged_N, whole[name])), made["alone"], group_N)
+    blind = changed["none"][0][name] if task.kind == "generate" else constant(task, rows.truth[name], judged_N, whole[name])
+    above = difference(of(blind), made["alone"], group_N)
     units = int(judged_N.sum()) if group_N is None else len(group_N[judged_N].unique())
     return {
         "rows": int(judged_N.sum()),

@@ -35,6 +35,7 @@ from triptych.run.baselines import Told
 from triptych.run.folder import FORMAT, RunFolder
 from triptych.run.measure import Measured, Mixed
 from triptych.run.recipe import Recipe
+from triptych.run.writing import Written
 from triptych.run.state import read_state, write_state
 
 FREE = ("name", "about", "report", "training.save_seconds", "track", "search")
@@ -140,7 +141,8 @@ def fingerprint(table: Table, facts: Facts, columns: list[str]) -> str:
 
 def keep_untouched(run: RunFolder, untouched: Measured, simple: Mapping[str, Told]) -> None:
     """Write down what was measured before the first step."""
-    tree = {**vars(untouched), "scores": [list(score) for score in untouched.scores]}
+    written = {name: dict(vars(held)) for name, held in untouched.written.items()}
+    tree = {**vars(untouched), "scores": [list(score) for score in untouched.scores], "written": written}
     write_state(run.untouched, {"measured": tree, "simple": dict(simple)})
 
 
@@ -149,7 +151,9 @@ def read_untouched(run: RunFolder) -> tuple[Measured, dict[str, Told]]:
     tree = read_state(run.untouched)
     held = tree["measured"]
     mixed = {task: {of: Mixed(*parts) for of, parts in found.items()} for task, found in held["mixed"].items()}
-    return Measured(**{**held, "scores": [Score(*score) for score in held["scores"]], "mixed": mixed}), tree["simple"]
+    written = {task: Written(**found) for task, found in held["written"].items()}
+    scores = [Score(*score) for score in held["scores"]]
+    return Measured(**{**held, "scores": scores, "mixed": mixed, "written": written}), tree["simple"]
 
 
 def restore_of(state: Mapping[str, Any], run: RunFolder, ranks: Ranks) -> None:

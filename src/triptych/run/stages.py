@@ -54,7 +54,7 @@ def train_stages(
             if start is None and number == 0:
                 check_one_batch(bench, loader, watching, voice)
             if not course.ended:
-                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks)
+                lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks, bench.pen())
                 keep = Keep(run, bench.model, best, course, voice.say, listener)
                 callbacks = [steps_bar, keep, Save(run, course, best, loader, clock, spent.read)]
                 run_stage(bench, lit, loader, stage.epochs - course.epochs, callbacks)

@@ -113,7 +113,7 @@ def _of_recipe(what: str, changes: list[str], source: str | None, voice: Voice) 
 def _of_run(run: Run, source: str | None, voice: Voice) -> dict[str, Any]:
     model, inputs = run.model, run.inputs  # a damaged run is told before any row is read
     recipe, table = (run.recipe, open_table(run.recipe, voice)) if source is None else other_rows(run.recipe, source, voice)
-    bench = on_rows(recipe, table, model, inputs)
+    bench = on_rows(recipe, table, model, inputs, run.script)
     remember(bench, len(recipe.stages) - 1, voice)
     measured = measured_on(bench, voice, "measuring the trained model")
     with voice.waiting("asking what each input adds"):

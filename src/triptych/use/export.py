@@ -17,7 +17,8 @@ from torch import Tensor
 
 from triptych.base import hub
 from triptych.base.errors import InputError
-from triptych.layers.tower import BASE, Tower
+from triptych.layers.held import BASE
+from triptych.layers.tower import Tower
 from triptych.use.opened import Run
 
 

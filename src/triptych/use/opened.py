@@ -14,7 +14,8 @@ from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.modality import Modality, Preparation
-from triptych.contract.values import Batch, Passed, Value
+from triptych.contract.values import Batch, Packed, Passed, Value
+from triptych.contract.writes import Script
 from triptych.data.lacking import costs_row
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
@@ -22,6 +23,7 @@ from triptych.run.examples import in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
+from triptych.run.writing import Pen, script_of, tasks_of, words_of
 
 NEAREST = 3
 
@@ -89,6 +91,28 @@ class Run:
             self.verified = True
 
     @functools.cached_property
+    def script(self) -> Script | None:
+        """How rows are asked in writing; None where nothing is written."""
+        script = script_of(self.recipe)
+        if script is not None:
+            self._verify()
+            script.load(self.folder.script)
+        return script
+
+    @functools.cached_property
+    def pen(self) -> Pen:
+        """What writes answers."""
+        assert self.script is not None
+        return Pen(self.recipe, self.script)
+
+    @functools.cached_property
+    def words(self) -> list[str]:
+        """What a question is made of besides the inputs: names that take words."""
+        answers = {task.target for task in tasks_of(self.recipe).values()}
+        asked = [column for task in tasks_of(self.recipe).values() for column in words_of(self.recipe, task)]
+        return [column for column in dict.fromkeys(asked) if column not in answers]
+
+    @functools.cached_property
     def gallery(self) -> dict[str, list[Any]]:
         """Embeddings of the run's test rows; empty where no task gives any."""
         self._verify()
@@ -128,13 +152,14 @@ class Run:
 
     def _values(self, row: Mapping[str, Any]) -> dict[str, Value]:
         """What a row gives, read by its rooms."""
+        known = [*self.recipe.inputs, *self.words]
         for name in row:
-            if name not in self.recipe.inputs:
-                raise unknown_word("input", name, self.recipe.inputs, where=str(self.folder.path))
+            if name not in known:
+                raise unknown_word("input", name, known, where=str(self.folder.path))
         given = {name: value for name, value in row.items() if value is not None}
         if not given:
-            raise InputError("there is no input at all", known=self.recipe.inputs, fix="give at least one of the run's inputs")
-        return self.read(given)
+            raise InputError("there is no input at all", known=known, fix="give at least one of the run's inputs")
+        return self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
 
     def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
         """Values by input; a file that has nothing of one of several inputs leaves that one out.
@@ -165,9 +190,10 @@ class Run:
         if not rows:
             return []
         passed, present = self._pass(values)
-        told = {name: self._told(name, passed, present) for name in self.recipe.tasks}
+        told = {name: self._told(name, passed, present, rows) for name in self.recipe.tasks}
         return [
-            Answer({k: _brief(v) for k, v in row.items() if k in values[i]}, {n: told[n][i] for n in told}) for i, row in enumerate(rows)
+            Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
+            for i, row in enumerate(rows)
         ]
 
     @torch.inference_mode()
@@ -184,8 +210,31 @@ class Run:
                 packed[name] = preparation.collate(preparation.prepare(values))
         return Batch(packed, present)
 
-    def _told(self, name: str, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    def asked(self, name: str, rows: Sequence[Mapping[str, Any]], present: Mapping[str, Tensor]) -> Packed:
+        """The questions that a task which is answered in writing puts to some rows, without answers.
+
+        Raises:
+            BadValue: nothing is left of a question.
+        """
+        assert self.script is not None
+        there = [[column for column in present if bool(present[column][n])] for n in range(len(rows))]
+        cells = [{key: row[key] for key in self.words if row.get(key) is not None} for row in rows]
         task = self.recipe.tasks[name]
+        return self.script.collate([self.script.item(task, one, has) for one, has in zip(cells, there, strict=True)])
+
+    @torch.inference_mode()
+    def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        task, pen, asked = self.recipe.tasks[name], self.pen, self.asked(name, rows, present)
+        if not task.choices:
+            return [{"said": said} for said in pen.write(self.model, asked, passed.fused, task)]
+        shares = pen.chances(self.model, asked, passed.fused, task).tolist()
+        found = [dict(zip(task.choices, row, strict=True)) for row in shares]
+        return [{"said": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row} for row in found]
+
+    def _told(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        task = self.recipe.tasks[name]
+        if task.kind == "generate":
+            return self._written(name, passed, present, rows)
         if task.kind == "contrast":
             return self._nearest(name, task, passed, present)
         facts = self.model.parts()[name].facts

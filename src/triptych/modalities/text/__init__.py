@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.examined import Examined, Ratio
 from triptych.contract.modality import InputSettings, Preparation, ToyCell, ToyRow
 from triptych.contract.tools import Tool
+from triptych.modalities.text.decoders import Decoder
 from triptych.modalities.text.learn import TokenizerTool
 from triptych.modalities.text.settings import Input
 
 if TYPE_CHECKING:
     from triptych.contract.augment import Augmenter
+    from triptych.contract.generator import Generator
     from triptych.contract.part import Encoder
     from triptych.contract.values import Item
+    from triptych.contract.writes import Script
 
 
 class Text:
@@ -38,6 +41,7 @@ class Text:
     )
 
     tools: tuple[Tool, ...] = (TokenizerTool(),)
+    Decoder: Any = Decoder
 
     def read(self, source: Any) -> str:
         """See `read.read`."""
@@ -74,6 +78,22 @@ class Text:
         from triptych.modalities.text.encode import ENCODERS
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
+
+    def script(self, decoder: Any, inputs: Sequence[str]) -> Script:
+        """See `script.py`."""
+        from triptych.modalities.text.script import TextScript
+
+        return TextScript(decoder, inputs)
+
+    def generator(self, decoder: Any, facts: Mapping[str, Any]) -> Generator:
+        """A language model, new or pretrained. See `generate.py`."""
+        from triptych.modalities.text.generate import BaseWriter, SmallWriter
+
+        return BaseWriter.named(decoder, facts) if decoder.kind == "pretrained" else SmallWriter(decoder, **facts)
+
+    def written_scores(self, names: Sequence[str], said: Sequence[str], expected: Sequence[Sequence[str]]) -> dict[str, float]:
+        """See `score.py`."""
+        return {"exact": sum(s == e[0] for s, e in zip(said, expected, strict=True)) / len(said)}
 
     def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
         """Synonyms, words that change places or go, paraphrases. See `augment.py`."""

@@ -1,0 +1,82 @@
+"""The part that answers in a modality's own values, a sentence for one, and what it is asked."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from triptych.contract.part import Part
+from triptych.contract.values import Fused, Output, Packed
+from triptych.contract.writes import How
+
+IDS, SLOTS, LEARNT = "ids_PT", "slot_PT", "learnt_PT"
+"""Names of what a row is asked: the ids of its words; where the value of an input stands (its number, or -1); what is the answer."""
+WRITTEN = ("nll_B", "count_B", "hits_B", "words_B")
+"""What a generator tells of each row; see `Generator.forward`."""
+TEXT = -1
+"""Stands in `slot_PT` where there is a word."""
+FILL: Mapping[str, int | bool] = {IDS: 0, SLOTS: TEXT, LEARNT: False}
+"""What rows are padded with."""
+
+
+class Generator(Part):
+    """A part that learns to give an answer, one piece after the other, and then writes it."""
+
+    width: int
+
+    @abstractmethod
+    def forward(self, asked: Packed, fused: Fused) -> Output:
+        """P rows with their answers -> what the model thinks of them.
+
+        Args:
+            asked: `ids_PT`, `slot_PT` and `learnt_PT` of P rows.
+            fused: of the same rows.
+
+        Returns:
+            `nll_B` the sum of -log p over the pieces of the answer, `count_B` how many there are; of those that do not end an answer
+            `words_B` how many there are, and `hits_B` how many of them came first (zero while training).
+        """
+
+    @abstractmethod
+    def write(self, asked: Packed, fused: Fused, how: How) -> list[list[int]]:
+        """P rows that end where the answer begins -> the ids of each answer, without what ends it."""
+
+    @abstractmethod
+    def stream(self, asked: Packed, fused: Fused, how: How) -> Iterator[int]:
+        """The answer to one row, an id at a time as it is written."""
+
+
+def side_by_side(several: Sequence[Packed]) -> Packed:
+    """The rows of several, one below the other, padded on the right to the longest."""
+    if len(several) == 1:
+        return several[0]
+    longest = max(one.tensors[IDS].shape[1] for one in several)
+
+    def filled(tensor: Tensor, value: int | bool) -> Tensor:
+        return F.pad(tensor, (0, longest - tensor.shape[1]), value=value)
+
+    tensors = {name: torch.cat([filled(one.tensors[name], FILL[name]) for one in several]) for name in FILL}
+    masks = [one.mask_PT for one in several if one.mask_PT is not None]
+    return Packed(tensors, torch.cat([filled(mask, False) for mask in masks]))
+
+
+def opened(asked: Packed) -> Packed:
+    """The same rows, each cut where its last answer begins; padded on the right."""
+    ends = [answer_start(row) for row in asked.tensors[LEARNT]]
+    longest = max(max(ends), 1)
+    mask_PT = torch.arange(longest, device=asked.tensors[IDS].device) < torch.tensor(ends, device=asked.tensors[IDS].device)[:, None]
+    cut = {name: tensor[:, :longest] for name, tensor in asked.tensors.items()}
+    return Packed({**cut, LEARNT: torch.zeros_like(cut[LEARNT])}, mask_PT)
+
+
+def answer_start(learnt_T: Tensor) -> int:
+    """Where the last answer of a row begins."""
+    places = learnt_T.nonzero()[:, 0].tolist()
+    start = places[-1] if places else len(learnt_T)
+    while start and learnt_T[start - 1]:
+        start -= 1
+    return int(start)

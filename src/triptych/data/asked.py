@@ -1,0 +1,69 @@
+"""Tasks that are answered in writing, over a table: each row as a decoder is asked it, made when its batch is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from triptych.base.errors import BadValue
+from triptych.contract.writes import Script
+from triptych.contract.values import Item, Packed
+from triptych.data.table import Table
+from triptych.data.targets import Target
+
+AT_ONCE = 2_000
+"""Rows looked through at a time."""
+
+
+@dataclass
+class AskedRows:
+    """One task over a table: what of a row it reads, and which rows can be asked."""
+
+    name: str
+    task: Any
+    script: Script
+    table: Table
+    inputs: Mapping[str, Sequence[bool]]
+    """{input: which rows have it}."""
+    columns: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Raises InputError where a column is not there."""
+        self.columns = self.script.columns(self.task, list(self.inputs))
+        for column in self.columns:
+            self.table.require(column, f"task {self.name}")
+
+    def cells(self, indices: Sequence[int]) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """The task with each row's cells, for a script to learn from."""
+        for start in range(0, len(indices), AT_ONCE):
+            for row in self.table.rows.take(indices[start : start + AT_ONCE], self.columns):
+                yield self.task, {c: row.cells[c] for c in self.columns if row.cells.get(c) is not None}
+
+    def target(self) -> Target:
+        """Which rows have an answer that can be learnt; why the others have none, said as findings."""
+        has, why = torch.zeros(len(self.table.rows), dtype=torch.bool), Counter[str]()
+        first: dict[str, str] = {}
+        everything = range(len(self.table.rows))
+        for index, (_, cells) in zip(everything, self.cells(everything), strict=True):
+            try:
+                has[index] = bool(self._item(index, cells)["learnt"].any())
+            except BadValue as problem:
+                why[problem.what] += 1
+                first.setdefault(problem.what, self.table.rows.ids()[index])
+        said = [f"task {self.name}: {count:,} rows are not used: {what} (the first: {first[what]})" for what, count in why.most_common(5)]
+        return Target(torch.zeros(len(has)), has, {}, said)
+
+    def pack(self, indices: Sequence[int]) -> Packed:
+        """Rows that have an answer, side by side."""
+        found = self.cells(indices)
+        return self.script.collate([self._item(index, cells) for index, (_, cells) in zip(indices, found, strict=True)])
+
+    def _item(self, index: int, cells: Mapping[str, Any]) -> Item:
+        return self.script.item(self.task, cells, self._there(index))
+
+    def _there(self, index: int) -> list[str]:
+        return [name for name, there in self.inputs.items() if there[index]]

@@ -1,0 +1,306 @@
+"""Language models that write: from scratch, or pretrained. Inputs' sequences stand between the words, as their own tokens do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from triptych.base import hub
+from triptych.base.errors import InputError
+from triptych.contract.generator import IDS, LEARNT, SLOTS, Generator
+from triptych.contract.values import Fused, Output, Packed
+from triptych.contract.writes import How
+from triptych.layers.held import Held
+from triptych.layers.tower import pretrained, quiet
+from triptych.modalities.text.decoders import Base, Small
+
+MODEL = "AutoModelForCausalLM"
+MOST = 2048
+"""Tokens that a base reads at most, where the recipe says nothing."""
+SKIP = -1
+"""Stands among the targets where nothing is learnt."""
+
+
+class Writer(Generator):
+    """A causal language model of transformers as a `Generator`. A subclass has it as `base`.
+
+    Facts: `inputs` (their names, as `slot_PT` counts them), `stops` (ids that end an answer), `pad`, `context`.
+    """
+
+    base: Any
+
+    # what it reads
+
+    def rows(self, asked: Packed, fused: Fused) -> list[tuple[Tensor, Tensor]]:
+        """Of each row its vectors (T, D), inputs' sequences between the words', and the ids to learn (T,), `SKIP` where there is none.
+
+        Raises:
+            InputError: a row is longer than the model reads, and that is not because of the words of its question.
+        """
+        ids_PT, slot_PT, mask_PT = asked.tensors[IDS], asked.tensors[SLOTS], asked.mask_PT
+        target_PT = torch.where(asked.tensors[LEARNT], ids_PT, SKIP)
+        words_PTD = self.base.get_input_embeddings()(ids_PT)
+        lengths = mask_PT.sum(1).tolist() if mask_PT is not None else [ids_PT.shape[1]] * len(ids_PT)
+        slots = [slot[:length].tolist() for slot, length in zip(slot_PT, lengths, strict=True)]
+        made = []
+        for row, (length, marks) in enumerate(zip(lengths, slots, strict=True)):
+            pieces, targets, start = [], [], 0
+            for place in [n for n, mark in enumerate(marks) if mark >= 0]:
+                value_TD = self._value(fused, row, marks[place]).to(words_PTD.dtype)
+                pieces += [words_PTD[row, start:place], value_TD]
+                targets += [target_PT[row, start:place], target_PT.new_full((len(value_TD),), SKIP)]
+                start = place + 1
+            pieces.append(words_PTD[row, start:length])
+            targets.append(target_PT[row, start:length])
+            made.append(self._fitting(pieces, targets))
+        return made
+
+    def _value(self, fused: Fused, row: int, number: int) -> Tensor:
+        """One input's sequence (T, D); empty where the row does not have it, or it is hidden."""
+        name = self.facts["inputs"][number]
+        if name not in fused.prefix:
+            return fused.pooled_BD.new_zeros(0, self.width)
+        tokens_BTD, mask_BT = fused.prefix[name]
+        return tokens_BTD[row][mask_BT[row]]
+
+    def _fitting(self, pieces: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """In one; of a row that is too long the longest words that are not learnt lose their beginning, never an input's sequence."""
+        over = sum(map(len, pieces)) - self.facts["context"]
+        while over > 0:
+            words = [n for n in range(0, len(pieces), 2) if len(pieces[n]) and bool((targets[n] == SKIP).all())]
+            if not words:
+                heard, said = sum(map(len, pieces[1::2])), sum(map(len, pieces[0::2]))
+                what = f"a row's inputs are {heard:,} tokens and its words {said:,}, and the decoder reads {self.facts['context']:,}"
+                fix = "fusion: {kind: prefix, projector: resampler} or fusion.shorten makes inputs shorter; decoder.context more room"
+                raise InputError(what, where="decoder", fix=fix)
+            longest = max(words, key=lambda n: len(pieces[n]))
+            cut = min(over, len(pieces[longest]))
+            pieces[longest], targets[longest], over = pieces[longest][cut:], targets[longest][cut:], over - cut
+        return torch.cat(pieces), torch.cat(targets)
+
+    # what it thinks
+
+    def forward(self, asked: Packed, fused: Fused) -> Output:
+        """See `Generator`."""
+        rows = self.rows(asked, fused)
+        lengths_P = torch.tensor([len(vectors) for vectors, _ in rows])
+        vectors_PTD = pad_sequence([vectors for vectors, _ in rows], batch_first=True)
+        target_PT = pad_sequence([target for _, target in rows], batch_first=True, padding_value=SKIP)
+        mask_PT = (torch.arange(vectors_PTD.shape[1]) < lengths_P[:, None]).to(vectors_PTD.device)
+        hidden_PTD = self.base.base_model(inputs_embeds=vectors_PTD, attention_mask=mask_PT.long(), use_cache=False).last_hidden_state
+        asked_PT = target_PT[:, 1:] != SKIP  # what stands at a place is foretold at the one before
+        target_N = target_PT[:, 1:][asked_PT]
+        nll_N, hit_N = self._judged(hidden_PTD[:, :-1][asked_PT], target_N)
+        of_N = asked_PT.nonzero()[:, 0]
+        word_N = (target_N[:, None] != target_N.new_tensor(self.facts["stops"])).all(1).to(nll_N.dtype)
+
+        def summed(values_N: Tensor) -> Tensor:
+            return nll_N.new_zeros(len(rows)).index_add(0, of_N, values_N)
+
+        told = {"nll_B": nll_N, "count_B": torch.ones_like(nll_N), "hits_B": hit_N * word_N, "words_B": word_N}
+        return Output({name: summed(values_N) for name, values_N in told.items()})
+
+    def _judged(self, hidden_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each target, and whether it came first; float32."""
+        logits_NV = self._logits(hidden_ND)
+        return F.cross_entropy(logits_NV, target_N, reduction="none"), (logits_NV.argmax(1) == target_N).float()
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
+        logits_NV = self.base.get_output_embeddings()(hidden_ND).float()
+        softcap = getattr(self.base.config, "final_logit_softcapping", None)
+        scale = getattr(self.base.config, "logit_scale", None)
+        logits_NV = logits_NV if softcap is None else softcap * torch.tanh(logits_NV / softcap)
+        return logits_NV if scale is None else logits_NV * scale
+
+    # what it writes
+
+    @torch.no_grad()
+    def write(self, asked: Packed, fused: Fused, how: How) -> list[list[int]]:
+        """See `Generator`. Rows are padded on the left, so that all answers begin at one place."""
+        rows = [vectors for vectors, _ in self.rows(asked, fused)]
+        longest = max(map(len, rows))
+        vectors_PTD = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
+        mask_PT = torch.stack([F.pad(row.new_ones(len(row), dtype=torch.long), (longest - len(row), 0)) for row in rows])
+        with quiet(), torch.random.fork_rng(enabled=how.temperature > 0):
+            if how.temperature > 0:
+                torch.manual_seed(how.seed)
+            made_PT = self.base.generate(inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how))
+        return [self._ended(ids) for ids in made_PT.tolist()]
+
+    def _config(self, how: How) -> Any:
+        from transformers import GenerationConfig
+
+        drawn = {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p} if how.temperature else {"do_sample": False}
+        return GenerationConfig(
+            max_new_tokens=how.longest, num_beams=how.beams, eos_token_id=list(self.facts["stops"]), pad_token_id=self.facts["pad"], **drawn
+        )
+
+    def _ended(self, ids: Sequence[int]) -> list[int]:
+        stops = set(self.facts["stops"])
+        return list(ids[: next((n for n, each in enumerate(ids) if each in stops), len(ids))])
+
+    @property
+    def width(self) -> int:
+        """Of a token's vector."""
+        return int(self.facts["width"])
+
+    def layers_of(self, base: Any) -> list[nn.Module]:
+        """The transformer blocks."""
+        return list(_blocks(base)[1])
+
+
+class SmallWriter(Writer):
+    """A language model from scratch."""
+
+    Settings = Small
+
+    def __init__(
+        self, settings: Small, *, vocabulary: int, stops: list[int], pad: int, inputs: list[str], **given: Any
+    ) -> None:
+        """`vocabulary` ids are known."""
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        told = {"vocabulary": vocabulary, "stops": stops, "pad": pad, "inputs": inputs, "context": settings.context, "width": settings.width, "looks": given.get("looks")}
+        super().__init__(settings, **told)
+        config = LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=settings.width,
+            intermediate_size=_tidy(8 * settings.width / 3),
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            num_key_value_heads=settings.heads,
+            max_position_embeddings=settings.context + 1024,
+            attention_dropout=settings.dropout,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=stops[0],
+            pad_token_id=pad,
+        )
+        with quiet():
+            self.base = LlamaForCausalLM(config)
+
+    def blocks(self) -> list[nn.Module]:
+        """The transformer's blocks; the vocabulary goes with the first, the last norm with the last."""
+        return _grouped(self.base)
+
+    def kept(self) -> dict[str, Tensor]:
+        """All tensors, the tied one once."""
+        return {name: tensor for name, tensor in self.state_dict().items() if name != "base.lm_head.weight"}
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `Part`."""
+        found = self.load_state_dict(dict(tensors), strict=False)
+        if found.unexpected_keys or set(found.missing_keys) - {"base.lm_head.weight"}:
+            raise RuntimeError(f"missing: {', '.join(found.missing_keys)}; unexpected: {', '.join(found.unexpected_keys)}")
+
+
+class BaseWriter(Held, Writer):
+    """A pretrained language model."""
+
+    Settings = Base
+
+    @classmethod
+    def named(cls, settings: Base, facts: Mapping[str, Any]) -> Self:
+        """The writer that the settings name; its weights are not read yet. `facts` are the script's, and `inputs`."""
+        folder = hub.located(settings.name, settings.revision)
+        known = described(folder)
+        longest = known.pop("positions") or MOST
+        writer = cls(settings, **known, **facts, context=min(settings.context or MOST, longest))
+        writer.folder = folder
+        return writer
+
+    def opened(self) -> nn.Module:
+        """See `Held`."""
+        return pretrained(self.folder, _Causal())  # type: ignore[arg-type]
+
+    def pieces(self, base: Any) -> list[nn.Module]:
+        """See `Held`."""
+        return self.layers_of(base)
+
+    def ends(self, base: Any) -> tuple[list[nn.Module], list[nn.Module]]:
+        """See `Held`."""
+        return _ends(base)
+
+
+class _Causal:
+    """What `tower.pretrained` asks of a family."""
+
+    model, optional = MODEL, ()
+
+    def trimmed(self, base: Any) -> None:
+        """Nothing goes."""
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """A base's `width`, `blocks`, `parameters`, `digest`, `positions` (0: no end): found out once, and kept by its digest.
+
+    Raises:
+        InputError: it is no language model that writes.
+    """
+    word = hub.fingerprint(folder)
+    return hub.kept(f"facts/{word[:32]}-decoder.json", lambda: {**_facts(folder), "digest": word})
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = hub.config(folder)["model_type"]
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        known = ("gpt2", "llama", "qwen2", "qwen3", "gemma2", "mistral", "phi3", "opt")
+        what = f"{folder.name} is a {kind} model, which writes no text by itself"
+        raise InputError(what, where=str(folder), known=known, fix="decoder: HuggingFaceTB/SmolLM2-135M-Instruct, or another language model")
+    with quiet(), torch.device("meta"):
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            empty = AutoModelForCausalLM.from_config(config)
+        except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+            what = f"the config of the pretrained model fits no {kind}: {str(error).strip().splitlines()[0]}"
+            raise InputError(what, where=str(folder / hub.CONFIG), fix="copy or download it again") from error
+    return {
+        "width": empty.get_input_embeddings().embedding_dim,
+        "blocks": len(_blocks(empty)[1]),
+        "parameters": sum({id(p): p.numel() for p in empty.parameters()}.values()),
+        "positions": getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 0),
+    }
+
+
+def _blocks(base: Any) -> tuple[nn.Module, nn.ModuleList]:
+    """The list of the model's blocks, and what holds it."""
+    count = base.config.get_text_config().num_hidden_layers
+    for module in base.base_model.modules():
+        for child in module.children():
+            if isinstance(child, nn.ModuleList) and len(child) == count:
+                return module, child
+    raise InputError(f"no blocks are found in a {type(base).__name__}", fix="name a language model of a plainer architecture")
+
+
+def _ends(base: Any) -> tuple[list[nn.Module], list[nn.Module]]:
+    """What comes before the blocks, and after them: the head too, unless it is the vocabulary itself."""
+    holder, blocks = _blocks(base)
+    children = list(holder.children())
+    at = next(n for n, child in enumerate(children) if child is blocks)
+    head, words = base.get_output_embeddings(), base.get_input_embeddings()
+    own = [head] if head is not None and head.weight is not words.weight else []
+    return children[:at], [*children[at + 1 :], *own]
+
+
+def _grouped(base: Any) -> list[nn.Module]:
+    first, last = _ends(base)
+    grouped = [[block] for block in _blocks(base)[1]]
+    grouped[0][:0] = first
+    grouped[-1] += last
+    return [parts[0] if len(parts) == 1 else nn.ModuleList(parts) for parts in grouped]
+
+
+def _tidy(number: float) -> int:
+    return 16 * math.ceil(number / 16)
+
+

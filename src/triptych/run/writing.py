@@ -1,0 +1,175 @@
+"""Tasks that are answered in writing: how their rows are asked, and what is written, one way for measuring and for users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from triptych.base.errors import InputError
+from triptych.contract.generator import IDS, LEARNT, SLOTS, TEXT, Generator, answer_start, opened
+from triptych.contract.modality import Modality
+from triptych.contract.values import Fused, Packed
+from triptych.contract.writes import How, Script, Writes
+from triptych.data.asked import AskedRows
+from triptych.data.table import Table
+from triptych.data.targets import Target, learn_target
+from triptych.modalities import rooms
+from triptych.model.assemble import Model
+from triptych.run.recipe import Recipe
+
+KIND = "generate"
+
+
+@dataclass
+class Written:
+    """What was written of a task, and what should have been; `places` among the rows that were measured."""
+
+    places: list[int] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+
+def tasks_of(recipe: Recipe) -> dict[str, Any]:
+    """The tasks that are answered in writing."""
+    return {name: task for name, task in recipe.tasks.items() if task.kind == KIND}
+
+
+def room_of(recipe: Recipe) -> tuple[Writes, Modality]:
+    """The room of the recipe's decoder."""
+    room = rooms()[recipe.decoder.modality]
+    return cast(Writes, room), room
+
+
+def script_of(recipe: Recipe) -> Script | None:
+    """The script of a recipe with a decoder; it has learnt nothing yet."""
+    return None if recipe.decoder is None else room_of(recipe)[0].script(recipe.decoder, list(recipe.inputs))
+
+
+def words_of(recipe: Recipe, task: Any) -> list[str]:
+    """Columns besides the inputs that a task's question and answer are made of."""
+    script = script_of(recipe)
+    return [] if script is None else script.columns(task, list(recipe.inputs))
+
+
+def pen_of(recipe: Recipe, script: Script | None) -> Pen | None:
+    """What writes the recipe's answers; None where nothing is written."""
+    return None if script is None else Pen(recipe, script)
+
+
+def asked_rows(recipe: Recipe, script: Script | None, table: Table, inputs: Mapping[str, Sequence[bool]]) -> dict[str, AskedRows]:
+    """Each such task over a table; `inputs` says which rows have which input."""
+    return {} if script is None else {name: AskedRows(name, task, script, table, inputs) for name, task in tasks_of(recipe).items()}
+
+
+def learn(script: Script | None, asked: Mapping[str, AskedRows], train: Sequence[int]) -> None:
+    """Let a script learn from the training rows."""
+    if script is not None:
+        script.fit(row for one in asked.values() for row in one.cells(train))
+
+
+def generator_of(recipe: Recipe, script: Script | None, looks: int | None = None) -> Generator | None:
+    """The recipe's decoder; `looks` is the width of what it looks at where inputs do not stand between the words."""
+    if script is None:
+        return None
+    return room_of(recipe)[0].generator(recipe.decoder, {**script.facts(), "inputs": list(recipe.inputs), "looks": looks})
+
+
+def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> dict[str, Target]:
+    """What every task asks of each row; of one that is answered in writing, which rows can be asked.
+
+    Raises:
+        InputError: a column is missing, or the training rows cannot teach a task.
+    """
+    found = {name: asked[name].target() if name in asked else learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    train = table.at("train")
+    for name, one in asked.items():
+        if not bool(found[name].has[train].any()):
+            why = "; ".join(found[name].findings) or f"no training row has a {one.task.target or one.task.messages!r}"
+            raise InputError(f"task {name}: nothing can be learnt: {why}", where=table.source, fix="check the task's columns and template")
+    return found
+
+
+class Pen:
+    """Writes answers with a model, and scores them."""
+
+    def __init__(self, recipe: Recipe, script: Script) -> None:
+        """The script has learnt, or was read from a run."""
+        self.script, self.tasks = script, tasks_of(recipe)
+        self.room = room_of(recipe)[0]
+
+    def write(self, model: Model, asked: Packed, fused: Fused, task: Any) -> list[str]:
+        """Rows, whether their answers stand in `asked` or not -> the answer to each."""
+        assert model.decoder is not None
+        question = opened(asked) if bool(asked.tensors[LEARNT].any()) else asked
+        if task.choices:
+            best = self.chances(model, question, fused, task).argmax(1).tolist()
+            return [task.choices[n] for n in best]
+        return [self._text(ids, task) for ids in model.decoder.write(question, fused, how(task))]
+
+    def stream(self, model: Model, asked: Packed, fused: Fused, task: Any) -> Iterator[str]:
+        """One row's answer as far as it is written, again and again."""
+        assert model.decoder is not None
+        ids: list[int] = []
+        for one in model.decoder.stream(asked, fused, how(task)):
+            ids.append(one)
+            yield self._text(ids, task)
+
+    def chances(self, model: Model, question: Packed, fused: Fused, task: Any) -> Tensor:
+        """Probability of each of the task's choices, (P, C): softmax of how likely the model finds it as the answer."""
+        assert model.decoder is not None
+        found = []
+        for choice in task.choices:
+            made = model.decoder(_answered(question, self.script.answer(choice)), fused)
+            found.append(-made["nll_B"])
+        return torch.stack(found, 1).softmax(1)
+
+    def expected(self, asked: Packed) -> list[str]:
+        """The answers that stand at the end of the rows."""
+        found = []
+        for ids, learnt in zip(asked.tensors[IDS], asked.tensors[LEARNT], strict=True):
+            start = answer_start(learnt)
+            found.append(self.script.text(ids[start:][learnt[start:]].tolist()).strip())
+        return found
+
+    def _text(self, ids: Sequence[int], task: Any) -> str:
+        text = self.script.text(ids)
+        for word in task.stop:
+            text = text.split(word)[0]
+        return text.strip()
+
+    def scores(self, name: str, written: Written) -> dict[str, float]:
+        """The scores that the task asks for."""
+        return self.room.written_scores(self.tasks[name].scores, written.said, [[one] for one in written.expected]) if written.said else {}
+
+    def usual(self, name: str, answers: Iterable[str], written: Written) -> dict[str, float]:
+        """Scores of the training rows' most frequent answer: what can be had without looking."""
+        counted: dict[str, int] = {}
+        for one in answers:
+            counted[one] = counted.get(one, 0) + 1
+        best = max(counted, key=lambda text: counted[text], default="")
+        return self.scores(name, Written(written.places, [best] * len(written.said), written.expected))
+
+
+def how(task: Any) -> How:
+    """How a task's answers are written."""
+    return How(task.longest, task.beams, task.temperature, task.top_p, tuple(task.stop))
+
+
+def _answered(question: Packed, ids: Sequence[int]) -> Packed:
+    """Every row with the same answer after it."""
+    assert question.mask_PT is not None
+    lengths = question.mask_PT.sum(1).tolist()
+    rows, longest = len(lengths), max(lengths) + len(ids)
+    made = {IDS: question.tensors[IDS].new_zeros(rows, longest), SLOTS: question.tensors[SLOTS].new_full((rows, longest), TEXT)}
+    learnt_PT = question.mask_PT.new_zeros(rows, longest)
+    for row, length in enumerate(lengths):
+        for name in (IDS, SLOTS):
+            made[name][row, :length] = question.tensors[name][row, :length]
+        made[IDS][row, length : length + len(ids)] = made[IDS].new_tensor(ids)
+        learnt_PT[row, length : length + len(ids)] = True
+    mask_PT = torch.arange(longest, device=learnt_PT.device) < (question.mask_PT.sum(1) + len(ids))[:, None]
+    return Packed({**made, LEARNT: learnt_PT}, mask_PT)

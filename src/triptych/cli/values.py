@@ -38,10 +38,13 @@ def separated(words: Iterable[str]) -> tuple[list[str], dict[str, str]]:
 
 def named_values(named: dict[str, str], recipe: Recipe) -> dict[str, Any]:
     """The pairs as one row, after a check that the run has such inputs."""
+    from triptych.run.writing import asked_words
+
+    words = asked_words(recipe)
     for name in named:
-        if name not in recipe.inputs:
-            raise unknown_word("option", f"--{name}", [f"--{known}" for known in recipe.inputs] + ["--json"])
-    return {name: _file_or_value(value, recipe.inputs[name].modality) for name, value in named.items()}
+        if name not in recipe.inputs and name not in words:
+            raise unknown_word("option", f"--{name}", [f"--{known}" for known in [*recipe.inputs, *words]] + ["--json"])
+    return {name: value if name in words else _file_or_value(value, recipe.inputs[name].modality) for name, value in named.items()}
 
 
 def _file_or_value(value: str, modality: str) -> str | Path:

@@ -111,7 +111,8 @@ class Generate(_Task):
     kind: Literal["generate"] = "generate"
     target: str | None = Field(None, description="column of the table that holds the answer")
     template: str | None = Field(
-        None, description="the question: words, {INPUT} where an input's value stands, {COLUMN} where a cell's words stand; {{ for a bracket"
+        None,
+        description="the question: words, {INPUT} where an input's value stands, {COLUMN} where a cell's words stand; {{ for a bracket",
     )
     system: str | None = Field(None, description="words that stand before the question, in the place a decoder has for them")
     messages: str | None = Field(None, description="column of conversations, in the place of target and template: every answer is learnt")

@@ -72,8 +72,8 @@ class Writes(Protocol):
     Decoder: Any
     """What a recipe may say under `decoder`: a type that pydantic checks."""
 
-    def script(self, decoder: Any, inputs: Sequence[str]) -> Script:
-        """The (not yet fitted) script for a decoder; `inputs` are the names of all inputs of the recipe, in their order."""
+    def script(self, decoder: Any, inputs: Mapping[str, str]) -> Script:
+        """The (not yet fitted) script for a decoder; `inputs`: all of the recipe in their order, each with its modality."""
 
     def generator(self, decoder: Any, facts: Mapping[str, Any]) -> Generator:
         """The part that writes, new or pretrained. `facts` are the script's, and `inputs`, and the `fused` width it looks at."""

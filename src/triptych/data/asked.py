@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from triptych.base.errors import BadValue
-from triptych.contract.writes import Script
 from triptych.contract.values import Item, Packed
+from triptych.contract.writes import Script
 from triptych.data.table import Table
 from triptych.data.targets import Target
 

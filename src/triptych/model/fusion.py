@@ -21,8 +21,8 @@ from triptych.contract.part import Part
 from triptych.contract.values import Encoded, Fused, vector
 from triptych.layers.mlp import mlp
 from triptych.layers.named import ByName
-from triptych.layers.projector import projector
 from triptych.layers.pool import AttentionPool, masked_mean
+from triptych.layers.projector import projector
 from triptych.layers.transformer import CrossBlock
 from triptych.model import settings as words
 

@@ -69,7 +69,7 @@ class Prefix(_Fusion):
     kind: Literal["prefix"] = "prefix"
     projector: Literal["linear", "mlp", "resampler"] = Field(
         "mlp",
-        description="linear: one dense layer; mlp: two (LLaVA-1.5); resampler: learnt queries that look at the sequence (Perceiver, Flamingo)",
+        description="linear: one dense layer; mlp: two (LLaVA-1.5); resampler: learnt queries look at the sequence (Flamingo)",
     )
     shorten: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(
         {}, description="so many steps of an input's sequence are made one before they are projected: {voice: 4}"

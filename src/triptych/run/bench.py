@@ -11,8 +11,8 @@ from torch import Tensor
 
 from triptych.base.ranks import ALONE, Ranks
 from triptych.base.runtime import Choices
-from triptych.contract.writes import Script
 from triptych.contract.modality import Split
+from triptych.contract.writes import Script
 from triptych.data.asked import AskedRows
 from triptych.data.loader import Loader
 from triptych.data.order import Order

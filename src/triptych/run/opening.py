@@ -22,8 +22,8 @@ from triptych.modalities import rooms
 from triptych.run.inspect import asked_of, told
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
-from triptych.run.writing import tasks_of, words_of
 from triptych.run.resume import fingerprint
+from triptych.run.writing import tasks_of, words_of
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:

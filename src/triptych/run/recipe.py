@@ -15,9 +15,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
-from triptych.contract.writes import Writes
 from triptych.contract.modality import InputSettings
 from triptych.contract.tasks import METRICS, Task, headline
+from triptych.contract.writes import Writes
 from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
 from triptych.data.settings import ColumnSettings, DataSettings
@@ -462,7 +462,13 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
     decoder = recipe.decoder and _placed_decoder(recipe.decoder, path)
     kept = recipe.forgetting and recipe.forgetting.model_copy(update={"source": _source(recipe.forgetting.source, path)})
     return recipe.model_copy(
-        update={"data": data, "inputs": inputs, "decoder": decoder, "forgetting": kept, "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)}
+        update={
+            "data": data,
+            "inputs": inputs,
+            "decoder": decoder,
+            "forgetting": kept,
+            "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem),
+        }
     )
 
 

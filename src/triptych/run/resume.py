@@ -35,8 +35,8 @@ from triptych.run.baselines import Told
 from triptych.run.folder import FORMAT, RunFolder
 from triptych.run.measure import Measured, Mixed
 from triptych.run.recipe import Recipe
-from triptych.run.writing import Written
 from triptych.run.state import read_state, write_state
+from triptych.run.writing import Written
 
 FREE = ("name", "about", "report", "training.save_seconds", "track", "search")
 """What a recipe may say otherwise when a run goes on: nothing of it reaches the weights."""

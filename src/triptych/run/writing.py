@@ -40,19 +40,31 @@ def tasks_of(recipe: Recipe) -> dict[str, Any]:
 
 def room_of(recipe: Recipe) -> tuple[Writes, Modality]:
     """The room of the recipe's decoder."""
-    room = rooms()[recipe.decoder.modality]
+    decoder: Any = recipe.decoder
+    room = rooms()[decoder.modality]
     return cast(Writes, room), room
 
 
 def script_of(recipe: Recipe) -> Script | None:
     """The script of a recipe with a decoder; it has learnt nothing yet."""
-    return None if recipe.decoder is None else room_of(recipe)[0].script(recipe.decoder, list(recipe.inputs))
+    return (
+        None
+        if recipe.decoder is None
+        else room_of(recipe)[0].script(recipe.decoder, {name: one.modality for name, one in recipe.inputs.items()})
+    )
 
 
 def words_of(recipe: Recipe, task: Any) -> list[str]:
     """Columns besides the inputs that a task's question and answer are made of."""
     script = script_of(recipe)
     return [] if script is None else script.columns(task, list(recipe.inputs))
+
+
+def asked_words(recipe: Recipe) -> list[str]:
+    """What the recipe's questions are made of besides the inputs, and are no answers: columns that a user types."""
+    tasks = tasks_of(recipe).values()
+    answers = {task.target for task in tasks}
+    return [column for column in dict.fromkeys(c for task in tasks for c in words_of(recipe, task)) if column not in answers]
 
 
 def pen_of(recipe: Recipe, script: Script | None) -> Pen | None:
@@ -84,7 +96,10 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
     Raises:
         InputError: a column is missing, or the training rows cannot teach a task.
     """
-    found = {name: asked[name].target() if name in asked else learn_target(name, task, table, recipe.columns()) for name, task in recipe.tasks.items()}
+    found = {
+        name: asked[name].target() if name in asked else learn_target(name, task, table, recipe.columns())
+        for name, task in recipe.tasks.items()
+    }
     train = table.at("train")
     for name, one in asked.items():
         if not bool(found[name].has[train].any()):

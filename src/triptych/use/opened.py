@@ -23,7 +23,7 @@ from triptych.run.examples import in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
-from triptych.run.writing import Pen, script_of, tasks_of, words_of
+from triptych.run.writing import Pen, asked_words, script_of
 
 NEAREST = 3
 
@@ -108,9 +108,7 @@ class Run:
     @functools.cached_property
     def words(self) -> list[str]:
         """What a question is made of besides the inputs: names that take words."""
-        answers = {task.target for task in tasks_of(self.recipe).values()}
-        asked = [column for task in tasks_of(self.recipe).values() for column in words_of(self.recipe, task)]
-        return [column for column in dict.fromkeys(asked) if column not in answers]
+        return asked_words(self.recipe)
 
     @functools.cached_property
     def gallery(self) -> dict[str, list[Any]]:
@@ -224,7 +222,8 @@ class Run:
 
     @torch.inference_mode()
     def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        task, pen, asked = self.recipe.tasks[name], self.pen, self.asked(name, rows, present)
+        task: Any = self.recipe.tasks[name]
+        pen, asked = self.pen, self.asked(name, rows, present)
         if not task.choices:
             return [{"said": said} for said in pen.write(self.model, asked, passed.fused, task)]
         shares = pen.chances(self.model, asked, passed.fused, task).tolist()

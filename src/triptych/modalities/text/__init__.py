@@ -79,7 +79,7 @@ class Text:
 
         return ENCODERS[settings.encoder.kind](settings.encoder, **facts)
 
-    def script(self, decoder: Any, inputs: Sequence[str]) -> Script:
+    def script(self, decoder: Any, inputs: Mapping[str, str]) -> Script:
         """See `script.py`."""
         from triptych.modalities.text.script import TextScript
 

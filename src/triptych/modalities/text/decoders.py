@@ -34,7 +34,8 @@ class Small(_Decoder):
     @model_validator(mode="after")
     def _divides(self) -> Small:
         if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} is no multiple of twice the {self.heads} heads; try {2 * self.heads * (self.width // (2 * self.heads) or 1)}")
+            near = 2 * self.heads * (self.width // (2 * self.heads) or 1)
+            raise ValueError(f"width {self.width} is no multiple of twice the {self.heads} heads; try {near}")
         if self.tokenizer == "bpe" and self.vocabulary <= BYTES_AND_SPECIALS:
             raise ValueError(f"a vocabulary of byte pairs holds every byte: more than {BYTES_AND_SPECIALS}, or tokenizer: word")
         return self
@@ -44,9 +45,13 @@ class Base(_Decoder):
     """A language model that somebody has trained: a name on the Hugging Face Hub, or a folder that save_pretrained wrote."""
 
     kind: Literal["pretrained"] = "pretrained"
-    name: str = Field(min_length=1, description="owner/name on the Hub, or a folder, relative to the recipe; alone it may stand in the decoder's place")
+    name: str = Field(
+        min_length=1, description="owner/name on the Hub, or a folder, relative to the recipe; alone it may stand in the decoder's place"
+    )
     revision: str = Field(default="main", min_length=1, description="branch, tag or commit on the Hub; a folder has none")
-    context: int | None = Field(default=None, ge=8, description="most tokens of question, media and answer together; by default what the base takes, 2048 at most")
+    context: int | None = Field(
+        default=None, ge=8, description="most tokens of question, media and answer together; by default what the base takes, 2048 at most"
+    )
     lora: Lora | None = Field(default=None, description="low-rank additions, which a stage trains as decoder.lora")
 
     def placed(self, path: Callable[[str], str]) -> Base:
@@ -59,7 +64,9 @@ class Base(_Decoder):
         if Path(there).is_dir():
             return self.model_copy(update={"name": there})
         if is_folder(self.name):
-            raise InputError(f"there is no pretrained model {self.name!r}", where=there, fix="name a folder that is there, or owner/name on the Hub")
+            raise InputError(
+                f"there is no pretrained model {self.name!r}", where=there, fix="name a folder that is there, or owner/name on the Hub"
+            )
         return self
 
 

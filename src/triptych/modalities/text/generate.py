@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,7 +66,8 @@ class Writer(Generator):
 
     def _value(self, fused: Fused, row: int, number: int) -> Tensor:
         """One input's sequence (T, D); empty where the row does not have it, or it is hidden."""
-        name = self.facts["inputs"][number]
+        _, place = divmod(number, len(self.facts["inputs"]))
+        name = self.facts["inputs"][place]
         if name not in fused.prefix:
             return fused.pooled_BD.new_zeros(0, self.width)
         tokens_BTD, mask_BT = fused.prefix[name]
@@ -124,15 +127,47 @@ class Writer(Generator):
     @torch.no_grad()
     def write(self, asked: Packed, fused: Fused, how: How) -> list[list[int]]:
         """See `Generator`. Rows are padded on the left, so that all answers begin at one place."""
-        rows = [vectors for vectors, _ in self.rows(asked, fused)]
+        return [self._ended(ids) for ids in self._generated(self.rows(asked, fused), how).tolist()]
+
+    def _generated(self, made: list[tuple[Tensor, Tensor]], how: How, **more: Any) -> Tensor:
+        """Ids after the rows, (P, T)."""
+        rows = [vectors for vectors, _ in made]
         longest = max(map(len, rows))
         vectors_PTD = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
         mask_PT = torch.stack([F.pad(row.new_ones(len(row), dtype=torch.long), (longest - len(row), 0)) for row in rows])
         with quiet(), torch.random.fork_rng(enabled=how.temperature > 0):
             if how.temperature > 0:
                 torch.manual_seed(how.seed)
-            made_PT = self.base.generate(inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how))
-        return [self._ended(ids) for ids in made_PT.tolist()]
+            made_PT: Tensor = self.base.generate(
+                inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how), **more
+            )
+        return made_PT
+
+    def stream(self, asked: Packed, fused: Fused, how: How) -> Iterator[int]:
+        """See `Generator`: written in a thread of its own, which ends when nobody listens any more."""
+        waiting = _Waiting()
+
+        def written() -> None:
+            with torch.no_grad():
+                try:
+                    self._generated(self.rows(asked, fused), how._replace(beams=1), streamer=waiting)
+                except BaseException as problem:  # it is raised where the answer is listened to
+                    waiting.problem = problem
+                finally:
+                    waiting.end()
+
+        thread = threading.Thread(target=written, daemon=True)
+        thread.start()
+        try:
+            for one in iter(waiting.queue.get, None):
+                if one in self.facts["stops"]:
+                    break
+                yield one
+        finally:
+            waiting.left = True
+            thread.join()
+        if waiting.problem is not None:
+            raise waiting.problem
 
     def _config(self, how: How) -> Any:
         from transformers import GenerationConfig
@@ -146,14 +181,29 @@ class Writer(Generator):
         stops = set(self.facts["stops"])
         return list(ids[: next((n for n, each in enumerate(ids) if each in stops), len(ids))])
 
-    @property
-    def width(self) -> int:
-        """Of a token's vector."""
-        return int(self.facts["width"])
-
     def layers_of(self, base: Any) -> list[nn.Module]:
         """The transformer blocks."""
         return list(_blocks(base)[1])
+
+
+class _Waiting:
+    """A streamer of transformers: ids as they come, until there are no more, or nobody wants them."""
+
+    def __init__(self) -> None:
+        self.queue: queue.Queue[int | None] = queue.Queue()
+        self.problem: BaseException | None = None
+        self.left = False
+
+    def put(self, ids: Tensor) -> None:
+        """Called with ids that were written."""
+        if self.left:
+            raise InterruptedError("nobody listens any more")
+        for one in ids.reshape(-1).tolist():
+            self.queue.put(int(one))
+
+    def end(self) -> None:
+        """Called at the end, by transformers and by us."""
+        self.queue.put(None)
 
 
 class SmallWriter(Writer):
@@ -161,14 +211,21 @@ class SmallWriter(Writer):
 
     Settings = Small
 
-    def __init__(
-        self, settings: Small, *, vocabulary: int, stops: list[int], pad: int, inputs: list[str], **given: Any
-    ) -> None:
+    def __init__(self, settings: Small, *, vocabulary: int, stops: list[int], pad: int, inputs: list[str], **given: Any) -> None:
         """`vocabulary` ids are known."""
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        told = {"vocabulary": vocabulary, "stops": stops, "pad": pad, "inputs": inputs, "context": settings.context, "width": settings.width, "looks": given.get("looks")}
+        told = {
+            "vocabulary": vocabulary,
+            "stops": stops,
+            "pad": pad,
+            "inputs": inputs,
+            "context": settings.context,
+            "width": settings.width,
+            "looks": given.get("looks"),
+        }
         super().__init__(settings, **told)
+        self.width = settings.width
         config = LlamaConfig(
             vocab_size=vocabulary,
             hidden_size=settings.width,
@@ -205,6 +262,11 @@ class BaseWriter(Held, Writer):
     """A pretrained language model."""
 
     Settings = Base
+
+    def __init__(self, settings: Base, **facts: Any) -> None:
+        """`facts` are those of the base and of the script."""
+        super().__init__(settings, **facts)
+        self.width = int(facts["width"])
 
     @classmethod
     def named(cls, settings: Base, facts: Mapping[str, Any]) -> Self:
@@ -256,7 +318,9 @@ def _facts(folder: Path) -> dict[str, Any]:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         known = ("gpt2", "llama", "qwen2", "qwen3", "gemma2", "mistral", "phi3", "opt")
         what = f"{folder.name} is a {kind} model, which writes no text by itself"
-        raise InputError(what, where=str(folder), known=known, fix="decoder: HuggingFaceTB/SmolLM2-135M-Instruct, or another language model")
+        raise InputError(
+            what, where=str(folder), known=known, fix="decoder: HuggingFaceTB/SmolLM2-135M-Instruct, or another language model"
+        )
     with quiet(), torch.device("meta"):
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -302,5 +366,3 @@ def _grouped(base: Any) -> list[nn.Module]:
 
 def _tidy(number: float) -> int:
     return 16 * math.ceil(number / 16)
-
-

@@ -3,105 +3,163 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 
+from triptych.base import hub
 from triptych.base.errors import BadValue, InputError
 from triptych.base.files import write_json, write_text
 from triptych.contract.generator import IDS, LEARNT, SLOTS, TEXT
 from triptych.contract.values import Item, Packed
+from triptych.modalities.text.chat import Chat, chat_files
+from triptych.modalities.text.generate import MOST, described
+from triptych.modalities.text.messages import Turn, check_counts, read_messages
+from triptych.modalities.text.settings import Cleaning
+from triptych.modalities.text.tokenizer import PAD, START, train
+from triptych.modalities.text.wording import Template
 
 TOKENIZER, ABOUT = "tokenizer.json", "script.json"
-NAMES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
 class TextScript:
-    """Implements `Script`."""
+    """Implements `Script`: an item is `{"ids", "slot", "learnt"}`, each (T,)."""
 
-    def __init__(self, decoder: Any, inputs: Sequence[str]) -> None:
-        """Not yet fitted: `fit` or `load` comes first."""
-        self.decoder, self.inputs = decoder, list(inputs)
-        self._tokenizer: Tokenizer | None = None
-        self._about: dict[str, Any] = {}
+    def __init__(self, decoder: Any, inputs: Mapping[str, str]) -> None:
+        """Not yet fitted: `fit` or `load` comes first. `inputs` are the recipe's, each with its modality."""
+        self.decoder, self.inputs = decoder, dict(inputs)
+        self._tokenizer, self._about = "", dict[str, Any]()
+        self._templates: dict[tuple[str, str | None], Template] = {}
 
     def fit(self, rows: Iterable[tuple[Any, Mapping[str, Any]]]) -> None:
-        from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+        """Train a vocabulary of questions and answers, or take that of the pretrained model, which learns nothing.
 
-        specials = ["[PAD]", "[UNK]", "[END]", "[ANSWER]"]
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(min_frequency=2, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), vocab_size=self.decoder.vocabulary, special_tokens=specials, show_progress=False)
-        tokenizer.train_from_iterator(self._texts(rows), trainer)
-        self._tokenizer = tokenizer
-        self._about = {"stops": [2], "pad": 0}
-
-    def _texts(self, rows) -> Iterator[str]:
-        for task, cells in rows:
-            for part in _parts(task.template):
-                if isinstance(part, str):
-                    yield part
-            yield from (str(cell) for cell in cells.values())
+        Raises:
+            InputError: there is no text to learn from; the pretrained model cannot be had.
+        """
+        if self.decoder.kind == "pretrained":
+            folder = hub.located(self.decoder.name, self.decoder.revision)
+            word = hub.fingerprint(folder)
+            held = hub.kept(f"chat/{word[:32]}.json", lambda: dict(zip(("tokenizer", "about"), chat_files(folder), strict=True)))
+            self._tokenizer, self._about = held["tokenizer"], held["about"]
+            longest = described(folder)["positions"] or MOST
+            self._about = {**self._about, "longest": min(self.decoder.context or MOST, longest)}
+        else:
+            words = Cleaning(lowercase=False)
+            vocabulary, _ = train(self.decoder.tokenizer, self.decoder.vocabulary, self._texts(rows), words)
+            self._tokenizer = vocabulary.text()
+            special = {"pad_token": PAD, "cls_token": START}
+            self._about = {"template": None, "special": special, "stops": [], "longest": self.decoder.context}
+        self.__dict__.pop("chat", None)
 
     def columns(self, task: Any, inputs: Sequence[str]) -> list[str]:
-        names = [part[0] for part in _parts(task.template) if not isinstance(part, str)]
-        return list(dict.fromkeys([*(n for n in names if n not in inputs), task.target]))
+        """See `Script`."""
+        return [task.messages] if task.messages else [*dict.fromkeys([*self._template(task).columns, task.target])]
 
     def item(self, task: Any, cells: Mapping[str, Any], inputs: Sequence[str]) -> Item:
-        ids, slots = [], []
-        for part in _parts(task.template):
-            if not isinstance(part, str) and part[0] in self.inputs:
-                if part[0] in inputs:
-                    ids.append(0); slots.append(self.inputs.index(part[0]))
-                continue
-            text = part if isinstance(part, str) else str(cells.get(part[0], ""))
-            got = self._ids(text)
-            ids += got; slots += [TEXT] * len(got)
-        ids.append(3); slots.append(TEXT)
-        learnt = [False] * len(ids)
-        if (answer := cells.get(task.target)) is not None:
-            got = self.answer(str(answer))
-            ids += got; slots += [TEXT] * len(got); learnt += [True] * len(got)
-        return {"ids": torch.tensor(ids), "slot": torch.tensor(slots), "learnt": torch.tensor(learnt)}
+        """See `Script`."""
+        has = dict.fromkeys(inputs, 1)
+        if task.messages:
+            turns = read_messages(cells.get(task.messages), media=self._media)
+            named = {part.name for turn in turns for part in turn.parts if not isinstance(part, str)}
+            check_counts(turns, {name: count for name, count in has.items() if name in named or name in self._media.values()})
+        else:
+            answer = cells.get(task.target)
+            turns = self._template(task).turns(cells, has, None if answer is None else str(answer))
+        open_ = not any(turn.learnt for turn in turns)
+        item = self.chat.encode(turns, open=open_, chat=bool(task.messages))
+        return {name: item[name] for name in ("ids", "slot", "learnt")}
 
     def answer(self, text: str) -> list[int]:
-        return [*self._ids(text), 2]
-
-    def _ids(self, text):
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        """See `Script`."""
+        turns = [Turn("user", ("-",)), Turn("assistant", (text,), learnt=True)]
+        item = self.chat.encode(turns, chat=False, most=0)
+        return [int(number) for number in item["ids"][item["learnt"]]]
 
     def collate(self, items: Sequence[Item]) -> Packed:
-        lengths = [len(item["ids"]) for item in items]
-        rows, longest = len(items), max(lengths)
-        made = {IDS: torch.full((rows, longest), int(self._about["pad"])), SLOTS: torch.full((rows, longest), TEXT), LEARNT: torch.zeros(rows, longest, dtype=torch.bool)}
+        """See `Script`."""
+        lengths = torch.tensor([len(item["ids"]) for item in items])
+        rows, longest = len(items), int(lengths.max())
+        ids_PT, slot_PT = torch.full((rows, longest), self.chat.pad), torch.full((rows, longest), TEXT)
+        learnt_PT = torch.zeros(rows, longest, dtype=torch.bool)
         for row, item in enumerate(items):
-            for name, key in ((IDS, "ids"), (SLOTS, "slot"), (LEARNT, "learnt")):
-                made[name][row, : lengths[row]] = item[key]
-        return Packed(made, torch.arange(longest) < torch.tensor(lengths)[:, None])
+            for made, name in ((ids_PT, "ids"), (slot_PT, "slot"), (learnt_PT, "learnt")):
+                made[row, : lengths[row]] = item[name]
+        return Packed({IDS: ids_PT, SLOTS: slot_PT, LEARNT: learnt_PT}, torch.arange(longest) < lengths[:, None])
 
     def facts(self) -> dict[str, Any]:
-        return {**self._about, "vocabulary": self._tokenizer.get_vocab_size()}
+        """See `Script`."""
+        return {"vocabulary": self.chat.tokenizer.get_vocab_size(), "stops": list(self.chat.stops), "pad": self.chat.pad}
 
     def text(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        """See `Script`."""
+        return self.chat.text(ids)
 
     def save(self, folder: Path) -> None:
-        write_text(folder / TOKENIZER, self._tokenizer.to_str(pretty=True))
+        """Write `tokenizer.json` (readable by the `tokenizers` library) and `script.json`."""
+        write_text(folder / TOKENIZER, self._tokenizer)
         write_json(folder / ABOUT, self._about)
 
     def load(self, folder: Path) -> None:
-        self._about = json.loads((folder / ABOUT).read_text())
-        self._tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text())
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        again = "copy the whole run folder again, or train again"
+        try:
+            self._about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            self._tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8")
+            self.__dict__.pop("chat", None)
+            self.chat  # noqa: B018 it is made here, so that what is wrong shows here
+        except FileNotFoundError as error:
+            raise InputError("a file of the decoder's script is missing", where=str(error.filename), fix=again) from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"the decoder's script is damaged: {error}", where=str(folder), fix=again) from error
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The form of conversations for the decoder."""
+        if not self._tokenizer:
+            raise InputError("the script has no vocabulary yet", fix="call fit with training rows, or load a saved one")
+        return Chat(self._tokenizer, self._about, list(self.inputs))
+
+    @cached_property
+    def _media(self) -> dict[str, str]:
+        """The input that takes each medium of a conversation: the first of its modality."""
+        found: dict[str, str] = {}
+        for name, modality in self.inputs.items():
+            found.setdefault(modality, name)
+        return {**found, **{name: name for name in self.inputs}}
+
+    def _template(self, task: Any) -> Template:
+        """A task's words; names in them that are no inputs are columns, and whether there are such is seen where the table is."""
+        key = task.template, task.system
+        if key not in self._templates:
+            columns = [name for name in _named(task) if name not in self.inputs]
+            self._templates[key] = Template(task.template, task.system, list(self.inputs), columns)
+        return self._templates[key]
+
+    def _texts(self, rows: Iterable[tuple[Any, Mapping[str, Any]]]) -> Iterator[str]:
+        """All that is said in some rows."""
+        for task, cells in rows:
+            try:
+                if task.messages:
+                    turns = read_messages(cells.get(task.messages), media=self._media)
+                else:
+                    turns = self._template(task).turns(cells, dict.fromkeys(self.inputs, 1), str(cells.get(task.target, "")))
+            except BadValue:  # costs its row where rows are looked through
+                continue
+            yield from (part for turn in turns for part in turn.parts if isinstance(part, str))
 
 
-def _parts(template: str) -> list[str | tuple[str]]:
-    found, start = [], 0
-    for match in NAMES.finditer(template):
-        found.append(template[start : match.start()])
-        found.append((match[1],) if match[1] is not None else match[0][0])
-        start = match.end()
-    return [part for part in [*found, template[start:]] if part]
+def _named(task: Any) -> list[str]:
+    """All names in braces; none where the braces do not match, which is said where the template is read."""
+    try:
+        return [name for words in (task.template, task.system or "") for _, name, _, _ in Formatter().parse(words) if name]
+    except ValueError:
+        return []

@@ -56,5 +56,5 @@ def rouge_l(said: Sequence[str], expected: Sequence[Sequence[str]]) -> list[floa
 
 
 def _rouge(kind: str, said: Sequence[str], expected: Sequence[Sequence[str]]) -> list[float]:
-    scorer = need("rouge_score.rouge_scorer", extra="metrics", why="the score rouge").RougeScorer([kind])
+    scorer = need("rouge_score.rouge_scorer", extra="metrics", why=f"the score {kind}").RougeScorer([kind])
     return [float(scorer.score_multi(texts, text)[kind].fmeasure) for text, texts in zip(said, expected, strict=True)]

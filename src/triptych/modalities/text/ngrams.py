@@ -32,7 +32,7 @@ def chrf(said: Sequence[str], expected: Sequence[Sequence[str]]) -> Summed:
 
 
 def _sacrebleu(metric: str) -> Any:
-    return getattr(need("sacrebleu.metrics", extra="metrics", why="the scores bleu and chrf"), metric)
+    return getattr(need("sacrebleu.metrics", extra="metrics", why=f"the score {metric.lower()}"), metric)
 
 
 def _counts(metric: Any, said: Sequence[str], expected: Sequence[Sequence[str]], width: int) -> Tensor:

@@ -19,6 +19,7 @@ from triptych.data.facts import Facts
 from triptych.data.lacking import Lacking, costs_row
 from triptych.data.looks import Looks, is_media, look_key
 from triptych.data.pace import Pace
+from triptych.data.several import read_each
 from triptych.data.table import Reject, Row, Table
 
 THREADS = 2
@@ -111,7 +112,7 @@ def _read(
             return Reject(row.id, f"{column}: {cell} is an address, and nothing is fetched; download it and name the file"), {}, {}
         try:
             if facts is None:
-                room.read(cell)
+                read_each(room, cell)
             else:
                 seen[column] = _examined(room, cell, facts.columns[column].settings, looks)
         except BadValue as problem:
@@ -134,7 +135,7 @@ def _examined(room: Modality, cell: Cell, settings: Any, looks: Looks | None) ->
             key = look_key(room, settings, looks.content(cell))
     if key is not None and looks is not None and (known := looks.get(key)) is not None:
         return known
-    seen = room.examine(room.read(cell), settings)
+    seen = room.examine(read_each(room, cell)[0], settings)  # of several the first stands for all
     if key is not None and looks is not None:
         looks.put(key, seen)
     return seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.modality import Modality, Preparation
 from triptych.contract.values import Batch, Passed, Value
 from triptych.data.lacking import costs_row
+from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.examples import in_unit, in_words
@@ -137,7 +138,7 @@ class Run:
         return self.read(given)
 
     def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
-        """Values by input; a file that has nothing of one of several inputs leaves that one out.
+        """Values by input, `Several` where a list of files was given; a file that has nothing of one of several inputs leaves that one out.
 
         Raises:
             BadValue: a cell cannot be read, or there is nothing in any.
@@ -147,7 +148,7 @@ class Run:
         problems: dict[str, BadValue] = {}
         for name, cell in cells.items():
             try:
-                values[name] = room[name].read(cell)
+                values[name] = together(read_each(room[name], as_cell(room[name], cell)))
             except BadValue as problem:
                 problems[name] = problem
         if costly := costs_row(problems, cells, room):
@@ -179,9 +180,11 @@ class Run:
         packed, present = {}, {}
         for name, (_, preparation) in self.inputs.items():
             present[name] = torch.tensor([name in row for row in rows])
-            values = [row[name] for row in rows if name in row]
+            values = [each(row[name]) for row in rows if name in row]
             if values:
-                packed[name] = preparation.collate(preparation.prepare(values))
+                made = preparation.collate(preparation.prepare([value for of_row in values for value in of_row]))
+                counts_P = torch.tensor([len(of_row) for of_row in values])
+                packed[name] = made if counts_P.max() == 1 else replace(made, counts_P=counts_P)
         return Batch(packed, present)
 
     def _told(self, name: str, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:

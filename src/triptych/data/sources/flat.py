@@ -9,9 +9,11 @@ import json
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from triptych.contract.cells import Blob, Cell, Media
+from triptych.contract.cells import Blob, Cell, Media, Several, Span
+from triptych.contract.modality import Holder, Modality
 from triptych.data.sources.encoded import whole
 
 NAMELESS = "nameless"
@@ -30,6 +32,18 @@ def flattened(fields: Mapping[str, Any], media: AsMedia | None = None) -> dict[s
     for name, value in fields.items():
         _put(cells, name or NAMELESS, value, media)
     return cells
+
+
+def taken_apart(fields: Mapping[str, Any], rooms: Iterable[Modality]) -> Mapping[str, Any]:
+    """The fields of a row, and of values that hold files in them (conversations) those files in fields of their own.
+
+    Raises:
+        ValueError: such a file cannot be taken out.
+    """
+    for room in rooms:
+        if isinstance(room, Holder):
+            fields = room.taken_apart(fields)
+    return fields
 
 
 def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -> None:
@@ -57,6 +71,8 @@ def as_cell(value: Any, name: str) -> Cell:
     """One value that is no mapping, as a cell; `name` is its column's."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
+    if isinstance(value, Blob | Path | Span | Several):
+        return value
     if isinstance(value, bytes):
         return Blob(value, name)
     if isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.examined import Examined, Ratio
@@ -44,6 +44,12 @@ class Text:
         from triptych.modalities.text.read import read
 
         return read(source)
+
+    def taken_apart(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Files that a conversation holds, in fields of their own; see `attached.py`."""
+        from triptych.modalities.text.attached import taken_apart
+
+        return taken_apart(fields)
 
     def plain(self, value: str) -> str:
         """What a person would read out: no markup, no control characters, single spaces."""

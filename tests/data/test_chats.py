@@ -20,6 +20,7 @@ from triptych.contract.cells import Blob, Several, Span
 from triptych.contract.values import Encoded, Packed
 from triptych.data.build import SILENT, Plan, build
 from triptych.data.check import screen
+from triptych.data.facts import Facts
 from triptych.data.inputs import InputColumn
 from triptych.data.locate import locate
 from triptych.data.rows import Reject
@@ -166,6 +167,16 @@ def test_one_of_several_that_cannot_be_read_costs_the_row_and_is_named(tmp_path,
     built = build(open_source(path, rooms()), tmp_path / "t.lance", rooms(), Plan(workers=0, max_rejected=0.5), SILENT)
     if "wav" not in bad:  # a sound is fine as a file; that it is no picture is known where it is an input
         assert built.rejected == 1 and said in built.rejects.read_text()
+
+
+def test_rows_that_share_one_of_several_files_are_no_copies(tmp_path):
+    pairs = [[1, 2], [1, 3], [1, 2], [1]]
+    lines = [{"messages": asked(SAYS, *(picture(url(png(shade))) for shade in pair))} for pair in pairs]
+    room = rooms()["image"]
+    facts = Facts({"image": (room, room.Input(prepare={"size": 8}, encoder={"kind": "cnn"}, modality="image").examined())})
+    screen(locate(read_source(written(tmp_path / "c.jsonl", lines), rooms()), {"image": room}), {"image": room}, 0, facts=facts)
+    content = facts.columns["image"].content
+    assert content[0] == content[2] and len(set(content)) == 3
 
 
 def test_an_address_in_a_list_is_not_fetched(tmp_path):

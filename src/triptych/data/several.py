@@ -44,6 +44,14 @@ def counted(cell: Cell) -> int:
     return len(each(cell)) if cell is not None else 0
 
 
+def names(cell: Cell) -> list[str]:
+    """What the files of a cell are called, also where a table gives only its name."""
+    if isinstance(cell, str) and cell.startswith(SEVERAL):
+        return [str(told[0]) for told in json.loads(cell[len(SEVERAL) :].split(" ", 1)[1])]
+    wholes = [item.source if isinstance(item, Span) else item for item in each(cell)]
+    return [whole.name if isinstance(whole, Blob) else str(whole) for whole in wholes]
+
+
 def read_each(room: Modality, cell: Cell) -> list[Value]:
     """The values of a cell.
 

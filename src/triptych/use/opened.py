@@ -227,6 +227,8 @@ def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]
 def _brief(value: Any) -> str:
     if isinstance(value, str | Path):
         return str(value)
+    if isinstance(value, list | tuple) and len(value) < 10:
+        return ", ".join(map(_brief, value))
     return f"{type(value).__name__}" + (f" of {len(value):,} bytes" if isinstance(value, bytes) else "")
 
 

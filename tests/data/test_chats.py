@@ -8,6 +8,8 @@ import json
 import wave
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -126,6 +128,15 @@ def test_llava_and_sharegpt_keep_their_files_in_fields_beside(tmp_path):
     built = build(open_source(path, rooms()), tmp_path / "t.lance", rooms(), Plan(workers=0), SILENT)
     assert {column.name: column.kind for column in built.columns} == {"images": "media", "conversations": "text"}
     assert shades_of(read_stored(tmp_path / "t.lance").rows[0].cells["images"]) == [9, 9]
+
+
+def test_lists_of_files_in_parquet_are_cells_of_several(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(9))
+    kind = pa.list_(pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    files = [{"bytes": png(7), "path": "x.png"}, {"bytes": None, "path": "a.png"}]
+    pq.write_table(pa.table({"images": pa.array([files, files[:1], [], None], kind), "n": [1, 2, 3, 4]}), tmp_path / "t.parquet")
+    table = locate(read_source(tmp_path / "t.parquet", rooms()), {"images": rooms()["image"]})
+    assert [shades_of(row.cells.get("images")) for row in table.rows] == [[7, 9], [7], [], []] and not table.findings
 
 
 WRONG = [

@@ -14,6 +14,7 @@ from typing import Any
 
 from triptych.contract.cells import Blob, Cell, Media, Several, Span
 from triptych.contract.modality import Holder, Modality
+from triptych.data.several import together
 from triptych.data.sources.encoded import whole
 
 NAMELESS = "nameless"
@@ -23,7 +24,8 @@ AsMedia = Callable[[Mapping[str, Any]], Media | str | None]
 def flattened(fields: Mapping[str, Any], media: AsMedia | None = None) -> dict[str, Cell]:
     """The cells of one row. Nothing, an empty text and a number that is none have no cell.
 
-    Lists of scalars stay lists; lists that hold anything else become JSON text. `media` turns `{bytes, path}` into a file.
+    Lists of scalars stay lists; lists that hold anything else become JSON text. `media` turns `{bytes, path}` into a file, and a
+    list of them into several.
 
     Raises:
         ValueError: two fields come to one column.
@@ -53,7 +55,11 @@ def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -
             _put(cells, f"{name}.{inner or NAMELESS}", held, media)
         return
     name = whole(name)
-    cell = media(value) if media and is_media else as_cell(value, name)
+    files = value if isinstance(value, list) and value and all(map(_is_media, value)) else []
+    if media and files:
+        cell: Cell = together([file for item in files if (file := media(item)) is not None])
+    else:
+        cell = media(value) if media and is_media else as_cell(value, name)
     if cell is None:
         return
     if name in cells:

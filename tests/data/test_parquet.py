@@ -102,8 +102,9 @@ def test_a_struct_called_like_a_file_that_is_none(tmp_path):
     assert cells(tmp_path, size=[{"bytes": 12, "path": "x"}]) == [{"size.bytes": 12, "size.path": "x"}]
 
 
-def test_lists_of_files_are_left_aside_and_said(tmp_path):
-    path = written(tmp_path / "t.parquet", {"files": pa.array([[{"bytes": b"1", "path": None}]], pa.list_(FILE)), "n": [1]})
+def test_lists_of_lists_of_files_are_left_aside_and_said(tmp_path):
+    files = pa.array([[[{"bytes": b"1", "path": None}]]], pa.list_(pa.list_(FILE)))
+    path = written(tmp_path / "t.parquet", {"files": files, "n": [1]})
     found = open_source(path, rooms())
     assert [row.cells for row in found.rows()] == [{"n": 1}]
     assert found.findings == ["the column 'files' holds lists of files and was left aside"]

@@ -65,7 +65,18 @@ class Span:
         return self.start, min(end, seconds)
 
 
-Media = Path | Blob | Span
+@dataclass(frozen=True)
+class Several:
+    """Several files of one row in one column, in their order; a text is a path that is not placed yet, or an address."""
+
+    items: tuple[Path | Blob | Span | str, ...]
+
+    def __str__(self) -> str:
+        """`a.png, b.png`."""
+        return ", ".join(item.name if isinstance(item, Blob) else str(item) for item in self.items)
+
+
+Media = Path | Blob | Span | Several
 Scalar = str | int | float | bool
 Cell = Scalar | list[Scalar] | Media | None
-"""Text, a number, a truth value, a list of them, a file by reference (its path), by value (its bytes) or in part; or nothing."""
+"""Text, a number, a truth value, a list of them, a file by reference (its path), by value (its bytes) or in part, some; or nothing."""

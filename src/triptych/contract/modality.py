@@ -6,7 +6,7 @@ imported there: recipes are checked against a room's settings before torch is lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -179,6 +179,18 @@ class Modality(Protocol):
 
     def suggest(self, values: Sequence[Value]) -> dict[str, Any]:
         """Look at some of a user's values and propose the settings that should not be left at their defaults."""
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A room whose values may come with values of other rooms inside, a conversation with the files it speaks of."""
+
+    def taken_apart(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields of one row, as a source has them: files that a value of this room holds in fields named after their modality.
+
+        Raises:
+            ValueError: a file in it is damaged, or there is such a field already.
+        """
 
 
 @runtime_checkable

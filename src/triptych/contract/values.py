@@ -29,16 +29,23 @@ class Packed:
 
     tensors: Mapping[str, Tensor]
     mask_PT: Tensor | None = None
+    counts_P: Tensor | None = None
+    """Where a row may have several values of the input: how many each has. The tensors then hold all of them, row by row."""
 
     def to(self, device: torch.device) -> Packed:
         """The same on another device."""
         mask = None if self.mask_PT is None else self.mask_PT.to(device)
-        return Packed({name: tensor.to(device) for name, tensor in self.tensors.items()}, mask)
+        counts = None if self.counts_P is None else self.counts_P.to(device)
+        return Packed({name: tensor.to(device) for name, tensor in self.tensors.items()}, mask, counts)
 
     def part(self, start: int, stop: int) -> Packed:
         """Some of the P rows, as long as they were."""
+        counts = None if self.counts_P is None else self.counts_P[start:stop]
+        if self.counts_P is not None and counts is not None:
+            start = int(self.counts_P[:start].sum())
+            stop = start + int(counts.sum())
         mask = None if self.mask_PT is None else self.mask_PT[start:stop]
-        return Packed({name: tensor[start:stop] for name, tensor in self.tensors.items()}, mask)
+        return Packed({name: tensor[start:stop] for name, tensor in self.tensors.items()}, mask, counts)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,25 @@ class Encoded:
     mask_BT: Tensor
     pooled_BD: Tensor
     inner: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def together(self, counts_P: Tensor | None) -> Encoded:
+        """The values of each row as one: their sequences one after the other, padding last; of their vectors the mean.
+
+        `inner` is left away, as it is of single values. Nothing changes where each row has one, or `counts_P` is None.
+        """
+        if counts_P is None:
+            return self
+        most, (length, width) = int(counts_P.max()), self.tokens_BTD.shape[1:]
+        row_N = torch.arange(len(counts_P), device=counts_P.device).repeat_interleave(counts_P)
+        first_P = counts_P.cumsum(0) - counts_P
+        places_N = row_N * most + torch.arange(len(row_N), device=row_N.device) - first_P[row_N]
+        tokens = self.tokens_BTD.new_zeros((len(counts_P) * most, length, width)).index_copy(0, places_N, self.tokens_BTD)
+        mask = self.mask_BT.new_zeros((len(counts_P) * most, length)).index_copy(0, places_N, self.mask_BT)
+        tokens, mask = tokens.reshape(len(counts_P), most * length, width), mask.reshape(len(counts_P), most * length)
+        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, : max(int(mask.sum(1).max()), 1)]
+        tokens, mask = tokens.gather(1, order[..., None].expand(-1, -1, width)), mask.gather(1, order)
+        sums = self.pooled_BD.new_zeros((len(counts_P), self.pooled_BD.shape[1])).index_add(0, row_N, self.pooled_BD)
+        return Encoded(tokens, mask, sums / counts_P[:, None])
 
     def spread(self, present_B: Tensor) -> Encoded:
         """Put P encoded rows back into their places among B rows; absent rows are zero and masked out."""

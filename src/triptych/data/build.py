@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import is_full
 from triptych.base.plain import one_line
-from triptych.contract.cells import Blob, Span
+from triptych.contract.cells import Blob, Several, Span
 from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
@@ -245,6 +245,8 @@ def _chunks(entries: Iterable[Row | Reject], rows: int) -> Iterator[list[Row | R
 
 
 def _bytes(cell: Any) -> int:
+    if isinstance(cell, Several):
+        return sum(map(_bytes, cell.items))
     whole = cell.source if isinstance(cell, Span) else cell
     return len(whole) if isinstance(whole, Blob | str) else 0
 

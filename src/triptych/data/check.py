@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +20,7 @@ from triptych.data.facts import Facts
 from triptych.data.lacking import Lacking, costs_row
 from triptych.data.looks import Looks, is_media, look_key
 from triptych.data.pace import Pace
+from triptych.data.several import read_each
 from triptych.data.table import Reject, Row, Table
 
 THREADS = 2
@@ -111,7 +113,7 @@ def _read(
             return Reject(row.id, f"{column}: {cell} is an address, and nothing is fetched; download it and name the file"), {}, {}
         try:
             if facts is None:
-                room.read(cell)
+                read_each(room, cell)
             else:
                 seen[column] = _examined(room, cell, facts.columns[column].settings, looks)
         except BadValue as problem:
@@ -134,7 +136,16 @@ def _examined(room: Modality, cell: Cell, settings: Any, looks: Looks | None) ->
             key = look_key(room, settings, looks.content(cell))
     if key is not None and looks is not None and (known := looks.get(key)) is not None:
         return known
-    seen = room.examine(room.read(cell), settings)
+    seen = _as_one([room.examine(value, settings) for value in read_each(room, cell)])
     if key is not None and looks is not None:
         looks.put(key, seen)
     return seen
+
+
+def _as_one(seen: Sequence[Examined]) -> Examined:
+    """Several values of one row: the measures of the first, the faults of all; alike are two rows only where all of them are the same."""
+    if len(seen) == 1:
+        return seen[0]
+    whole = hashlib.blake2b(b"".join(one.content.to_bytes(8) for one in seen), digest_size=8)
+    faults = tuple(dict.fromkeys(fault for one in seen for fault in one.faults))
+    return replace(seen[0], content=int.from_bytes(whole.digest()), sketch=b"", faults=faults, length=sum(one.length for one in seen))

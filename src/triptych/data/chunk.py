@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import BadValue
-from triptych.contract.cells import ADDRESS, Blob, Cell, Media, Span
+from triptych.contract.cells import ADDRESS, Blob, Cell, Several, Span
 from triptych.contract.modality import Modality
 from triptych.data.columns import encoded, schema
 from triptych.data.held import HELD, hold
 from triptych.data.kinds import readers, suffix_of
 from triptych.data.pace import Pace
 from triptych.data.rows import Reject, Row
+from triptych.data.several import together
 from triptych.data.stored import About, import_lance
 
 THREADS = 2
@@ -108,13 +109,27 @@ def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
     try:
         for column in chunk.about.columns:
             cell = entry.cells.get(column.name)
-            values += encoded(_file(cell, chunk) if column.kind == "media" and cell is not None else cell, column)
+            values += encoded(_media(cell, chunk) if column.kind == "media" and cell is not None else cell, column)
     except BadValue as problem:
         return Reject(entry.id, problem.what + (f" ({problem.where})" if problem.where else ""))
     return values
 
 
-def _file(cell: Cell, chunk: Chunk) -> Cell:
+def _media(cell: Cell, chunk: Chunk) -> Cell:
+    """A media cell, or several in one; of those it is said which cannot be used."""
+    if not isinstance(cell, Several | list):
+        return _file(cell, chunk)
+    items = list(cell.items) if isinstance(cell, Several) else cell
+    found = []
+    for number, item in enumerate(items, start=1):
+        try:
+            found.append(_file(item if isinstance(item, Path | Blob | Span) else str(item), chunk))
+        except BadValue as problem:
+            raise BadValue(f"{number} of {len(items)}: {problem.what}", where=problem.where) from problem
+    return together(found)
+
+
+def _file(cell: Cell, chunk: Chunk) -> Path | Blob | Span:
     """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content.
 
     A recording of which spans are taken is never copied into a cell: a film of two hours would be there once a row.
@@ -126,7 +141,7 @@ def _file(cell: Cell, chunk: Chunk) -> Cell:
         return replace(cell, source=lies)
     if isinstance(cell, str) and ADDRESS.match(cell):
         raise BadValue(f"{cell} is an address, and nothing is fetched; download it and name the file")
-    found: Media = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
+    found: Path | Blob = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
     if isinstance(found, Path) and chunk.copied and found.is_file():
         content = Blob(_content(found), str(found))
         _read(content, chunk.rooms)  # what was judged is what is kept, and it is read once
@@ -142,7 +157,7 @@ def _named(path: Path, chunk: Chunk) -> Path:
     return Path(name[len(folder) :]) if inside else path.absolute()
 
 
-def _read(value: Media, rooms: Mapping[str, Modality]) -> None:
+def _read(value: Path | Blob | Span, rooms: Mapping[str, Modality]) -> None:
     """Let a room that takes such files read it; where several do, one that can is enough.
 
     Raises:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from triptych.base.errors import BadValue
-from triptych.contract.cells import Blob, Cell, Span
+from triptych.contract.cells import Blob, Cell, Several, Span
 from triptych.contract.modality import Modality
 from triptych.data.rows import Row
+from triptych.data.several import packed_several
 from triptych.data.suspects import is_suspect
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Seen:
 
     kinds: set[Kind] = field(default_factory=set)
     cells: int = 0
+    values: int = 0
+    """Cells, and what stands in those that are lists."""
     suspects: Counter[str] = field(default_factory=Counter)
     """Words that may stand for an empty cell."""
     plain_integers: bool = True
@@ -53,6 +56,7 @@ class Seen:
     def add(self, cell: Cell) -> None:
         """Take one cell into account."""
         self.cells += 1
+        self.values += len(cell) if isinstance(cell, list) else 1
         if isinstance(cell, str):
             self.kinds.add("text")
             if is_suspect(cell):
@@ -60,19 +64,25 @@ class Seen:
                 return
             self.plain_integers = self.plain_integers and _plain_integer(cell)
             self.plain_numbers = self.plain_numbers and (self.plain_integers or _plain_number(cell))
-            suffix = os.path.splitext(cell)[1].lower()
-            if len(suffix) <= 6 and (suffix in self.by_suffix or len(self.by_suffix) < 50):
-                self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
-        else:
-            self.kinds.add(_kind_of(cell))
+            self._note_suffix(cell)
+            return
+        self.kinds.add(_kind_of(cell))
+        for item in cell if isinstance(cell, list) else ():
+            if isinstance(item, str):
+                self._note_suffix(item)
+
+    def _note_suffix(self, text: str) -> None:
+        suffix = os.path.splitext(text)[1].lower()
+        if len(suffix) <= 6 and (suffix in self.by_suffix or len(self.by_suffix) < 50):
+            self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
 
     def kind(self, rooms: Mapping[str, Modality]) -> Kind:
         """The narrowest kind that holds every cell."""
         if "media" in self.kinds:
             return "media"
+        if self.kinds and self.kinds <= {"text", "list"} and self._paths(rooms):
+            return "media"
         if self.kinds == {"text"}:
-            if self._paths(rooms):
-                return "media"
             return "text" if self.suspects else "integer" if self.plain_integers else "number" if self.plain_numbers else "text"
         if len(self.kinds) == 1:
             return next(iter(self.kinds))
@@ -90,7 +100,7 @@ class Seen:
     def _paths(self, rooms: Mapping[str, Modality]) -> bool:
         """Most cells end like files of one room whose values are files."""
         best = max((sum(self.by_suffix.get(s, 0) for s in room.suffixes) for room in rooms.values() if room.by_reference), default=0)
-        return best > self.cells / 2
+        return best > self.values / 2
 
 
 def _plain_integer(cell: str) -> bool:
@@ -112,7 +122,7 @@ def _plain_number(cell: str) -> bool:
 
 
 def _kind_of(cell: Cell) -> Kind:
-    if isinstance(cell, Path | Blob | Span):
+    if isinstance(cell, Path | Blob | Span | Several):
         return "media"
     if isinstance(cell, bool):
         return "boolean"
@@ -187,6 +197,9 @@ def encoded(cell: Cell, column: Column) -> list[Any]:
 
 
 def _media(cell: Cell, column: Column) -> list[Any]:
+    if isinstance(cell, Several):
+        name, content = packed_several([tuple(_media(item, column)) for item in cell.items])
+        return [name, content, None, None]
     start = end = None
     if isinstance(cell, Span):
         start, end = cell.start, cell.end

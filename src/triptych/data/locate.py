@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from triptych.contract.cells import ADDRESS, Cell
+from triptych.contract.cells import ADDRESS, Cell, Several
 from triptych.contract.modality import Modality
 from triptych.data.rows import Row
+from triptych.data.several import each, together
 from triptych.data.table import Table
 
 
@@ -24,10 +25,12 @@ def locate(table: Table, columns: Mapping[str, Modality]) -> Table:
 def located(row: Row, folder: Path, columns: Mapping[str, Modality]) -> Row:
     """One row of a table in `folder`; `columns` says the rooms of those columns that are inputs."""
     placed = {name: _placed(row.cells.get(name), folder, room) for name, room in columns.items()}
-    return Row(row.id, {**row.cells, **{name: cell for name, cell in placed.items() if cell is not None}})
+    return Row(row.id, {name: cell for name, cell in {**row.cells, **placed}.items() if cell is not None})
 
 
 def _placed(cell: Cell, folder: Path, room: Modality) -> Cell:
+    if isinstance(cell, Several) or (isinstance(cell, list) and room.by_reference):
+        return together([_placed(item, folder, room) for item in (cell if isinstance(cell, list) else each(cell))])
     if not isinstance(cell, str) or ADDRESS.match(cell):
         return cell
     return folder / cell if room.by_reference or _names_a_file(cell, folder, room) else cell

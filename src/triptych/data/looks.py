@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 
 from triptych.base.files import cache_root, digest
 from triptych.base.settings import spelled_out
-from triptych.contract.cells import Blob, Cell, Media, Span
+from triptych.contract.cells import Blob, Cell, Media, Several, Span
 from triptych.contract.examined import Examined, Fault
 from triptych.contract.modality import Modality
 
@@ -87,6 +87,8 @@ class Looks:
         Raises:
             OSError: the file cannot be read.
         """
+        if isinstance(cell, Several):
+            return " and ".join(item if isinstance(item, str) else self.content(item) for item in cell.items)
         if isinstance(cell, Span):
             return f"{self.content(cell.source)} {cell.start!r} {cell.end!r}"
         if isinstance(cell, Blob):
@@ -134,4 +136,4 @@ def code_of(package: str) -> str:
 
 def is_media(cell: Cell) -> TypeGuard[Media]:
     """Whether the cell is a file, its bytes or a piece of it: what takes time to decode."""
-    return isinstance(cell, Path | Blob | Span)
+    return isinstance(cell, Path | Blob | Span | Several)

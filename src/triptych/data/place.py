@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from triptych.contract.cells import ADDRESS, Cell, Span
+from triptych.contract.cells import ADDRESS, Cell, Several, Span
 from triptych.data.rows import Row, Source
+from triptych.data.several import each, together
 from triptych.data.sources.joined import mapped
 from triptych.data.stored import About, root_of
 
@@ -39,6 +40,8 @@ def placed(source: Source, told: About, table: Path) -> Source:
 
 
 def _placed(cell: Cell, folder: Path) -> Cell:
+    if isinstance(cell, Several | list):
+        return together([_placed(item, folder) for item in (cell if isinstance(cell, list) else each(cell))])
     if isinstance(cell, Span) and isinstance(cell.source, Path):
         return replace(cell, source=cell.source.absolute())
     if isinstance(cell, Path):

@@ -14,6 +14,7 @@ from triptych.contract.cells import ADDRESS, Blob, Cell, Span
 from triptych.data.columns import ID, Column
 from triptych.data.held import HELD, held_at
 from triptych.data.rows import Row
+from triptych.data.several import SEVERAL, unpacked_several
 from triptych.data.table import Table
 
 if TYPE_CHECKING:
@@ -205,6 +206,9 @@ class Stored:
         if column.kind != "media":
             return values[0]
         name, content, start, end = values
+        return unpacked_several(name, content, self._file) if name.startswith(SEVERAL) else self._file(name, content, start, end)
+
+    def _file(self, name: str, content: Any, start: float | None, end: float | None) -> Path | Blob | Span | str:
         if content is None and ADDRESS.match(name):
             return str(name)
         if content is None and name.startswith(HELD):

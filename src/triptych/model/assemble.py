@@ -55,8 +55,11 @@ class Model(nn.Module):
         return hide(batch.present, self.drop_inputs) if self.training and self.drop_inputs else batch.present
 
     def encode(self, batch: Batch) -> dict[str, Encoded]:
-        """Each input's present rows through its encoder, spread back over the B rows."""
-        return {column: self.encoders[column](packed).spread(batch.present[column]) for column, packed in batch.inputs.items()}
+        """Each input's present rows through its encoder, several values of a row made one, spread back over the B rows."""
+        return {
+            column: self.encoders[column](packed).together(packed.counts_P).spread(batch.present[column])
+            for column, packed in batch.inputs.items()
+        }
 
     def constrain(self) -> None:
         """Put parameters that a step took out of their bounds back into them."""

@@ -134,7 +134,7 @@ def _kept(model: Model, bench: Bench, columns: list[str]) -> float:
             present[name].append(batch.present[name])
             if name in batch.inputs:
                 packed = batch.inputs[name].to(torch.device(bench.device))
-                found[name].append(cast(Tower, model.encoders[name])(packed).pooled_BD.float().cpu())
+                found[name].append(cast(Tower, model.encoders[name])(packed).together(packed.counts_P).pooled_BD.float().cpu())
     vectors = {name: torch.cat(rows) for name, rows in found.items()}
     there = {name: torch.cat(rows) for name, rows in present.items()}
     if len(columns) > 1:

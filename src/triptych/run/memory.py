@@ -56,7 +56,13 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
         encoder = bench.model.encoders[name]
         assert isinstance(encoder, Encoder)
         last = last_trained(name, bench.recipe.stages[: number + 1])
-        if last is None or not bench.recipe.training.remember or bench.recipe.training.mixup or type(encoder).cut is Encoder.cut:
+        if (
+            last is None
+            or not bench.recipe.training.remember
+            or bench.recipe.training.mixup
+            or plain.several
+            or type(encoder).cut is Encoder.cut
+        ):
             bench.inputs[name] = plain
             if shown is not None:
                 bench.varied[name] = shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from triptych.base.errors import InputError
 from triptych.base.runtime import Choices
 from triptych.data.loader import InputColumn
 from triptych.data.remembered import VariedColumn
@@ -22,8 +23,9 @@ def varied_inputs(
     """The inputs that vary; what is done to them is noted. What answers are called, no variant of a text may lose.
 
     Raises:
-        InputError: a step needs a package or a file that is not there.
+        InputError: a step needs a package or a file that is not there, or rows that have several values would vary or be mixed.
     """
+    _refuse_several(recipe, inputs)
     words = frozenset(str(label) for target in targets.values() for label in target.facts.get("labels", ()))
     most = recipe.training.variants
     found: dict[str, VariedColumn] = {}
@@ -34,6 +36,14 @@ def varied_inputs(
             reason = "training rows alone; " + (f"{most} variants a row, kept aside" if most else "a new variant in every epoch")
             choices.note(f"augmented {name}", ", ".join(_told(step) for step in settings.augment), reason)
     return found
+
+
+def _refuse_several(recipe: Recipe, inputs: Mapping[str, InputColumn]) -> None:
+    for name in (name for name, held in inputs.items() if held.several):
+        if recipe.inputs[name].augment or recipe.training.mixup:
+            word = f"inputs.{name}.augment" if recipe.inputs[name].augment else "training.mixup"
+            what = f"{word} takes one value a row, and some rows have several of {name}"
+            raise InputError(what, where=inputs[name].table.source, fix=f"remove {word}, or leave one in each row")
 
 
 def variants_shown(varied: Mapping[str, VariedColumn], rows: Sequence[int]) -> list[dict[str, Any]]:

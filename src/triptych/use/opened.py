@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from triptych.contract.modality import Modality, Preparation
 from triptych.contract.values import Batch, Packed, Passed, Value
 from triptych.contract.writes import Script
 from triptych.data.lacking import costs_row
+from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.examples import in_unit, in_words
@@ -160,7 +161,7 @@ class Run:
         return self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
 
     def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
-        """Values by input; a file that has nothing of one of several inputs leaves that one out.
+        """Values by input, `Several` where a list of files was given; a file that has nothing of one of several inputs leaves that one out.
 
         Raises:
             BadValue: a cell cannot be read, or there is nothing in any.
@@ -170,7 +171,7 @@ class Run:
         problems: dict[str, BadValue] = {}
         for name, cell in cells.items():
             try:
-                values[name] = room[name].read(cell)
+                values[name] = together(read_each(room[name], as_cell(room[name], cell)))
             except BadValue as problem:
                 problems[name] = problem
         if costly := costs_row(problems, cells, room):
@@ -203,9 +204,11 @@ class Run:
         packed, present = {}, {}
         for name, (_, preparation) in self.inputs.items():
             present[name] = torch.tensor([name in row for row in rows])
-            values = [row[name] for row in rows if name in row]
+            values = [each(row[name]) for row in rows if name in row]
             if values:
-                packed[name] = preparation.collate(preparation.prepare(values))
+                made = preparation.collate(preparation.prepare([value for of_row in values for value in of_row]))
+                counts_P = torch.tensor([len(of_row) for of_row in values])
+                packed[name] = made if counts_P.max() == 1 else replace(made, counts_P=counts_P)
         return Batch(packed, present)
 
     def asked(self, name: str, rows: Sequence[Mapping[str, Any]], present: Mapping[str, Tensor]) -> Packed:
@@ -272,6 +275,8 @@ def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]
 def _brief(value: Any) -> str:
     if isinstance(value, str | Path):
         return str(value)
+    if isinstance(value, list | tuple) and len(value) < 10:
+        return ", ".join(map(_brief, value))
     return f"{type(value).__name__}" + (f" of {len(value):,} bytes" if isinstance(value, bytes) else "")
 
 

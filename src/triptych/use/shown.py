@@ -12,10 +12,11 @@ from typing import Any
 from triptych.base.errors import BadValue
 from triptych.base.files import write_text
 from triptych.base.plain import one_line
-from triptych.contract.cells import Blob, Cell, Span
+from triptych.contract.cells import Blob, Cell, Several, Span
 from triptych.data.kinds import room_of, suffix_of
 from triptych.data.rejects import read_rejects
 from triptych.data.rows import Row
+from triptych.data.several import names
 from triptych.data.sources.tabled import read_source
 from triptych.data.stored import is_stored, open_dataset
 from triptych.data.table import Table
@@ -86,7 +87,7 @@ def _summary(cells: Iterable[Cell], rows: int) -> dict[str, str | int]:
     filled, lengths, numbers = 0, [10**9, 0], [float("inf"), 0.0, float("-inf")]
     values: Counter[str] = Counter()
     suffixes: Counter[str] = Counter()
-    all_numbers = True
+    all_numbers, several = True, 0
     for cell in cells:
         if cell is None:
             continue
@@ -95,13 +96,15 @@ def _summary(cells: Iterable[Cell], rows: int) -> dict[str, str | int]:
         lengths = [min(lengths[0], len(text)), max(lengths[1], len(text))]
         if len(values) < MOST_COUNTED or text in values:
             values[text] += 1
-        named = str(cell.source) if isinstance(cell, Span) else text
-        suffixes[suffix_of(named) if len(text) < 4096 else ""] += 1
+        named = names(cell)
+        suffixes.update({suffix_of(name) if len(name) < 4096 else "" for name in named})
+        several += len(named) > 1
         all_numbers = all_numbers and isinstance(cell, int | float) and not isinstance(cell, bool)
         if all_numbers:
             number = float(cell)  # type: ignore[arg-type]
             numbers = [min(numbers[0], number), numbers[1] + number, max(numbers[2], number)]
     what = _in_words(filled, values, suffixes, lengths, numbers if all_numbers and filled else None)
+    what += f"; {several:,} have several" if several else ""
     return {"filled": filled, "share": f"{filled / rows:.0%}" if rows else "-", "what": what}
 
 
@@ -125,6 +128,8 @@ def _cells(row: Row, table: Table) -> list[tuple[str, str]]:
 
 def _html(cell: Cell, table: Table) -> str:
     """A cell as its room shows it: files by their suffix, texts as the room of texts does, the rest as it is."""
+    if isinstance(cell, Several):
+        return " ".join(_html(item, table) for item in cell.items)
     whole = cell.source if isinstance(cell, Span) else cell
     name = whole.name if isinstance(whole, Blob) else str(whole)
     file = table.folder / whole if isinstance(whole, str) and len(whole) < 1000 and suffix_of(whole) else whole

@@ -249,6 +249,15 @@ def test_a_template_that_asks_for_no_answer_is_opened_where_the_words_of_one_beg
     assert held.tokenizer.decode(opened["ids"].tolist(), skip_special_tokens=False).endswith("And here?<|eot|><|head|>assistant\n")
 
 
+def test_a_template_that_tells_the_date_tells_that_of_the_day_it_was_read(tmp_path):
+    dated = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}" + CHATML
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer("bytes"), chat_template=dated, **SPECIAL).save_pretrained(tmp_path)
+    text, facts = chat_files(tmp_path)
+    facts["special"]["date_string"] = "01 Apr 1999"  # as if it had been kept since then
+    item = Chat(text, facts).encode(read_messages(TALK))
+    assert tokenizer("bytes").decode(item["ids"].tolist()).startswith("01 Apr 1999")
+
+
 def test_thoughts_that_a_template_drops_are_not_learnt():
     held = chat("thinks")
     messages = [*TALK[:2], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nA cat."}, *TALK[3:]]

@@ -44,7 +44,7 @@ def shape_of(schema: pa.Schema, where: str, features: Mapping[str, Any] | None =
     """
     if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise InputError(f"two columns are called {twice[0]!r}", where=where, known=schema.names, fix="rename one of the two")
-    left = frozenset(column.name for column in schema if _lists_files(column.type))
+    left = frozenset(column.name for column in schema if _lists_files(column.type) and not _are_files(column.type))
     return Shape(_noted(schema) if features is None else features, left)
 
 
@@ -57,8 +57,17 @@ def _noted(schema: pa.Schema) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
+def _are_files(kind: pa.DataType) -> bool:
+    """Whether this is a list of files as Hugging Face keeps them, which is a cell of several."""
+    import pyarrow as pa
+
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        return False
+    return {field.name for field in kind.value_type} == {"bytes", "path"}
+
+
 def _lists_files(kind: pa.DataType, inside: bool = False) -> bool:
-    """Whether a list, at any depth, holds bytes: no cell can."""
+    """Whether a list, at any depth, holds bytes."""
     import pyarrow as pa
 
     if isinstance(kind, pa.BaseExtensionType):

@@ -9,9 +9,12 @@ import json
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from triptych.contract.cells import Blob, Cell, Media
+from triptych.contract.cells import Blob, Cell, Media, Several, Span
+from triptych.contract.modality import Holder, Modality
+from triptych.data.several import together
 from triptych.data.sources.encoded import whole
 
 NAMELESS = "nameless"
@@ -21,7 +24,8 @@ AsMedia = Callable[[Mapping[str, Any]], Media | str | None]
 def flattened(fields: Mapping[str, Any], media: AsMedia | None = None) -> dict[str, Cell]:
     """The cells of one row. Nothing, an empty text and a number that is none have no cell.
 
-    Lists of scalars stay lists; lists that hold anything else become JSON text. `media` turns `{bytes, path}` into a file.
+    Lists of scalars stay lists; lists that hold anything else become JSON text. `media` turns `{bytes, path}` into a file, and a
+    list of them into several.
 
     Raises:
         ValueError: two fields come to one column.
@@ -32,6 +36,18 @@ def flattened(fields: Mapping[str, Any], media: AsMedia | None = None) -> dict[s
     return cells
 
 
+def taken_apart(fields: Mapping[str, Any], rooms: Iterable[Modality]) -> Mapping[str, Any]:
+    """The fields of a row, and of values that hold files in them (conversations) those files in fields of their own.
+
+    Raises:
+        ValueError: such a file cannot be taken out.
+    """
+    for room in rooms:
+        if isinstance(room, Holder):
+            fields = room.taken_apart(fields)
+    return fields
+
+
 def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -> None:
     is_media = media is not None and _is_media(value)
     if isinstance(value, Mapping) and not is_media:
@@ -39,7 +55,11 @@ def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -
             _put(cells, f"{name}.{inner or NAMELESS}", held, media)
         return
     name = whole(name)
-    cell = media(value) if media and is_media else as_cell(value, name)
+    files = value if isinstance(value, list) and value and all(map(_is_media, value)) else []
+    if media and files:
+        cell: Cell = together([file for item in files if (file := media(item)) is not None])
+    else:
+        cell = media(value) if media and is_media else as_cell(value, name)
     if cell is None:
         return
     if name in cells:
@@ -57,6 +77,8 @@ def as_cell(value: Any, name: str) -> Cell:
     """One value that is no mapping, as a cell; `name` is its column's."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
+    if isinstance(value, Blob | Path | Span | Several):
+        return value
     if isinstance(value, bytes):
         return Blob(value, name)
     if isinstance(value, list | tuple):

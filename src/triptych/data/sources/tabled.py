@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.base.files import cache_root, in_use, write_json
-from triptych.contract.cells import Blob, Cell, Span
+from triptych.contract.cells import Blob, Cell, Several, Span
 from triptych.contract.modality import Modality
 from triptych.data.build import SILENT, Plan, build
 from triptych.data.rejects import read_rejects
@@ -104,6 +104,8 @@ def collected(source: Source, most: float = math.inf) -> Table | None:
 
 
 def _bytes(cell: Cell) -> int:
+    if isinstance(cell, Several):
+        return sum(map(_bytes, cell.items))
     whole = cell.source if isinstance(cell, Span) else cell
     return len(whole) if isinstance(whole, Blob | str | list) else 0
 

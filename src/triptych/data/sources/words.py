@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Formatter
 
 from triptych.base.errors import InputError, TriptychError, nearest
-from triptych.contract.cells import Blob, Cell, Scalar, Span
+from triptych.contract.cells import Blob, Cell, Scalar, Several, Span
 from triptych.contract.modality import Modality
 from triptych.data.align.apply import aligned
 from triptych.data.align.side import Side
@@ -255,7 +255,7 @@ def _text(cell: Cell, separator: str) -> str:
 
 
 def _scalar(cell: Cell, kind: str) -> Scalar:
-    if isinstance(cell, Blob | Path | Span):
+    if isinstance(cell, Blob | Path | Span | Several):
         raise ValueError(f"a file is no {kind}")
     if cell is None or isinstance(cell, list):
         raise ValueError(f"a list is no {kind}")

@@ -49,6 +49,12 @@ class Text:
 
         return read(source)
 
+    def taken_apart(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Files that a conversation holds, in fields of their own; see `attached.py`."""
+        from triptych.modalities.text.attached import taken_apart
+
+        return taken_apart(fields)
+
     def plain(self, value: str) -> str:
         """What a person would read out: no markup, no control characters, single spaces."""
         from triptych.modalities.text.clean import plain

@@ -11,6 +11,7 @@ is wanted, the question, a new line where it has words, and the answer.
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import BadValue, InputError
-from triptych.contract.values import Item
 from triptych.modalities.text.messages import Slot, Turn
 from triptych.modalities.text.rendering import ID, SLOT, WORDS, Form
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from triptych.contract.values import Item
 
 TEXT = -1
 """In `slot`, where a word stands and no medium."""
@@ -62,6 +64,8 @@ def chat_files(folder: Path) -> tuple[str, dict[str, Any]]:
     stops = [told] if isinstance(told, int) else list(told or [])
     longest = held.model_max_length if held.model_max_length < UNLIMITED else 0
     special = {name: value for name, value in held.special_tokens_map.items() if isinstance(value, str)}
+    if template and "date_string" in template:  # else a model would be asked otherwise tomorrow
+        special["date_string"] = datetime.date.today().strftime("%d %b %Y")
     return text, {"template": template, "special": special, "stops": stops, "longest": longest}
 
 

@@ -122,11 +122,11 @@ class Form:
 
         held = [{**m, "content": [{"type": "text", "text": m["content"]}]} if self._in_parts else dict(m) for m in messages]
         try:
-            made, _ = render_jinja_template([held], chat_template=self._template, add_generation_prompt=prompt, **self._special)
+            made: Any = render_jinja_template([held], chat_template=self._template, add_generation_prompt=prompt, **self._special)
         except Exception as error:  # of Jinja, or of Python where the template does what cannot be done
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise BadValue(f"the decoder's chat template refuses this conversation: {said}") from error
-        return str(made[0])
+        return str(made[0][0])
 
     def _try(self) -> None:
         """What the template can: words of a system, contents that are texts, the beginning of an answer."""

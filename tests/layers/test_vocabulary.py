@@ -23,7 +23,7 @@ def memory(word):
         return next(int(line.split()[1]) for line in file if line.startswith(word)) / 1024
 
 def step(places, entries, width):
-    hidden, weight = torch.randn(places, width, requires_grad=True), torch.randn(entries, width, requires_grad=trained)
+    hidden, weight = torch.randn(places, width, requires_grad=True), (0.02 * torch.randn(entries, width)).requires_grad_(trained)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts anew
     before = memory("VmRSS")
@@ -62,9 +62,7 @@ def test_values_and_gradients_are_those_of_cross_entropy(softcap, chunk, frozen)
         theirs = plain(hidden, weight, target, *rest, softcap=softcap)
         uneven = torch.rand(N)  # rows need not count alike
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-        for one, other in zip(
-            torch.autograd.grad(ours @ uneven, known), torch.autograd.grad(theirs @ uneven, known), strict=True
-        ):
+        for one, other in zip(torch.autograd.grad(ours @ uneven, known), torch.autograd.grad(theirs @ uneven, known), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
@@ -120,6 +118,7 @@ def test_no_places_at_all():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # some ten seconds of processor time, on a machine that may do other things too
 @pytest.mark.parametrize("weight", ["frozen", "trained"])
 def test_4096_places_over_49152_entries_stay_under_300_mb(weight):
     """Above the inputs; the whole logits alone would be 805 MB."""

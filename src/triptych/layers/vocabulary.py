@@ -29,7 +29,13 @@ class _How(NamedTuple):
 
 
 def vocabulary_loss(
-    hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, bias_V: Tensor | None = None, *, softcap: float | None = None, chunk: int | None = None
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    target_N: Tensor,
+    bias_V: Tensor | None = None,
+    *,
+    softcap: float | None = None,
+    chunk: int | None = None,
 ) -> Tensor:
     """The negative log-likelihood of each target, nll_N in float32: `cross_entropy(hidden weight' + bias, target, reduction="none")`.
 
@@ -134,7 +140,7 @@ class _Vocabulary(torch.autograd.Function):
 
 
 def _add_product(sum_VD: Tensor, a_VR: Tensor, b_RD: Tensor) -> None:
-    """sum += a b, the sum in float32 whatever the product is in."""
+    """Add a b to the sum, which is in float32 whatever the product is in."""
     if a_VR.dtype == sum_VD.dtype:
         sum_VD.addmm_(a_VR, b_RD)
     else:

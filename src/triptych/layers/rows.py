@@ -45,18 +45,32 @@ def places(lengths: Sequence[int], device: torch.device | str = "cpu") -> Tensor
     return torch.cat([torch.arange(length) for length in lengths])[None].to(device)
 
 
-class _Group(NamedTuple):
+def lengths_laid() -> tuple[int, ...] | None:
+    """Those of the rows that are laid where this is asked, if any are."""
+    return _laid.get()
+
+
+class Group(NamedTuple):
     """Rows of like length, side by side: their places in the whole sequence, filled up on the right."""
 
     index: Tensor
     """(rows x longest): place of each token; where a row is shorter, its first place again, which no earlier token looks at."""
     real: Tensor
     """Which of them are the row's own."""
-    rows: int
+    rows: Tensor
+    """Which rows."""
+
+    def beside(self, x_HND: Tensor) -> Tensor:
+        """Its rows of a whole sequence by heads, side by side (R, H, T, D)."""
+        return x_HND.index_select(1, self.index).unflatten(1, (len(self.rows), -1)).transpose(0, 1)
+
+    def own(self, x_RHTD: Tensor) -> Tensor:
+        """Back to the tokens that are the rows' own, one after the other (n, H, D)."""
+        return x_RHTD.transpose(1, 2).flatten(0, 1).index_select(0, self.real)
 
 
 @lru_cache(maxsize=16)
-def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[_Group], Tensor | None]:
+def groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[Group], Tensor]:
     """Rows by length, at most twice as long as another of their group; and where each place lies in the groups' tokens."""
     starts = [0]
     for length in lengths:
@@ -65,7 +79,7 @@ def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[_Group
     for row, length in enumerate(lengths):
         if length:
             by_size.setdefault((length - 1).bit_length(), []).append(row)
-    groups, order = [], []
+    made, order = [], []
     for rows in by_size.values():
         longest = max(lengths[row] for row in rows)
         step_T = torch.arange(longest)
@@ -73,9 +87,10 @@ def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[_Group
         real_RT = step_T < length_R1
         index = torch.where(real_RT, start_R1 + step_T, start_R1).flatten()
         order.append(index[real_RT.flatten()])
-        groups.append(_Group(index.to(device), real_RT.flatten().nonzero().squeeze(1).to(device), len(rows)))
+        real = real_RT.flatten().nonzero().squeeze(1)
+        made.append(Group(index.to(device), real.to(device), torch.tensor(rows, device=device)))
     whole = torch.cat(order) if order else torch.zeros(0, dtype=torch.long)
-    return groups, whole.argsort().to(device)
+    return made, whole.argsort().to(device)
 
 
 class _How(NamedTuple):
@@ -130,18 +145,16 @@ def attend_rows(
     window, *lengths = attention_mask.tolist()
     if query.shape[0] != 1 or not sum(lengths) == query.shape[2] == key.shape[2]:
         raise InputError(f"rows of {sum(lengths)} places are laid, and {query.shape[0]} sequences of {query.shape[2]} came")
-    groups, back = _groups(tuple(lengths), query.device)
-    found = [_attend_group(group, query, key, value, window, how) for group in groups]
+    sets, back = groups(tuple(lengths), query.device)
+    found = [_attend_group(group, query, key, value, window, how) for group in sets]
     return torch.cat(found).index_select(0, back)[None], None
 
 
-def _attend_group(group: _Group, query: Tensor, key: Tensor, value: Tensor, window: int, how: _How) -> Tensor:
+def _attend_group(group: Group, query: Tensor, key: Tensor, value: Tensor, window: int, how: _How) -> Tensor:
     """Each row's own answer; the group's real tokens one after the other (n, H, D)."""
-    parts = [x[0].index_select(1, group.index).unflatten(1, (group.rows, -1)).transpose(0, 1) for x in (query, key, value)]
-    longest = parts[0].shape[2]
+    longest = len(group.index) // len(group.rows)
     band = _band(longest, window, query.device) if 0 < window < longest else None
-    found_RHTD = _attend(parts[0], parts[1], parts[2], band, how, band is None)
-    return found_RHTD.transpose(1, 2).flatten(0, 1).index_select(0, group.real)
+    return group.own(_attend(group.beside(query[0]), group.beside(key[0]), group.beside(value[0]), band, how, band is None))
 
 
 def _as_ever(

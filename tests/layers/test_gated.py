@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from triptych.base.errors import InputError
+from triptych.layers import rows
 from triptych.layers.gated import GatedCross, Looked, Looks, looking
 from triptych.layers.rows import can_lay, laid, places
 
@@ -68,8 +69,10 @@ def test_gates_at_zero_leave_the_decoder_as_it_was(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_row_sees_its_own_context(family):
+@pytest.mark.parametrize("grouped", [False, True])  # as on a CPU, and as on a GPU
+def test_each_row_sees_its_own_context(monkeypatch, family, grouped):
     """Rows end to end, and padded ones, get what each gets alone; one without any context too."""
+    monkeypatch.setattr(rows, "_grouped", lambda device: grouped)
     model, _ = decoder(family)
     assert can_lay(model)
     wanted, (seen, mask) = alone(model, hidden()), context()

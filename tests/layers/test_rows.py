@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from triptych.base.errors import InputError
+from triptych.layers import rows
 from triptych.layers.rows import ROWS, can_lay, laid, places
 
 transformers = pytest.importorskip("transformers")
@@ -67,7 +68,9 @@ def assert_same(ours, theirs):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_row_gets_what_it_gets_alone(family):
+@pytest.mark.parametrize("grouped", [False, True])  # as on a CPU, and as on a GPU
+def test_each_row_gets_what_it_gets_alone(monkeypatch, family, grouped):
+    monkeypatch.setattr(rows, "_grouped", lambda device: grouped)
     model = decoder(family)
     assert can_lay(model) and model.config._attn_implementation == ROWS
     ours, theirs = judged(model)

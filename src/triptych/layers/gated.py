@@ -5,8 +5,8 @@
     with looking(context_RSC, mask_RS):
         model(...)                       # or model.generate(...)
 
-The gates begin at zero, so the decoder is unchanged until they learn; outside `looking` it always is. Row i of a batch looks at row i of the
-context; so does row i of those laid end to end (`layers/rows.py`), and each of a row's beams.
+The gates begin at zero, so the decoder is unchanged until they learn; outside `looking` it always is. Row i of a batch looks at
+row i of the context; so does row i of those laid end to end (`layers/rows.py`), and each of a row's beams.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.base.errors import InputError
-from triptych.layers.rows import groups, lengths_laid
+from triptych.layers.rows import lengths_laid, within
 
 WORD = "triptych_looked"
 """Keyword by which the context goes to the blocks."""
@@ -103,9 +103,11 @@ class GatedCross(nn.Module):
         lengths = looked.lengths or ()
         if len(lengths) != len(key) or sum(lengths) != query_1HND.shape[2]:
             raise InputError(f"{len(lengths)} rows are laid, of {sum(lengths)} places, and the context is of {len(key)} rows")
-        sets, back = groups(lengths, query_1HND.device)
-        found = [g.own(_attend(g.beside(query_1HND[0]), key[g.rows], value[g.rows], looked.mask_RS[g.rows])) for g in sets]
-        return torch.cat(found).index_select(0, back)[None]
+
+        def attend(rows: Any, query: Tensor) -> Tensor:
+            return _attend(query, key[rows], value[rows], looked.mask_RS[rows])
+
+        return within(lengths, attend, query_1HND)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask_BS: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ All have one signature: forward(tokens_BTD, mask_BT) -> (tokens_BUE, mask_BU). P
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +68,7 @@ class Mlp(Linear):
 
 
 class Resampler(Projector):
-    """Learnt queries look at the sequence, and one another, `layers` times: its length is theirs (Perceiver resampler of Flamingo, 2022)."""
+    """Learnt queries look at the sequence and one another, `layers` times: they are what comes out (Flamingo, Alayrac et al. 2022)."""
 
     def __init__(self, width_in: int, width_out: int, shorten: int = 1, *, queries: int = 64, layers: int = 2) -> None:
         """See `Projector`; heads of 64 numbers, where they divide the width."""

@@ -6,15 +6,16 @@
 
 A decoder of transformers asks two registers by this name: one for its mask and one for its attention. While rows are laid, the
 mask is the list of their lengths, which travels to the attention as masks do (so a block that is computed again on the way
-back still has it). The attention looks within each row only: rows of like length go through one causal kernel side by side.
+back still has it). The attention looks within each row only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -50,7 +51,27 @@ def lengths_laid() -> tuple[int, ...] | None:
     return _laid.get()
 
 
-class Group(NamedTuple):
+def within(lengths: tuple[int, ...], attend: Callable[..., Tensor], *whole_1HND: Tensor) -> Tensor:
+    """What `attend(rows, *parts)` gives to rows by themselves, end to end again: (1, N, H, D).
+
+    Parts are of some rows side by side (R, H, T, D), filled up on the right; `rows` says which, as an index. On a CPU each row comes
+    alone, as nothing is copied then (half the time of groups, seen for 16 rows of 10 to 300); a GPU, which waits for every
+    call, takes rows of like length at once.
+    """
+    if not _grouped(whole_1HND[0].device):
+        parts = zip(*(x.split(lengths, 2) for x in whole_1HND), strict=True)
+        found = [attend(slice(row, row + 1), *part).transpose(1, 2) for row, part in enumerate(parts) if lengths[row]]
+        return torch.cat(found, 1)
+    sets, back = _groups(lengths, whole_1HND[0].device)
+    found = [group.own(attend(group.rows, *(group.beside(x[0]) for x in whole_1HND))) for group in sets]
+    return torch.cat(found).index_select(0, back)[None]
+
+
+def _grouped(device: torch.device) -> bool:
+    return device.type != "cpu"
+
+
+class _Group(NamedTuple):
     """Rows of like length, side by side: their places in the whole sequence, filled up on the right."""
 
     index: Tensor
@@ -70,27 +91,23 @@ class Group(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[Group], Tensor]:
-    """Rows by length, at most twice as long as another of their group; and where each place lies in the groups' tokens."""
-    starts = [0]
-    for length in lengths:
-        starts.append(starts[-1] + length)
+def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[_Group], Tensor]:
+    """Rows by length, none twice as long as another of its group; and where each place lies in the groups' tokens."""
     by_size: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
         if length:
             by_size.setdefault((length - 1).bit_length(), []).append(row)
+    starts = [0, *accumulate(lengths)]
     made, order = [], []
     for rows in by_size.values():
-        longest = max(lengths[row] for row in rows)
-        step_T = torch.arange(longest)
         length_R1, start_R1 = (torch.tensor([x[row] for row in rows])[:, None] for x in (lengths, starts))
+        step_T = torch.arange(int(length_R1.max()))
         real_RT = step_T < length_R1
         index = torch.where(real_RT, start_R1 + step_T, start_R1).flatten()
         order.append(index[real_RT.flatten()])
         real = real_RT.flatten().nonzero().squeeze(1)
-        made.append(Group(index.to(device), real.to(device), torch.tensor(rows, device=device)))
-    whole = torch.cat(order) if order else torch.zeros(0, dtype=torch.long)
-    return made, whole.argsort().to(device)
+        made.append(_Group(index.to(device), real.to(device), torch.tensor(rows, device=device)))
+    return made, torch.cat(order).argsort().to(device)
 
 
 class _How(NamedTuple):
@@ -104,10 +121,13 @@ class _How(NamedTuple):
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, how: _How, causal: bool) -> Tensor:
     """Attention (R, H, T, D) by torch's own kernel; by hand where scores are capped (Gemma 2), which no kernel does."""
     repeat = query.shape[1] // key.shape[1]
-    if repeat > 1:
+    kernel = how.softcap is None and mask is None and (query.device.type == "cpu" or query.dtype != torch.float32)
+    if repeat > 1 and not kernel:  # the others do not share keys between heads
         key, value = (x.repeat_interleave(repeat, 1) for x in (key, value))
     if how.softcap is None:
-        return F.scaled_dot_product_attention(query, key, value, mask, how.dropout, causal, scale=how.scale)
+        return F.scaled_dot_product_attention(
+            query, key, value, mask, how.dropout, causal, scale=how.scale, enable_gqa=repeat > 1 and kernel
+        )
     scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if how.scale is None else how.scale)
     scores = how.softcap * torch.tanh(scores / how.softcap)
     if mask is None and causal:
@@ -145,16 +165,13 @@ def attend_rows(
     window, *lengths = attention_mask.tolist()
     if query.shape[0] != 1 or not sum(lengths) == query.shape[2] == key.shape[2]:
         raise InputError(f"rows of {sum(lengths)} places are laid, and {query.shape[0]} sequences of {query.shape[2]} came")
-    sets, back = groups(tuple(lengths), query.device)
-    found = [_attend_group(group, query, key, value, window, how) for group in sets]
-    return torch.cat(found).index_select(0, back)[None], None
 
+    def attend(rows: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        longest = query.shape[2]
+        band = _band(longest, window, query.device) if 0 < window < longest else None
+        return _attend(query, key, value, band, how, band is None)
 
-def _attend_group(group: Group, query: Tensor, key: Tensor, value: Tensor, window: int, how: _How) -> Tensor:
-    """Each row's own answer; the group's real tokens one after the other (n, H, D)."""
-    longest = len(group.index) // len(group.rows)
-    band = _band(longest, window, query.device) if 0 < window < longest else None
-    return group.own(_attend(group.beside(query[0]), group.beside(key[0]), group.beside(value[0]), band, how, band is None))
+    return within(tuple(lengths), attend, query, key, value), None
 
 
 def _as_ever(

@@ -148,6 +148,7 @@ WRITTEN: dict[str, Direction] = {
     "rouge_l": "higher",
     "meteor": "higher",
     "cider": "higher",
+    "chrf": "higher",
     "wer": "lower",
     "cer": "lower",
 }

@@ -12,7 +12,7 @@ mask where the input is absent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,6 +98,8 @@ class Encoded:
     mask_BT: Tensor
     pooled_BD: Tensor
     inner: Mapping[str, Tensor] = field(default_factory=dict)
+    each: tuple[tuple[int, ...], ...] | None = None
+    """Where a row may have several values of the input: how many of its tokens are of each, in their order."""
 
     def together(self, counts_P: Tensor | None) -> Encoded:
         """The values of each row as one: their sequences one after the other, padding last; of their vectors the mean.
@@ -116,18 +118,21 @@ class Encoded:
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, : max(int(mask.sum(1).max()), 1)]
         tokens, mask = tokens.gather(1, order[..., None].expand(-1, -1, width)), mask.gather(1, order)
         sums = self.pooled_BD.new_zeros((len(counts_P), self.pooled_BD.shape[1])).index_add(0, row_N, self.pooled_BD)
-        return Encoded(tokens, mask, sums / counts_P[:, None])
+        lengths = self.mask_BT.sum(1).split(counts_P.tolist())
+        return Encoded(tokens, mask, sums / counts_P[:, None], each=tuple(tuple(row.tolist()) for row in lengths))
 
     def spread(self, present_B: Tensor) -> Encoded:
         """Put P encoded rows back into their places among B rows; absent rows are zero and masked out."""
         if bool(present_B.all()):
             return self
         tokens, mask, pooled = (_spread(rows, present_B) for rows in (self.tokens_BTD, self.mask_BT, self.pooled_BD))
-        return replace(self, tokens_BTD=tokens, mask_BT=mask, pooled_BD=pooled)
+        held = iter(self.each or ())
+        each = None if self.each is None else tuple(next(held) if there else () for there in present_B.tolist())
+        return replace(self, tokens_BTD=tokens, mask_BT=mask, pooled_BD=pooled, each=each)
 
     def float(self) -> Encoded:
         """The same in float32, without what was made on the way: what an encoder gave in bf16 is fused and judged in full."""
-        return Encoded(self.tokens_BTD.float(), self.mask_BT, self.pooled_BD.float())
+        return Encoded(self.tokens_BTD.float(), self.mask_BT, self.pooled_BD.float(), each=self.each)
 
 
 def _spread(rows: Tensor, present_B: Tensor) -> Tensor:
@@ -148,12 +153,13 @@ class Fused:
     pooled_BD: Tensor
     parts: Mapping[str, Tensor]  # {column: pooled_BD}
     inner: Mapping[str, Tensor] = field(default_factory=dict)
-    prefix: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """{column: (its sequence B, T, D in a decoder's width, which of it is there)}, of a fusion that puts inputs between words."""
+    prefix: Mapping[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
+    """{column: of each row the sequence (T, D) of each of its values, in a decoder's width}, of a fusion that puts them between words."""
 
     def rows(self, places_P: Tensor) -> Fused:
         """Some of the rows, in the order asked for, a row as often as it is named."""
-        prefix = {c: (tokens[places_P], mask[places_P]) for c, (tokens, mask) in self.prefix.items()}
+        chosen = places_P.tolist()
+        prefix = {column: [values[place] for place in chosen] for column, values in self.prefix.items()}
         parts, inner = ({name: tensor[places_P] for name, tensor in some.items()} for some in (self.parts, self.inner))
         return Fused(self.tokens_BTD[places_P], self.mask_BT[places_P], self.pooled_BD[places_P], parts, inner, prefix)
 

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.contract.part import Part
@@ -22,7 +23,7 @@ from triptych.contract.values import Encoded, Fused, vector
 from triptych.layers.mlp import mlp
 from triptych.layers.named import ByName
 from triptych.layers.pool import AttentionPool, masked_mean
-from triptych.layers.projector import projector
+from triptych.layers.projectors import projector
 from triptych.layers.transformer import CrossBlock
 from triptych.model import settings as words
 
@@ -153,6 +154,15 @@ class CrossAttention(FusionPart):
         """The projections, then one block a round."""
         return [nn.ModuleList([self.project, self.to_tokens]), *self.layers, self.norm]
 
+    def forward(self, encoded: Mapping[str, Encoded], present: Present) -> Fused:
+        """See the module's text; a decoder looks at all sequences as they were mixed."""
+        fused = super().forward(encoded, present)
+        columns = [c for c in self.columns if f"tokens.{c}" in fused.inner]
+        if not columns:
+            return fused
+        masks = [encoded[c].mask_BT & present[c][:, None] for c in columns]
+        return replace(fused, tokens_BTD=torch.cat([fused.inner[f"tokens.{c}"] for c in columns], 1), mask_BT=torch.cat(masks, 1))
+
     def mix(self, parts_BMD: Tensor, mask_BM: Tensor, encoded: Mapping[str, Encoded]) -> tuple[Tensor, dict[str, Tensor]]:
         """See `FusionPart.mix`."""
         columns = [c for c in self.columns if c in encoded]
@@ -214,9 +224,8 @@ class Prefix(FusionPart):
         if strange := [name for name in settings.shorten if name not in columns]:
             raise unknown_word("input in fusion.shorten", strange[0], columns)
         kind, more = settings.projector, {"queries": settings.queries, "layers": settings.layers}
-        self.to_decoder = ByName(
-            {c: projector(kind, width, into, shorten=settings.shorten.get(c, 1), **more) for c, width in columns.items()}
-        )
+        more = more if kind == "resampler" else {}
+        self.to_decoder = ByName({c: projector(kind, width, into, settings.shorten.get(c, 1), **more) for c, width in columns.items()})
 
     def blocks(self) -> list[nn.Module]:
         """The projector is one block: it learns as a whole."""
@@ -225,11 +234,22 @@ class Prefix(FusionPart):
     def forward(self, encoded: Mapping[str, Encoded], present: Present) -> Fused:
         """See the module's text."""
         fused = super().forward(encoded, present)
-        prefix = {}
-        for column, one in encoded.items():
-            tokens_BTD, mask_BT = self.to_decoder[column](one.tokens_BTD, one.mask_BT)
-            prefix[column] = tokens_BTD, mask_BT & present[column][:, None]
+        prefix = {column: self._values(column, one, present[column].tolist()) for column, one in encoded.items()}
         return replace(fused, prefix=prefix)
+
+    def _values(self, column: str, one: Encoded, there: Sequence[bool]) -> list[list[Tensor]]:
+        """Each row's values apart, each projected by itself: no step that stands for several is of two of them."""
+        rows = [
+            list(row[real].split(list(one.each[n]) if one.each else [int(real.sum())])) if has else []
+            for n, (row, real, has) in enumerate(zip(one.tokens_BTD, one.mask_BT, there, strict=True))
+        ]
+        values = [value for row in rows for value in row if len(value)]
+        if not values:
+            return [[] for _ in rows]
+        mask_NT = torch.arange(max(map(len, values))) < torch.tensor([len(value) for value in values])[:, None]
+        made_NTD, kept_NT = self.to_decoder[column](pad_sequence(values, batch_first=True), mask_NT.to(one.tokens_BTD.device))
+        made = iter([value[kept] for value, kept in zip(made_NTD, kept_NT, strict=True)])
+        return [[next(made) for value in row if len(value)] for row in rows]
 
     def mix(self, parts_BMD: Tensor, mask_BM: Tensor, encoded: Mapping[str, Encoded]) -> tuple[Tensor, dict[str, Tensor]]:
         """See `FusionPart.mix`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -22,6 +22,8 @@ from triptych.model.assemble import Model
 from triptych.run.recipe import Recipe
 
 KIND = "generate"
+DOUBTED = 1_000
+"""Answers at which it is looked whether the scores can judge them."""
 
 
 @dataclass
@@ -105,6 +107,11 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
         if not bool(found[name].has[train].any()):
             why = "; ".join(found[name].findings) or f"no training row has a {one.task.target or one.task.messages!r}"
             raise InputError(f"task {name}: nothing can be learnt: {why}", where=table.source, fix="check the task's columns and template")
+        if one.task.target is not None:
+            some = [row for row in train if bool(found[name].has[row])][:DOUBTED]
+            answers = [[str(cells[one.task.target])] for _, cells in one.cells(some)]
+            said = [f"task {name}: {text}" for text in room_of(recipe)[0].written_doubts(one.task.scores, answers)]
+            found[name] = replace(found[name], findings=[*found[name].findings, *said])
     return found
 
 

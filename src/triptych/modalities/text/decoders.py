@@ -17,6 +17,9 @@ from triptych.modalities.text.settings import BYTES_AND_SPECIALS
 
 class _Decoder(Settings):
     modality: Literal["text"] = Field(default="text", description="the room whose values are written")
+    look_every: int = Field(
+        default=1, ge=1, description="before so manyth block a gated layer looks at the inputs, where the fusion is not prefix (Flamingo)"
+    )
 
 
 class Small(_Decoder):

@@ -6,6 +6,7 @@ import math
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +20,11 @@ from triptych.base.errors import InputError
 from triptych.contract.generator import IDS, LEARNT, SLOTS, Generator
 from triptych.contract.values import Fused, Output, Packed
 from triptych.contract.writes import How
+from triptych.layers.gated import Looks, looking
 from triptych.layers.held import Held
+from triptych.layers.rows import can_lay, laid, places
 from triptych.layers.tower import pretrained, quiet
+from triptych.layers.vocabulary import vocabulary_loss
 from triptych.modalities.text.decoders import Base, Small
 
 MODEL = "AutoModelForCausalLM"
@@ -28,6 +32,8 @@ MOST = 2048
 """Tokens that a base reads at most, where the recipe says nothing."""
 SKIP = -1
 """Stands among the targets where nothing is learnt."""
+AT_ONCE = 256
+"""Places of which the likeliest word is looked for at a time."""
 
 
 class Writer(Generator):
@@ -37,6 +43,20 @@ class Writer(Generator):
     """
 
     base: Any
+
+    def prepared(self, width: int, blocks: int) -> None:
+        """What every writer has besides its base: gated layers, where the inputs do not stand between the words."""
+        self.width = width
+        self.looks: Looks | None = None
+        if (context := self.facts.get("looks")) is not None:
+            heads = next(n for n in (8, 4, 2, 1) if width % n == 0)
+            self.looks = Looks(blocks, width, context, heads, every=min(self.settings.look_every, blocks))
+        self._lays: bool | None = None
+        self._installed = False
+
+    def fresh(self) -> list[nn.Module]:
+        """The gated layers: nobody has trained them."""
+        return [] if self.looks is None else [self.looks]
 
     # what it reads
 
@@ -66,12 +86,10 @@ class Writer(Generator):
 
     def _value(self, fused: Fused, row: int, number: int) -> Tensor:
         """One input's sequence (T, D); empty where the row does not have it, or it is hidden."""
-        _, place = divmod(number, len(self.facts["inputs"]))
+        item, place = divmod(number, len(self.facts["inputs"]))
         name = self.facts["inputs"][place]
-        if name not in fused.prefix:
-            return fused.pooled_BD.new_zeros(0, self.width)
-        tokens_BTD, mask_BT = fused.prefix[name]
-        return tokens_BTD[row][mask_BT[row]]
+        values = fused.prefix[name][row] if name in fused.prefix else ()
+        return values[item] if item < len(values) else fused.pooled_BD.new_zeros(0, self.width)
 
     def _fitting(self, pieces: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
         """In one; of a row that is too long the longest words that are not learnt lose their beginning, never an input's sequence."""
@@ -93,15 +111,15 @@ class Writer(Generator):
     def forward(self, asked: Packed, fused: Fused) -> Output:
         """See `Generator`."""
         rows = self.rows(asked, fused)
-        lengths_P = torch.tensor([len(vectors) for vectors, _ in rows])
-        vectors_PTD = pad_sequence([vectors for vectors, _ in rows], batch_first=True)
-        target_PT = pad_sequence([target for _, target in rows], batch_first=True, padding_value=SKIP)
-        mask_PT = (torch.arange(vectors_PTD.shape[1]) < lengths_P[:, None]).to(vectors_PTD.device)
-        hidden_PTD = self.base.base_model(inputs_embeds=vectors_PTD, attention_mask=mask_PT.long(), use_cache=False).last_hidden_state
-        asked_PT = target_PT[:, 1:] != SKIP  # what stands at a place is foretold at the one before
-        target_N = target_PT[:, 1:][asked_PT]
-        nll_N, hit_N = self._judged(hidden_PTD[:, :-1][asked_PT], target_N)
-        of_N = asked_PT.nonzero()[:, 0]
+        # What stands at a place is foretold at the one before.
+        next_N = torch.cat([F.pad(target[1:], (0, 1), value=SKIP) for _, target in rows])
+        asked_N, of_L = next_N != SKIP, torch.arange(len(rows), device=next_N.device)
+        of_N = of_L.repeat_interleave(of_L.new_tensor([len(target) for _, target in rows]))[asked_N]
+        with self._looking(fused):
+            hidden_ND = self._through([vectors for vectors, _ in rows])[asked_N]
+        target_N = next_N[asked_N]
+        nll_N = self._nll(hidden_ND, target_N)
+        hit_N = torch.zeros_like(nll_N) if torch.is_grad_enabled() else self._hits(hidden_ND, target_N)
         word_N = (target_N[:, None] != target_N.new_tensor(self.facts["stops"])).all(1).to(nll_N.dtype)
 
         def summed(values_N: Tensor) -> Tensor:
@@ -110,37 +128,72 @@ class Writer(Generator):
         told = {"nll_B": nll_N, "count_B": torch.ones_like(nll_N), "hits_B": hit_N * word_N, "words_B": word_N}
         return Output({name: summed(values_N) for name, values_N in told.items()})
 
-    def _judged(self, hidden_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
-        """-log p of each target, and whether it came first; float32."""
-        logits_NV = self._logits(hidden_ND)
-        return F.cross_entropy(logits_NV, target_N, reduction="none"), (logits_NV.argmax(1) == target_N).float()
+    def _through(self, rows: list[Tensor]) -> Tensor:
+        """Rows (T, D) to what the network makes of each place, all end to end (N, D); nothing is computed for padding, where it can be."""
+        trunk, lengths = self.base.base_model, [len(row) for row in rows]
+        if self.lays:
+            with laid(lengths):
+                made = trunk(inputs_embeds=torch.cat(rows)[None], position_ids=places(lengths, rows[0].device), use_cache=False)
+            return made.last_hidden_state[0]
+        mask_PT = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).to(rows[0].device)
+        vectors_PTD = pad_sequence(rows, batch_first=True)
+        made = trunk(inputs_embeds=vectors_PTD, attention_mask=mask_PT.long(), use_cache=False)
+        return made.last_hidden_state[mask_PT]
 
-    def _logits(self, hidden_ND: Tensor) -> Tensor:
-        logits_NV = self.base.get_output_embeddings()(hidden_ND).float()
-        softcap = getattr(self.base.config, "final_logit_softcapping", None)
-        scale = getattr(self.base.config, "logit_scale", None)
-        logits_NV = logits_NV if softcap is None else softcap * torch.tanh(logits_NV / softcap)
-        return logits_NV if scale is None else logits_NV * scale
+    @property
+    def lays(self) -> bool:
+        """Whether rows may lie end to end in this architecture; asked once, for it is tried."""
+        if self._lays is None:
+            self._lays = can_lay(self.base)
+        return self._lays
+
+    def _head(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor, Tensor | None, float | None]:
+        """What enters the last product, its weight and bias, and its cap."""
+        head, config = self.base.get_output_embeddings(), self.base.config.get_text_config()
+        factor = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1.0)
+        return hidden_ND * factor if factor != 1.0 else hidden_ND, head.weight, head.bias, getattr(config, "final_logit_softcapping", None)
+
+    def _nll(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """-log p of each target, float32."""
+        hidden_ND, weight_VD, bias_V, softcap = self._head(hidden_ND)
+        return vocabulary_loss(hidden_ND, weight_VD, target_N, bias_V, softcap=softcap)
+
+    @torch.no_grad()
+    def _hits(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """Whether each target comes first; neither cap nor scale changes an order."""
+        _, weight_VD, bias_V, _ = self._head(hidden_ND)
+        found = [F.linear(part.to(weight_VD.dtype), weight_VD, bias_V).argmax(1) for part in hidden_ND.split(AT_ONCE)]
+        return (torch.cat(found) == target_N).float() if found else hidden_ND.new_zeros(0)
+
+    def _looking(self, fused: Fused) -> Any:
+        """Where inputs do not stand between the words: the context that gated layers look at."""
+        if self.looks is None:
+            return nullcontext()
+        if not self._installed:
+            self.looks.install(self.base)
+            self._installed = True
+        return looking(fused.tokens_BTD, fused.mask_BT)
 
     # what it writes
 
     @torch.no_grad()
     def write(self, asked: Packed, fused: Fused, how: How) -> list[list[int]]:
         """See `Generator`. Rows are padded on the left, so that all answers begin at one place."""
-        return [self._ended(ids) for ids in self._generated(self.rows(asked, fused), how).tolist()]
+        return [self._ended(ids) for ids in self._generated(asked, fused, how).tolist()]
 
-    def _generated(self, made: list[tuple[Tensor, Tensor]], how: How, **more: Any) -> Tensor:
+    def _generated(self, asked: Packed, fused: Fused, how: How, **more: Any) -> Tensor:
         """Ids after the rows, (P, T)."""
-        rows = [vectors for vectors, _ in made]
+        rows = [vectors for vectors, _ in self.rows(asked, fused)]
         longest = max(map(len, rows))
         vectors_PTD = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
         mask_PT = torch.stack([F.pad(row.new_ones(len(row), dtype=torch.long), (longest - len(row), 0)) for row in rows])
         with quiet(), torch.random.fork_rng(enabled=how.temperature > 0):
             if how.temperature > 0:
                 torch.manual_seed(how.seed)
-            made_PT: Tensor = self.base.generate(
-                inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how), **more
-            )
+            with self._looking(fused):
+                made_PT: Tensor = self.base.generate(
+                    inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how), **more
+                )
         return made_PT
 
     def stream(self, asked: Packed, fused: Fused, how: How) -> Iterator[int]:
@@ -150,7 +203,7 @@ class Writer(Generator):
         def written() -> None:
             with torch.no_grad():
                 try:
-                    self._generated(self.rows(asked, fused), how._replace(beams=1), streamer=waiting)
+                    self._generated(asked, fused, how._replace(beams=1), streamer=waiting)
                 except BaseException as problem:  # it is raised where the answer is listened to
                     waiting.problem = problem
                 finally:
@@ -225,7 +278,6 @@ class SmallWriter(Writer):
             "looks": given.get("looks"),
         }
         super().__init__(settings, **told)
-        self.width = settings.width
         config = LlamaConfig(
             vocab_size=vocabulary,
             hidden_size=settings.width,
@@ -242,10 +294,12 @@ class SmallWriter(Writer):
         )
         with quiet():
             self.base = LlamaForCausalLM(config)
+        self.prepared(settings.width, settings.layers)
 
     def blocks(self) -> list[nn.Module]:
         """The transformer's blocks; the vocabulary goes with the first, the last norm with the last."""
-        return _grouped(self.base)
+        grouped = _grouped(self.base)
+        return grouped if self.looks is None else [*grouped[:-1], nn.ModuleList([grouped[-1], self.looks])]
 
     def kept(self) -> dict[str, Tensor]:
         """All tensors, the tied one once."""
@@ -266,7 +320,7 @@ class BaseWriter(Held, Writer):
     def __init__(self, settings: Base, **facts: Any) -> None:
         """`facts` are those of the base and of the script."""
         super().__init__(settings, **facts)
-        self.width = int(facts["width"])
+        self.prepared(int(facts["width"]), int(facts["blocks"]))
 
     @classmethod
     def named(cls, settings: Base, facts: Mapping[str, Any]) -> Self:

@@ -74,7 +74,7 @@ def _grouped(device: torch.device) -> bool:
 class _Group(NamedTuple):
     """Rows of like length, side by side: their places in the whole sequence, filled up on the right."""
 
-    index: Tensor
+    taken: Tensor
     """(rows x longest): place of each token; where a row is shorter, its first place again, which no earlier token looks at."""
     real: Tensor
     """Which of them are the row's own."""
@@ -83,7 +83,7 @@ class _Group(NamedTuple):
 
     def beside(self, x_HND: Tensor) -> Tensor:
         """Its rows of a whole sequence by heads, side by side (R, H, T, D)."""
-        return x_HND.index_select(1, self.index).unflatten(1, (len(self.rows), -1)).transpose(0, 1)
+        return x_HND.index_select(1, self.taken).unflatten(1, (len(self.rows), -1)).transpose(0, 1)
 
     def own(self, x_RHTD: Tensor) -> Tensor:
         """Back to the tokens that are the rows' own, one after the other (n, H, D)."""

@@ -138,6 +138,36 @@ class Generate(_Task):
             raise ValueError("top_p says among what is drawn, and temperature 0 draws nothing: set temperature, or remove top_p")
         return self
 
+    def sides(self) -> tuple[Generate, ...]:
+        """The questions with their answers that one row makes."""
+        return (self,)
+
+
+class Prefer(_Task):
+    """Of two answers in writing one is better: direct preference optimisation (DPO, Rafailov et al. 2023) of the decoder's additions."""
+
+    kind: Literal["prefer"] = "prefer"
+    chosen: str = Field(description="column of the table that holds the better answer")
+    rejected: str = Field(description="column of the table that holds the worse answer")
+    template: str = Field(description="the question, as of a generate task")
+    system: str | None = Field(None, description="words that stand before the question, as of a generate task")
+    beta: float = Field(0.1, gt=0, le=10, description="how dear it is to leave the decoder as it is without its additions")
+
+    @model_validator(mode="after")
+    def _two(self) -> Prefer:
+        if self.chosen == self.rejected:
+            raise ValueError(f"chosen and rejected are one column, {self.chosen!r}; an answer is not better than itself")
+        return self
+
+    def sides(self) -> tuple[Generate, ...]:
+        """The question with the better answer, and with the worse one."""
+        words: dict[str, Any] = {"template": self.template, "system": self.system}
+        return Generate(target=self.chosen, **words), Generate(target=self.rejected, **words)
+
+
+IN_WRITING = ("generate", "prefer")
+"""Kinds of tasks that the recipe's decoder answers, or judges answers of."""
+
 
 WRITTEN: dict[str, Direction] = {
     "exact": "higher",
@@ -154,7 +184,7 @@ WRITTEN: dict[str, Direction] = {
 }
 """Scores of written answers."""
 
-Task = Annotated[Classify | MultiLabel | Regress | Contrast | Generate, Field(discriminator="kind")]
+Task = Annotated[Classify | MultiLabel | Regress | Contrast | Generate | Prefer, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -178,6 +208,7 @@ METRICS: dict[str, dict[str, Direction]] = {
         "loss": "lower",
     },
     "generate": {"accuracy": "higher", "perplexity": "lower", **WRITTEN, "loss": "lower"},
+    "prefer": {"accuracy": "higher", "margin": "higher", "loss": "lower"},
 }
 """The scores of each kind of task and which way is better; the first is its headline."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ def constant_answer(task: Any, target: Tensor, has: Tensor) -> Bounds:
     in writing.
     """
     known = target[has]
+    if task.kind == "prefer" and len(known):
+        return Bounds(math.log(2), 0.0)
     if not len(known) or task.kind == "generate":  # what a constant answer would pay depends on the words
         return Bounds(float("nan"), 0.0)
     if task.kind == "classify":

@@ -41,8 +41,13 @@ def _generate(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -
     return output["nll_B"][rows_B] / count_P.mean().clamp(min=1)
 
 
+def _prefer(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    """Rafailov et al. 2023, equation 7."""
+    return -F.logsigmoid(settings.beta * (output["chosen_B"] - output["rejected_B"])[rows_B])
+
+
 Loss = Callable[[Output, Tensor, Tensor, Any], Tensor]
-_LOSSES: dict[str, Loss] = {"classify": _classify, "multilabel": _multilabel, "regress": _regress, "generate": _generate}
+_LOSSES: dict[str, Loss] = {"classify": _classify, "multilabel": _multilabel, "regress": _regress, "generate": _generate, "prefer": _prefer}
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,10 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
     if task.kind == "contrast":
         return _embedded(run, name, task)
     rows = run.read_rows("predictions.parquet")
+    if task.kind == "prefer" and f"{name}.answer" in rows:
+        margins = rows[f"{name}.answer"]
+        has_N, margin_N = torch.tensor([one is not None for one in margins]), torch.tensor([one or 0.0 for one in margins])
+        return Measured(rows["id"], [], {name: margin_N}, {name: torch.zeros(len(margins))}, {name: has_N}, {}, {}), [None] * len(margins)
     if task.kind == "generate" and f"{name}.answer" in rows:
         found = rows[f"{name}.answer"]
         has_N = torch.tensor([one is not None for one in found])

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from triptych.base.files import remembered_json
 from triptych.contract.part import Encoder
+from triptych.contract.tasks import IN_WRITING
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.objective.retrieval import chance_scores
@@ -52,7 +53,7 @@ def baselines(bench: Bench, untouched: Measured) -> dict[str, Told]:
     `chance` is the expectation of a random order, or of a class drawn at random. `zero-shot by prompts` is what the untouched
     space says of the sentences about each class (`prompts.py`).
     """
-    heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind not in ("contrast", "generate")}
+    heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind not in ("contrast", *IN_WRITING)}
     contrasts = {name: task for name, task in bench.recipe.tasks.items() if task.kind == "contrast"}
     found: dict[str, Told] = {name: {"chance": _chance(name, task, untouched)} for name, task in contrasts.items()}
     found |= {name: _usual_words(name, bench, untouched) for name in bench.asked}

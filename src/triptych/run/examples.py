@@ -80,7 +80,7 @@ def _query(
 
 def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, shown: Shown, rows: int) -> dict[str, Any] | None:
     """The rows a task got most wrong: least probability for the truth, or largest error."""
-    if task.kind == "contrast" or not bool(measured.has_truth[name].any()):
+    if task.kind in ("contrast", "prefer") or not bool(measured.has_truth[name].any()):
         return None
     if task.kind == "generate":
         return _worst_written(name, measured, shown, rows)

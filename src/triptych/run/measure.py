@@ -143,7 +143,7 @@ class _Seen:
             self.keep("truth", name, value=batch.targets[name])
             self.keep("has", name, value=rows_B)
             self._answers(name, task, outputs[name], batch.present)
-            if name in batch.asked and self.pen is not None:
+            if task.kind == "generate" and name in batch.asked and self.pen is not None:
                 self._write(self.pen, model, fused, batch, name, task)
         for mixture in self.wanted:
             self._mixture(model, encoded, batch, mixture, tasks)
@@ -236,6 +236,8 @@ def answer(task: Any, output: Output) -> Tensor:
     """What a task answers: probabilities (B, C), standardised numbers (B), or what is told of a written answer (B, 4)."""
     if task.kind == "generate":
         return written.told(output)
+    if task.kind == "prefer":
+        return written.preferred(output, task.beta)
     if task.kind == "classify":
         return output["logits_BC"].softmax(1)
     return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["standard_B"]
@@ -245,6 +247,8 @@ def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: float) -> d
     """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers."""
     if task.kind == "generate":
         return written.written_scores(answer_N)
+    if task.kind == "prefer":
+        return {"accuracy": float(written.preferred_right(answer_N).mean()), "margin": float(answer_N.mean())}
     if task.kind == "classify":
         return classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings
-from triptych.contract.tasks import METRICS, Task, headline
+from triptych.contract.tasks import IN_WRITING, METRICS, Task, headline
 from triptych.contract.writes import Writes
 from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
@@ -197,7 +197,7 @@ class Recipe(Settings):
     def parts(self) -> list[str]:
         """Names a stage may train."""
         decoder = ["decoder"] if self.decoder is not None else []
-        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind != "generate")]
+        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind not in IN_WRITING)]
 
     def named(self) -> dict[str, str]:
         """{input: column of the source}, as the recipe names it."""
@@ -303,7 +303,11 @@ def _check_contrasts(recipe: Recipe) -> None:
 
 def _check_writing(recipe: Recipe) -> None:
     """A decoder writes for tasks, tasks need a decoder; what takes whole outputs apart does not go with either."""
-    names = [name for name, task in recipe.tasks.items() if task.kind == "generate"]
+    names = [name for name, task in recipe.tasks.items() if task.kind in IN_WRITING]
+    preferring = [name for name, task in recipe.tasks.items() if task.kind == "prefer"]
+    if preferring and recipe.decoder is not None and getattr(recipe.decoder, "lora", None) is None:
+        what = f"task {preferring[0]!r} compares a decoder with what it is without its additions, and it has none"
+        raise InputError(what, where="decoder", fix="decoder: {name: OWNER/NAME, lora: {}}, and a stage that trains decoder.lora")
     if names and recipe.decoder is None:
         fix = "decoder: small, or OWNER/NAME of a language model"
         raise InputError(f"task {names[0]!r} is answered in writing, and the recipe has no decoder", where="decoder", fix=fix)

@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
+from triptych.contract.tasks import IN_WRITING
 from triptych.data.sampling import Plan
 from triptych.objective.classes import confusion, per_class, reliability
 from triptych.objective.gap import gap
@@ -180,7 +181,7 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         if task.kind == "contrast":
             continue
         facts, answers = bench.targets[name].facts, measured.answers[name]
-        if task.kind == "generate":
+        if task.kind in IN_WRITING:
             columns |= _written(name, measured)
             continue
         said = [examples.in_words(task, facts, answer) for answer in answers]

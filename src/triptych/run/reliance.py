@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from triptych.contract.tasks import headline
+from triptych.contract.tasks import IN_WRITING, headline
 from triptych.objective.intervals import Interval, Statistics, difference, interval, mean_of_all
 from triptych.run.bench import Bench
 from triptych.run.encoded import EncodedRows, encode
@@ -47,7 +47,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
     """
     recipe = bench.recipe
     alone = len(recipe.inputs) < 2  # then only words could stand in for it
-    tasks = {name: task for name, task in recipe.tasks.items() if task.kind == "generate" or not (alone or task.kind == "contrast")}
+    tasks = {name: task for name, task in recipe.tasks.items() if task.kind in IN_WRITING or not (alone or task.kind == "contrast")}
     judged = len(bench.table.at(bench.judged_side()))
     told: dict[str, Any] = {"rows": 0, "of": judged, "shuffles": SHUFFLES, "tasks": {}, "why_not": why_not(recipe)}
     if told["why_not"]:
@@ -69,7 +69,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
 
 def why_not(recipe: Any) -> str:
     """Why a recipe's inputs cannot be audited; empty where they can."""
-    if len(recipe.inputs) < 2 and all(task.kind != "generate" for task in recipe.tasks.values()):
+    if len(recipe.inputs) < 2 and all(task.kind not in IN_WRITING for task in recipe.tasks.values()):
         return "what each input adds can be asked of two or more inputs; this recipe has one"
     if all(task.kind == "contrast" for task in recipe.tasks.values()):
         return "a contrast task embeds each input alone, so none can be ignored; its directions say what each is worth"
@@ -108,7 +108,7 @@ def _input(
     group_N: Tensor | None,
 ) -> dict[str, Any] | None:
     """One input of one task; None where no row with the target has it and another."""
-    others = torch.stack([there for column, there in rows.present.items() if column != given or task.kind == "generate"]).any(0)
+    others = torch.stack([there for column, there in rows.present.items() if column != given or task.kind in IN_WRITING]).any(0)
     judged_N = rows.has_truth[name] & rows.present[given] & others
 
     def of(answers: Tensor) -> Statistics:
@@ -122,7 +122,7 @@ def _input(
     before = of(whole[name])
     made = {how: mean_of_all([of(one[name]) for one in several]) for how, several in changed.items()}
     losses = {how: difference(made[how], before, group_N) for how in ("drop", "shuffle")}
-    blind = changed["none"][0][name] if task.kind == "generate" else constant(task, rows.truth[name], judged_N, whole[name])
+    blind = changed["none"][0][name] if task.kind in IN_WRITING else constant(task, rows.truth[name], judged_N, whole[name])
     above = difference(of(blind), made["alone"], group_N)
     units = int(judged_N.sum()) if group_N is None else len(group_N[judged_N].unique())
     return {

@@ -189,7 +189,7 @@ class Run:
         if not rows:
             return []
         passed, present = self._pass(values)
-        told = {name: self._told(name, passed, present, rows) for name in self.recipe.tasks}
+        told = {name: self._told(name, passed, present, rows) for name, task in self.recipe.tasks.items() if task.kind != "prefer"}
         return [
             Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
             for i, row in enumerate(rows)

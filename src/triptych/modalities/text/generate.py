@@ -6,7 +6,7 @@ import math
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,6 +57,23 @@ class Writer(Generator):
     def fresh(self) -> list[nn.Module]:
         """The gated layers: nobody has trained them."""
         return [] if self.looks is None else [self.looks]
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """See `Generator`."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        added = [module for module in self.base.modules() if isinstance(module, BaseTunerLayer)]
+        learning = [(parameter, parameter.requires_grad) for module in added for parameter in module.parameters()]
+        for module in added:
+            module.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for module in added:
+                module.enable_adapters(True)
+            for parameter, learns in learning:  # peft switches them on and off as well
+                parameter.requires_grad_(learns)
 
     # what it reads
 

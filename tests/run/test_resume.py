@@ -219,8 +219,12 @@ def test_what_cannot_go_on_as_it_was_is_refused(tiny_recipe, tmp_path, monkeypat
 
 
 def test_what_is_no_stopped_run_is_refused(tiny_run, tmp_path):
-    with pytest.raises(InputError, match="nothing left to resume"):
+    with pytest.raises(InputError, match="nothing left to resume") as done:
         triptych.resume(tiny_run.folder.path)
+    assert "triptych continue" in str(done.value) and "triptych report" not in str(done.value)
+    shutil.copytree(tiny_run.folder.path, tmp_path / "unreported", ignore=shutil.ignore_patterns("report.html"))
+    with pytest.raises(InputError, match="triptych report"):  # killed while its report was written
+        triptych.resume(tmp_path / "unreported")
     with pytest.raises(InputError, match="not a run folder"):
         triptych.resume(tmp_path)
 

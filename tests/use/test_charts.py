@@ -150,7 +150,7 @@ def test_dots_say_their_values_and_leave_out_what_is_none():
     assert "trained 0.900 (0.850 to 0.950)" in svg
     assert "-0.050" in texts(dots.intervals([dots.Dot("a", -0.05, -0.2, 0.1)], "t", zero=True))
     near = [dots.Dot("run 1", 0.94, 0.93, 0.95, colour=overlays.colour(0)), dots.Dot("run 2", 0.95, 0.94, 0.96, colour=overlays.colour(1))]
-    assert "0.0" in texts(dots.intervals(near, "t")) and "0.0" not in texts(dots.intervals(near, "t", near=True))
+    assert "0.00" in texts(dots.intervals(near, "t")) and "0.00" not in texts(dots.intervals(near, "t", near=True))
     assert all(f"var(--line{n}" in dots.intervals(near, "t", near=True) for n in (1, 2))
     assert dots.intervals([], "t") == dots.intervals([dots.Dot("a", float("nan"))], "t") == ""
 

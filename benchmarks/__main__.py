@@ -22,7 +22,7 @@ SMALL = {
     "watch": "--epochs 1",
     "overhead": "--epochs 1 --turns 1",
     "processes": "--epochs 1 --turns 1",
-    "contrast": "--rows 64 --epochs 1",
+    "contrast": "--rows 64 --judged 32 --epochs 1",
     "reading": "--share 0.02 --rounds 1",
     "building": "--rows 200",
     "memory": "--rows 100 200",

@@ -12,6 +12,7 @@ from triptych.contract.cells import Cell
 from triptych.contract.examined import Finding
 from triptych.contract.modality import Split
 from triptych.data.rows import Listed, Reject, Row, Rows
+from triptych.data.several import counted
 
 __all__ = ["Cell", "Reject", "Row", "Table"]
 
@@ -62,6 +63,12 @@ class Table:
         if name not in self.columns:
             return [False] * len(self.rows)
         return [cell is not None for cell in self.rows.cells(name)]
+
+    def counts(self, name: str) -> list[int]:
+        """How many values each row has in this column: more than one where a cell holds several files."""
+        if name not in self.columns:
+            return [0] * len(self.rows)
+        return [counted(cell) for cell in self.rows.cells(name)]
 
     def at(self, split: Split) -> list[int]:
         """Indices of the rows of one side."""

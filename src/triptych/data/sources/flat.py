@@ -36,15 +36,19 @@ def flattened(fields: Mapping[str, Any], media: AsMedia | None = None) -> dict[s
     return cells
 
 
-def taken_apart(fields: Mapping[str, Any], rooms: Iterable[Modality]) -> Mapping[str, Any]:
+def holders(rooms: Mapping[str, Modality]) -> list[Holder]:
+    """The rooms whose values may hold files; asked once for all rows."""
+    return [room for room in rooms.values() if isinstance(room, Holder)]
+
+
+def taken_apart(fields: Mapping[str, Any], held_by: Iterable[Holder]) -> Mapping[str, Any]:
     """The fields of a row, and of values that hold files in them (conversations) those files in fields of their own.
 
     Raises:
         ValueError: such a file cannot be taken out.
     """
-    for room in rooms:
-        if isinstance(room, Holder):
-            fields = room.taken_apart(fields)
+    for room in held_by:
+        fields = room.taken_apart(fields)
     return fields
 
 

@@ -20,6 +20,7 @@ ALL = (
     "memory",
     "embedding",
     "finetune",
+    "decoder",
     "demo",
 )
 

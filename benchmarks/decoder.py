@@ -1,7 +1,7 @@
 """A decoder's training step: the loss over its vocabulary, and rows laid end to end, beside the plain ways.
 
-    python -m benchmarks decoder             sizes of SmolLM2-135M (random weights), float32
-    python -m benchmarks.decoder --small     a tenth of it
+    python -m benchmarks decoder                               sizes of SmolLM2-135M (random weights), float32
+    python -m benchmarks decoder --places 1024 --blocks 3      some tenth of it
 
 The loss: 4,096 places of width 576 over 49,152 entries, forward and backward, beside `cross_entropy` over whole logits. Peaks of
 memory are of a process each, above the inputs (Linux). The rows: answers of 10 to 300 tokens, LoRA of rank 16 beside every
@@ -168,12 +168,15 @@ def rows(count: int, layers: int, turns: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a tenth of the work")
-    small = parser.parse_args().small
+    parser.add_argument("--places", type=int, default=4096, help="places of which the loss alone is taken")
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--blocks", type=int, default=30)
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args()
     torch.set_num_threads(1)
     print(f"float32, one thread; load {os.getloadavg()[0]:.1f}")
-    vocabulary(1024 if small else 4096, turns=3)
-    rows(16, layers=3 if small else 30, turns=3)
+    vocabulary(args.places, args.turns)
+    rows(args.rows, args.blocks, args.turns)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ SMALL = {
     "memory": "--rows 100 200",
     "embedding": "--pictures 4 --texts 20 --clips 2",
     "finetune": "--clips 10 --epochs 1 --trials 2 --no-last --no-bf16",
+    "decoder": "--places 256 --rows 4 --blocks 1 --turns 1",
     "demo": "--seeds 0 --epochs 1",
 }
 """Every benchmark, and its options for a small sample."""

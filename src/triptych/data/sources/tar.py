@@ -111,7 +111,7 @@ class Shards:
                         if group is not None:
                             yield group
                         group = Group(key)
-                    group.add(archive, member, ending, self._wants(ending))
+                    group.add(archive, member, ending, not CLIMBS.search(member.name) and self._wants(ending))
         except BROKEN as error:
             raise Cut(group.key if group else "", str(error) or type(error).__name__) from error
         if group is not None:

@@ -279,7 +279,7 @@ def _json(content: bytes, name: str) -> dict[str, Cell]:
             raise ValueError("an object is wanted, {...}")
         return flattened(value)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}") from None
+        raise ValueError(f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg.removesuffix(' at')}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from None
 

@@ -143,7 +143,8 @@ class _Frozen:
         batches = [todo[start : start + ROWS] for start in range(0, len(todo), ROWS)]
         waiting: tuple[list[Key], list[Item]] = ([], [])
         began = time.monotonic()
-        with self.voice.bar() as bar:
+        half = isinstance(self.encoder, Tower) and self.bench.precision == "bf16"
+        with self.voice.bar() as bar, self.encoder.halved() if half else contextlib.nullcontext():  # type: ignore[operator]
             task = bar.add_task(f"remembering {self.name}", total=len(todo), note="")
             for batch, packed in zip(batches, ahead(pack, batches, 1, 2), strict=True):
                 assert packed is not None

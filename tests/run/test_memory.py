@@ -179,7 +179,7 @@ def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_
     """What was written stays, and the next run takes it up."""
     script = (
         "import os, signal, sys\nimport triptych.run.memory as memory\nfrom triptych.data.kept import Kept\n"
-        "memory.ROWS, memory.PART_SECONDS = 4, 0.0\nadd = Kept.add\n"
+        "memory.LEAST, memory.ROWS, memory.PART_SECONDS = 4, 4, 0.0\nadd = Kept.add\n"
         "def killed(self, keys, items):\n    add(self, keys, items)\n    killed.count += 1\n"
         "    killed.count == 2 and os.kill(os.getpid(), signal.SIGKILL)\nkilled.count = 0\nKept.add = killed\n"
         "import triptych\ntriptych.train(sys.argv[1], out=sys.argv[2], quiet=True)\n"

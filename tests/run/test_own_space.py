@@ -128,7 +128,9 @@ def test_of_several_wordings_the_mean_is_taken(recipe, clip, tmp_path):
     (tmp_path / "several.yaml").write_text(recipe.read_text().replace('"a picture of a {label} thing"', f"[{told}]"))
     found = evaluate(str(tmp_path / "several.yaml"), untouched=True, out=tmp_path / "evaluated")
     truth = [row["label"] for row in theirs(clip, tmp_path, labels)[0]]
-    assert found.value("label.accuracy by prompts") == pytest.approx(np.mean([labels[n] == t for n, t in zip(expected.argmax(1), truth, strict=True)]))
+    assert found.value("label.accuracy by prompts") == pytest.approx(
+        np.mean([labels[n] == t for n, t in zip(expected.argmax(1), truth, strict=True)])
+    )
 
 
 def test_a_tuned_run_is_told_by_prompts_before_and_after(recipe, tmp_path):

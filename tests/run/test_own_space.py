@@ -102,6 +102,7 @@ def test_prompts_say_what_transformers_says(recipe, clip, tmp_path):
     right = np.mean([row["label"] == said for row, said in zip(test, guess, strict=True)])
     found = evaluate(str(recipe), untouched=True, out=tmp_path / "evaluated")
     assert found.value("label.accuracy by prompts") == pytest.approx(right)
+    assert "label, by prompts" in (tmp_path / "evaluated" / "evaluation.html").read_text()
     assert found.told["baselines"]["label"]["zero-shot by prompts"]["accuracy"] == pytest.approx(right)
 
 

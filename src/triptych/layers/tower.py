@@ -175,8 +175,8 @@ class Tower(Encoder):
             return
         for module in self.base.modules():
             if not isinstance(module, _NORMS):
-                for parameter in module.parameters(recurse=False):
-                    parameter.data = parameter.data.to(torch.bfloat16)
+                for name, parameter in module.named_parameters(recurse=False):  # new ones: a copy may share those that were
+                    module._parameters[name] = nn.Parameter(parameter.detach().to(torch.bfloat16), requires_grad=False)
         try:
             yield
         finally:

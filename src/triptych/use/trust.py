@@ -128,9 +128,7 @@ def _classes(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     for task, classes in details["classes"].items():
         matrix = details["confusion"].get(task)
         ways = {"measured, by prompts": "by prompts", "measured": "what was said"}
-        drawn = [
-            charts.confusion(matrix[key], matrix["labels"], f"{task}, {way}") for key, way in ways.items() if matrix and key in matrix
-        ]
+        drawn = [charts.confusion(matrix[key], matrix["labels"], f"{task}, {way}") for key, way in ways.items() if matrix and key in matrix]
         reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability")
         found.append({"title": task, "matrices": drawn, "reliability": reliable, "classes": classes})
     return found

@@ -56,7 +56,7 @@ def test_mobilenet_reads_handwriting(there, real_weights, tmp_path):
     (tmp_path / "recipe.yaml").write_text(PICTURES.format(mobilenet=real_weights("mobilenet")))
     run = fit(read(str(tmp_path / "recipe.yaml")), tmp_path / "run", quiet=True)
     (score,) = [score for score in run.read("scores.json") if score["name"] == "digit.accuracy"]
-    assert score["trained"] > 0.75 > 0.3 > score["untouched"], score
+    assert score["trained"] > 0.6 > 0.3 > score["untouched"], score
 
 
 @pytest.mark.slow

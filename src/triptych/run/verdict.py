@@ -163,7 +163,8 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
     if values:
         lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
     if above := unbeaten(told):
-        lines.append(f"the trained model is not surely above {' and '.join(above)}: it may not be worth its cost")
+        named = " and ".join([", ".join(above[:-1])] * bool(above[1:]) + above[-1:])
+        lines.append(f"the trained model is not surely above {named}: it may not be worth its cost")
     return lines
 
 

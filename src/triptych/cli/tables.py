@@ -40,7 +40,8 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name, task in recipe.tasks.items():
         for score in found:
-            if score["task"] == name and score["metric"] == headline(task):
+            own = score["metric"] in getattr(task, "scores", ()) and not score["of"]
+            if score["task"] == name and (own or score["metric"] == headline(task)):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
                 table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()
@@ -154,7 +155,7 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
         ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[:3]
         yield f"{task}: {told['said']}   ({', '.join(f'{label} {share:.2f}' for label, share in ranked)})"
     else:
-        yield f"{task}: {told['said']}"
+        yield f"{task}: {told['said'] or '-'}" + (f"   ({told['why_not']})" if "why_not" in told else "")
 
 
 def comparison(found: dict[str, Any]) -> None:

@@ -162,13 +162,19 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
             f"by prompts {with_interval(prompts['trained'])}, untouched {with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
             + f" ({with_interval(prompts['change'], sign='+')})"
         )
-    values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
-    if values:
-        lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
+    if told["baselines"]:
+        lines.append("without training: " + ", ".join(_cheaply(name, found, told["metric"]) for name, found in told["baselines"].items()))
     if above := unbeaten(told):
         named = " and ".join([", ".join(above[:-1])] * bool(above[1:]) + above[-1:])
         lines.append(f"the trained model is not surely above {named}: it may not be worth its cost")
     return lines
+
+
+def _cheaply(name: str, found: Mapping[str, float | None], metric: str) -> str:
+    """A baseline and its score; of one that does not have that score its own first one, by name."""
+    own = metric if metric in found else next(iter(found), metric)
+    value = found.get(own)
+    return f"{name} {'' if own == metric else f'{own} '}{'-' if value is None else f'{value:.3f}'}"
 
 
 def unbeaten(told: Mapping[str, Any]) -> list[str]:

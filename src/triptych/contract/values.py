@@ -12,12 +12,12 @@ mask where the input is absent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class Fused:
     """All inputs of a row in one.
 
     `parts` holds each column alone, in the fusion's width, taken before anything is mixed, so that a contrastive loss
-    over parts cannot see the other side's answer.
+    over parts cannot see the other side's answer. `sequences` holds what each encoder gave before it was mixed, with the real
+    tokens that are shown, for heads that read a sequence.
     """
 
     tokens_BTD: Tensor
@@ -117,6 +118,7 @@ class Fused:
     pooled_BD: Tensor
     parts: Mapping[str, Tensor]  # {column: pooled_BD}
     inner: Mapping[str, Tensor] = field(default_factory=dict)
+    sequences: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # {column: (tokens_BTD, mask_BT)}
 
 
 def vector(column: str) -> str:
@@ -126,13 +128,28 @@ def vector(column: str) -> str:
 
 @dataclass(frozen=True)
 class Output:
-    """One task's answer by name (`logits_BC`, `value_BC`, `embedding.<column>_BD`, `scale`), before any loss."""
+    """One task's answer by name (`logits_BC`, `value_BC`, `embedding.<column>_BD`, `scale`), before any loss.
+
+    T of a tensor `..._BTC` is that of the batch's longest row, so it may differ between batches.
+    """
 
     tensors: Mapping[str, Tensor]
 
     def __getitem__(self, name: str) -> Tensor:
         """One tensor of the answer."""
         return self.tensors[name]
+
+
+SEQUENCE = "_BTC"
+"""How the name of an answer ends that has a step T for each token of a batch's longest row."""
+
+
+def level(name: str, pieces: Sequence[Tensor], length: int = 0) -> list[Tensor]:
+    """One tensor of several outputs, each as long as the longest, and as `length`, where it has steps; else as they are."""
+    if not name.endswith(SEQUENCE):
+        return list(pieces)
+    most = max([length, *(piece.shape[1] for piece in pieces)])
+    return [nn.functional.pad(piece, (0, 0, 0, most - piece.shape[1])) for piece in pieces]
 
 
 @dataclass(frozen=True)

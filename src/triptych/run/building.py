@@ -25,6 +25,7 @@ from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.resume import seed_random
 from triptych.run.shared import Shared
+from triptych.run.transcribing import fitting, sequence_facts
 from triptych.run.variants import varied_inputs
 
 
@@ -49,6 +50,11 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
     fusion = build_fusion(recipe.fusion, {name: encoder.width for name, encoder in encoders.items()})
     own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
+    for name, task in recipe.tasks.items():
+        if task.kind == "ctc":
+            own[name] = read = sequence_facts(recipe, name, inputs, encoders)
+            column = recipe.columns()[read["input"]]
+            targets[name] = fitting(name, targets[name], table, column, read["input"], read["frame"], lengths)
     heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in recipe.tasks.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs).to(device)
     check_depths(model, recipe.stages)

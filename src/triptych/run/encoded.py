@@ -15,6 +15,7 @@ from triptych.contract.part import Encoder
 from triptych.contract.values import Batch, Encoded
 from triptych.model.assemble import Model
 from triptych.run.bench import Bench
+from triptych.objective.transcripts import joined
 from triptych.run.measure import answer
 
 MOST_ROWS = 5000
@@ -63,7 +64,7 @@ class EncodedRows:
             fused = model.fusion(moved, {c: there.to(device) for c, there in shown.items()})
             for name, task in tasks.items():
                 found[name].append(answer(task, model.heads[name](fused)).cpu())
-        return {name: torch.cat(made) for name, made in found.items()}
+        return {name: joined(made) for name, made in found.items()}
 
 
 @torch.no_grad()
@@ -80,7 +81,7 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
     room = MOST_BYTES
     for batch in bench.loader(bench.judged_side(), rows=order):
         encoded = {column: made.float() for column, made in model.encode(batch.to(torch.device(bench.device))).items()}
-        kept.append((batch, {column: _on_cpu(made, model.fusion.reads_sequences) for column, made in encoded.items()}))
+        kept.append((batch, {column: _on_cpu(made, model.reads_sequences) for column, made in encoded.items()}))
         room -= sum(made.tokens_BTD.nbytes for made in kept[-1][1].values())
         if room < 0:
             break
@@ -101,7 +102,7 @@ def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list
     truth = {name: torch.cat([batch.targets[name] for batch, _ in kept]) for name in tasks}
     has = {name: torch.cat([batch.has_target[name] for batch, _ in kept]) for name in tasks}
     return EncodedRows(
-        order[: sum(len(batch) for batch, _ in kept)], pooled, sequences if model.fusion.reads_sequences else {}, present, truth, has
+        order[: sum(len(batch) for batch, _ in kept)], pooled, sequences if model.reads_sequences else {}, present, truth, has
     )
 
 
@@ -111,7 +112,7 @@ def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: 
 
 def _rows(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> list[Tensor]:
     """Each row's sequence without its padding; one empty step of a row that has none."""
-    if not model.fusion.reads_sequences:
+    if not model.reads_sequences:
         return []
     nothing = torch.zeros(1, cast(Encoder, model.encoders[column]).width)
     if column not in encoded:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 Unit = Literal["characters", "words"]
@@ -63,4 +64,4 @@ class Spelling(NamedTuple):
 
 def frames_needed(classes: Sequence[int]) -> int:
     """Frames that a text takes at least: one a symbol, and a blank between two that are alike."""
-    return len(classes) + sum(a == b for a, b in zip(classes, classes[1:], strict=False))
+    return len(classes) + sum(a == b for a, b in pairwise(classes))

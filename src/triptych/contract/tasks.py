@@ -93,7 +93,10 @@ class Ctc(_Head):
         "basic", description="basic: lower case without punctuation, for learning and for scoring; none: as it stands, spaces made one"
     )
     beam: int = Field(
-        1, ge=1, le=1000, description="texts that are followed at once when a trained model is measured or asked; 1: the best symbol a frame"
+        1,
+        ge=1,
+        le=1000,
+        description="texts that are followed at once when a trained model is measured or asked; 1: the best symbol a frame",
     )
 
 

@@ -70,7 +70,9 @@ def _unused(name: str, task: Any, cells: Sequence[Cell], texts: Sequence[str], t
     found = []
     if silent:
         shown = ", ".join(repr(cell) for cell in silent[:3])
-        found.append(f"task {name}: of {len(silent):,} texts nothing is left once they are normalised ({shown}); those rows are not used for it")
+        found.append(
+            f"task {name}: of {len(silent):,} texts nothing is left once they are normalised ({shown}); those rows are not used for it"
+        )
     if alone:
         found.append(f"task {name}: {alone:,} rows have a text and no {task.input}; those rows are not used for it")
     return found

@@ -45,7 +45,8 @@ def searched(logits_BTC: Tensor, frames_B: Tensor, width: int) -> Tensor:
 def beam(logs_TC: np.ndarray, width: int, least: float = UNLIKELY) -> list[int]:
     """Prefix beam search (Hannun et al. 2014): the text whose paths together are the most likely, of those that are followed.
 
-    `logs_TC` are logarithms of probabilities; classes of a frame below `least` are not followed. Each text has two sums: of its paths that end in a blank, and of those that do not.
+    `logs_TC` are logarithms of probabilities; classes of a frame below `least` are not followed. Each text has two sums: of its
+    paths that end in a blank, and of those that do not.
     """
     texts: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
     for logs_C in logs_TC:

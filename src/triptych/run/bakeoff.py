@@ -167,7 +167,9 @@ def _ranked(whole: Mapping[str, Mapping[int, RunFolder]], seeds: list[int], name
         each = [found[kind, seed].statistics.value for seed in seeds]
         behind = [value - found[order[0], seed].statistics.value for value, seed in zip(each, seeds, strict=True)]
         change = difference(means[order[0]], means[kind], group_N)
-        surely = (change.high if sign > 0 else -change.low) < 0 and max(sign * gap for gap in behind) < 0  # the rows say so, and so does every seed
+        surely = (change.high if sign > 0 else -change.low) < 0 and max(
+            sign * gap for gap in behind
+        ) < 0  # the rows say so, and so does every seed
         rivals.append(
             {
                 "fusion": kind,

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from triptych.contract.part import Encoder
 from triptych.contract.values import Batch, Encoded
 from triptych.model.assemble import Model
-from triptych.run.bench import Bench
 from triptych.objective.transcripts import joined
+from triptych.run.bench import Bench
 from triptych.run.measure import answer
 
 MOST_ROWS = 5000

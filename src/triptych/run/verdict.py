@@ -174,7 +174,8 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
     if values:
         lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
     if above := unbeaten(told):
-        lines.append(f"the trained model is not surely {'below' if told.get('direction') == 'lower' else 'above'} {' and '.join(above)}: it may not be worth its cost")
+        side = "below" if told.get("direction") == "lower" else "above"
+        lines.append(f"the trained model is not surely {side} {' and '.join(above)}: it may not be worth its cost")
     return lines
 
 

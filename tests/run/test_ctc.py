@@ -91,7 +91,7 @@ def test_it_is_learnt_measured_and_written_down(run, folder):
     assert rows["text.truth"][-1] == "something low" and "something" not in rows["text.said"][-1]
     report = run.folder.report.read_text()
     assert "something" not in report or "�" in report
-    assert "<audio" in report and "text · wer" in report
+    assert "<audio" in report and "<b>text</b> · wer" in report
 
 
 def test_it_says_when_each_word_was_said(run):

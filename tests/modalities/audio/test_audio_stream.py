@@ -7,8 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
+import torch
+import transformers as t
 
 from triptych.base.errors import BadValue
+from triptych.base.settings import parse
+from triptych.modalities import rooms
 from triptych.modalities.audio.prepare import Features, wave
 from triptych.modalities.audio.read import Recording, read
 from triptych.modalities.audio.settings import Prepare
@@ -76,3 +80,46 @@ def test_a_preparation_knows_where_what_is_heard_begins(trim):
     at = round(held.begins(recording) * 8000)
     np.testing.assert_array_equal(recording.samples_N[at : at + len(heard_N)], heard_N)
     assert held.pace() == 0.01
+
+
+def speech_encoder(tmp_path, name: str):
+    torch.manual_seed(0)
+    if name == "whisper":
+        sizes = {"d_model": 8, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 8, "max_source_positions": 100}
+        others = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 8, "vocab_size": 9, "num_mel_bins": 8}
+        tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+        parts = t.WhisperModel(t.WhisperConfig(**sizes, **others, **tokens)), t.WhisperFeatureExtractor(8, chunk_length=2)
+    else:
+        words = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "conv_dim": (4, 4, 4)}
+        config = t.HubertConfig(
+            **words, conv_kernel=(10, 3, 3), conv_stride=(5, 4, 4), num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2
+        )
+        parts = t.HubertModel(config), t.Wav2Vec2FeatureExtractor()
+    for part in parts:
+        part.save_pretrained(tmp_path / name)
+    return {"kind": "pretrained", "name": str(tmp_path / name)}
+
+
+@pytest.mark.parametrize(
+    ("name", "frame"), [("cnn", 0.04), ("transformer", 0.03), ("whisper", 0.02), ("hubert", 0.005), ("bands", None), ("windows", None)]
+)
+def test_a_token_lasts_as_long_as_encoder_and_preparation_say(tmp_path, name, frame):
+    encoder = {
+        "cnn": {"kind": "cnn", "widths": [4, 4], "width": 8},
+        "transformer": {"kind": "transformer", "patch_frames": 3, "width": 8, "heads": 2, "depth": 1},
+        "bands": {"kind": "transformer", "patch_bins": 8, "width": 8, "heads": 2, "depth": 1},
+    }
+    room, base = rooms()["audio"], name in ("whisper", "hubert", "windows")
+    prepare = {"windows": 3} if name == "windows" else {} if base else {"rate": 16_000, "bins": 16, "normalize": "clip"}
+    chosen = speech_encoder(tmp_path, name if name != "windows" else "hubert") if base else encoder[name]
+    settings = parse(room.Input, {"modality": "audio", "prepare": prepare, "encoder": chosen}, "test")
+    preparation = room.preparation(settings)
+    made = room.encoder(settings, preparation.facts()).eval()
+    if frame is None:
+        assert made.stride is None or preparation.pace() == 0
+        return
+    assert made.stride * preparation.pace() == pytest.approx(frame)
+    sound = Recording(np.random.default_rng(0).uniform(-0.5, 0.5, 16_000).astype(np.float32), 16_000)
+    with torch.no_grad():
+        encoded = made(preparation.collate(preparation.prepare([sound])))
+    assert abs(int(encoded.mask_BT.sum()) * frame - 1.0) < 0.06

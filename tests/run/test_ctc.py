@@ -236,7 +236,7 @@ def test_wrong_recipes_are_refused_before_anything_is_trained(folder, tmp_path):
     with pytest.raises(InputError, match=r"unknown input of tasks\.text\.input"):
         read(recipe, ["tasks.text.input=vioce"])
     bands = "inputs.voice.encoder={kind: transformer, width: 8, heads: 2, depth: 1, patch_bins: 4}"
-    with pytest.raises(InputError, match="gives no tokens in the order of time"):
+    with pytest.raises(InputError, match="gives no steps in the order of time"):
         triptych.train(recipe, set=["data.max_rejected=0.2", bands], out=tmp_path / "bands", quiet=True)
     with pytest.raises(InputError, match="more symbols than"):
         triptych.train(

@@ -147,11 +147,11 @@ class Ctc(Head):
         """See the module's text."""
         rows = len(fused.pooled_BD)
         if self.input in fused.sequences:
-            tokens_BTD, mask_BT = fused.sequences[self.input]
+            sequence_BTD, mask_BT = fused.sequences[self.input]
         else:
-            tokens_BTD = fused.pooled_BD.new_zeros(rows, 1, self.sequence)
-            mask_BT = torch.zeros(rows, 1, dtype=torch.bool, device=tokens_BTD.device)
-        return Output({"logits_BTC": self.dense(self.norm(tokens_BTD)).float(), "frames_B": mask_BT.sum(1)})
+            sequence_BTD = fused.pooled_BD.new_zeros(rows, 1, self.sequence)
+            mask_BT = torch.zeros(rows, 1, dtype=torch.bool, device=sequence_BTD.device)
+        return Output({"logits_BTC": self.dense(self.norm(sequence_BTD)).float(), "frames_B": mask_BT.sum(1)})
 
 
 HEADS: dict[str, type[Head]] = {

@@ -34,8 +34,8 @@ def sequence_facts(recipe: Recipe, name: str, inputs: Mapping[str, Column], enco
     stride, pace = encoder.stride, preparation.pace() if isinstance(preparation, Paced) else 0.0
     if stride is None or not pace:
         kind = recipe.inputs[given].encoder.kind
-        what = f"tasks.{name} reads what input {given!r} says over time, and its encoder ({kind}) gives no tokens in the order of time"
-        fix = "an encoder with one token a step of time; of a pretrained one a single piece of each row: see docs/guides/transcribe.md"
+        what = f"tasks.{name} reads what input {given!r} says over time, and its encoder ({kind}) gives no steps in the order of time"
+        fix = "an encoder that says one thing a step of time; of a pretrained one a single piece of each row: see docs/guides/transcribe.md"
         raise InputError(what, where=f"inputs.{given}.encoder", fix=fix)
     return {"input": given, "sequence": encoder.width, "frame": stride * pace}
 
@@ -58,11 +58,11 @@ def fitting(name: str, target: Target, table: Table, column: str, given: str, fr
     has = target.has.clone()
     has[long] = False
     if not bool(has[table.at("train")].any()):
-        what = f"task {name}: the text of every training row has more symbols than {given!r} has tokens, one in {1000 * frame:.0f} ms"
+        what = f"task {name}: the text of every training row has more symbols than {given!r} has steps, one in {1000 * frame:.0f} ms"
         raise InputError(what, where=table.source, fix=f"shorter steps of time for {given!r}, or check that texts belong to their rows")
     told = (
         f"task {name}: {len(long):,} training rows ({', '.join(ids[row] for row in long[:SHOWN])}) have more symbols in their text than "
-        f"{given!r} has tokens, one in {1000 * frame:.0f} ms; they are not used for it"
+        f"{given!r} has steps, one in {1000 * frame:.0f} ms; they are not used for it"
     )
     return replace(target, has=has, findings=[*target.findings, told])
 

@@ -174,8 +174,9 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
     if values:
         lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
     if above := unbeaten(told):
+        named = " and ".join([", ".join(above[:-1])] * bool(above[1:]) + above[-1:])
         side = "below" if told.get("direction") == "lower" else "above"
-        lines.append(f"the trained model is not surely {side} {' and '.join(above)}: it may not be worth its cost")
+        lines.append(f"the trained model is not surely {side} {named}: it may not be worth its cost")
     return lines
 
 

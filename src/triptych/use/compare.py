@@ -57,14 +57,16 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
 def write_page(found: dict[str, Any], path: Path) -> Path:
     """Write what `compare` told as one HTML file without a network; returns its path."""
     from triptych.use import overlays
+    from triptych.use.dots import Dot, intervals
     from triptych.use.pages import rendered
 
     numbered = [f"{number} {Path(run).name}" for number, run in enumerate(found["runs"], start=1)]
     charts = [overlays.overlay(dict(zip(numbered, row["values"], strict=True)), row["name"]) for row in found["curves"]]
     tasks = []
     for task in found["intervals"]:
-        rows = [(name, *_triple(one)) for name, one in zip(numbered, task["values"], strict=True) if one is not None]
-        tasks.append({**task, "chart": overlays.dots(rows, f"{task['task']}.{task['metric']}")})
+        runs = [(number, one) for number, one in enumerate(task["values"]) if one is not None]
+        dots = [Dot(numbered[number], *_triple(one), colour=overlays.colour(number)) for number, one in runs]
+        tasks.append({**task, "chart": intervals(dots, f"{task['task']}.{task['metric']}", near=True)})
     facts = {
         **found,
         "names": found["runs"],

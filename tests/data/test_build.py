@@ -53,6 +53,20 @@ def pictures(folder: Path, count: int) -> Path:
     return folder / "table.csv"
 
 
+def test_files_of_no_known_kind_cost_their_row_where_most_are_known(tmp_path):
+    Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    cells = [whole, whole[:-30], b"<html>", b"", whole, whole, whole, whole]
+    files = [Blob(cell, f"{n}.png" if cell.startswith(whole[:8]) else "") for n, cell in enumerate(cells)]
+    source = listed(*(Row(str(n), {"picture": file, "other": Blob(b"x", "x.xyz")}) for n, file in enumerate(files)))
+    built = made(source, tmp_path / "t.lance", workers=0, max_rejected=0.5)
+    reasons = {reject.id: reject.reason for reject in read_rejects(built.rejects)}
+    assert list(reasons) == ["1", "2", "3"]
+    assert "damaged" in reasons["1"] and "no kind" not in reasons["1"]
+    assert "not a file of a kind that is read here" in reasons["2"] and "empty" in reasons["3"]
+    assert built.findings == ["other: 8 of 8 files are of no kind that is read here; they are kept as they are"]
+
+
 @pytest.mark.parametrize("copied", [False, True], ids=["by reference", "by value"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_table_holds_what_the_source_did(tmp_path, copied, workers):

@@ -166,6 +166,8 @@ def comparison(found: dict[str, Any]) -> None:
         lines(f"{number}  {name}   (measured on its {side} rows)")
     if len(set(found["judged_on"])) > 1:
         lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    if found["seeds"]:
+        _over_seeds(found["seeds"])
     for task in found["intervals"]:
         _sure(task, found["runs"])
     for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
@@ -179,6 +181,18 @@ def comparison(found: dict[str, Any]) -> None:
             console.print(table)
         else:
             lines(f"{title}: none")
+
+
+def _over_seeds(rows: list[dict[str, Any]]) -> None:
+    """Runs that differ in their seed alone, a line each set."""
+    table = Table(title="over seeds", title_justify="left", title_style="bold")
+    asked = any(row["prompts"] is not None for row in rows)
+    for header in ("runs", "score", "mean", "lowest to highest", *(["by prompts, untouched"] if asked else [])):
+        table.add_column(header, justify="left" if header in ("runs", "score") else "right", overflow="fold")
+    for row in rows:
+        cells = [", ".join(map(str, row["runs"])), escape(row["score"]), _number(row["mean"]), _range(row)]
+        table.add_row(*cells, *(["-" if row["prompts"] is None else _number(row["prompts"])] if asked else []))
+    _console().print(table)
 
 
 def _sure(task: dict[str, Any], runs: list[str]) -> None:

@@ -38,6 +38,20 @@ def _weights(value: Any) -> Any:
 ClassWeights = Annotated[Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_weights)]
 
 
+def wordings(prompt: str | list[str]) -> list[str]:
+    """What stands under `prompt`, as a list."""
+    return [prompt] if isinstance(prompt, str) else prompt
+
+
+def check_prompt(prompt: str | list[str] | None) -> None:
+    """Raises ValueError where a wording says nothing of the class, or there is none."""
+    if prompt == []:
+        raise ValueError("prompt is an empty list; write a sentence about a class, or remove it")
+    for wording in wordings(prompt or []):
+        if LABEL not in wording:
+            raise ValueError(f"prompt {wording!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music.")
+
+
 class Classify(_Head):
     """One of several classes: cross-entropy."""
 
@@ -47,18 +61,15 @@ class Classify(_Head):
         description="how much a row of a class counts in the loss: balanced (rows / (classes x rows of it)), or {label: weight}, others 1",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the answer spread over all classes (Szegedy et al. 2016)")
-    prompt: str | None = Field(
+    prompt: str | list[str] | None = Field(
         None,
         description="a sentence about a class, as in This is {label} music.: the classes are also told by how near a row lies to their "
-        "sentences, in the space of a contrast task",
+        "sentences, in the space of a contrast task. Of several wordings in a list the mean is taken",
     )
 
     @model_validator(mode="after")
     def _names_the_class(self) -> Classify:
-        if self.prompt is not None and LABEL not in self.prompt:
-            raise ValueError(
-                f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music."
-            )
+        check_prompt(self.prompt)
         return self
 
 

@@ -62,15 +62,26 @@ def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
     Raises:
         InputError: the sample is unknown, a column cannot be called so, or a room has nothing of that name.
     """
+    if known := sample_made(name, columns):
+        return known
+    folder = _folder(name, columns)
+    _make(name, columns, folder)
+    return folder / TABLE
+
+
+def sample_made(name: str, columns: Mapping[str, Modality]) -> Path | None:
+    """The sample's table, if it was made before; raises as `make_sample`."""
     if name not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where="data.source")
     _check_columns(SAMPLES[name], columns)
-    mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
-    folder = cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
+    folder = _folder(name, columns)
     in_use(folder)
-    if not (folder / TABLE).exists():
-        _make(name, columns, folder)
-    return folder / TABLE
+    return folder / TABLE if (folder / TABLE).exists() else None
+
+
+def _folder(name: str, columns: Mapping[str, Modality]) -> Path:
+    mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
+    return cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
 
 
 def _check_columns(sample: Sample, columns: Mapping[str, Modality]) -> None:

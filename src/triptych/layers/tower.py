@@ -10,7 +10,8 @@ import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -29,6 +30,7 @@ from triptych.layers.pool import AttentionPool, masked_mean
 BASE = "base"
 """Folder of the base's own files within a saved part, and name of its module."""
 TOKENS, POOLED, BLOCK = "tokens_PTD", "pooled_PD", "block."
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,26 @@ class Tower(Encoder):
         if self.made and not self._trained and self.settings.lora is None:
             del self._modules[BASE]
 
+    @contextmanager
+    def halved(self) -> Iterator[None]:
+        """For a while, the weights of a frozen base lie in bf16, norms and statistics apart: autocast then casts none at each step.
+
+        What follows a sum with a float32 weight (a table of places, a bias of attention) stays in bf16 too. A base that
+        was changed since it was read keeps its weights and is cast at each step; any other is read again at the next need.
+        """
+        self.ready()
+        if self._trained or self.settings.lora is not None:
+            yield
+            return
+        for module in self.base.modules():
+            if not isinstance(module, _NORMS):
+                for name, parameter in module.named_parameters(recurse=False):  # new ones: a copy may share those that were
+                    module._parameters[name] = nn.Parameter(parameter.detach().to(torch.bfloat16), requires_grad=False)
+        try:
+            yield
+        finally:
+            self.rest()
+
     def _read(self) -> nn.Module:
         base = pretrained(self.folder, self.family)
         if self.settings.lora is not None:
@@ -288,7 +310,8 @@ class Tower(Encoder):
     def forward(self, packed: Packed) -> Encoded:
         """See `Encoder`. `inner` holds each block's output (`block.0` ...)."""
         if TOKENS in packed.tensors:
-            return self._pooled(packed.tensors[TOKENS], packed.mask_PT, packed.tensors.get(POOLED), {})
+            own_PD = packed.tensors.get(POOLED)
+            return self._pooled(_full(packed.tensors[TOKENS]), packed.mask_PT, None if own_PD is None else _full(own_PD), {})
         inner: dict[str, Tensor] = {}
         flow = self._through(packed, self.facts["blocks"], inner)
         tokens_PTD, mask_PT, pooled_PD = self._left(flow)
@@ -324,7 +347,7 @@ class Tower(Encoder):
         if cut is None:
             return self.family.enter(self.base, packed), 0
         rows = {name: tensor for name, tensor in packed.tensors.items() if name != cut}
-        return Flow(packed.tensors[cut], packed.mask_PT, rows), int(cut.removeprefix(BLOCK).split("_")[0])
+        return Flow(_full(packed.tensors[cut]), packed.mask_PT, rows), int(cut.removeprefix(BLOCK).split("_")[0])
 
     def _left(self, flow: Flow) -> tuple[Tensor, Tensor, Tensor | None]:
         tokens_PTD = self.family.leave(self.base, flow)
@@ -342,6 +365,11 @@ class Tower(Encoder):
         else:
             pooled_PD = _POOLS[self.pooling](tokens_PTD, mask_PT)
         return Encoded(tokens_PTD, mask_PT, pooled_PD, inner)
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """What was kept in bf16, in float32 where nothing else would bring it together with float32 weights."""
+    return tensor if torch.is_autocast_enabled(tensor.device.type) else tensor.float()
 
 
 def vectors_alone(pooled_PD: Tensor) -> Packed:

@@ -333,11 +333,12 @@ def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[s
         what = f"tasks.{name} has a prompt, and no input takes sentences: the cells of {', '.join(inputs)} are files"
         return InputError(what, where=where, fix="add an input whose cells are texts, and a contrast task over it; or remove the prompt")
     there = "; ".join(f"{task} is between {', '.join(between)}" for task, between in spaces.items()) or "the recipe has no contrast task"
-    others = [column for column in inputs if column != values[0]] or [values[0]]
+    others = [column for column in inputs if column != values[0]]
+    match = f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt" if others else ""
     return InputError(
         f"tasks.{name} has a prompt, and no contrast task brings {' or '.join(values)} together with another input: {there}",
         where=where,
-        fix=f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt",
+        fix=match or "remove the prompt, or add an input that sentences can be compared with",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from triptych.base.errors import InputError
@@ -17,6 +18,7 @@ from triptych.run.verdict import judged
 
 FILES = ("recipe.yaml", "scores.json", "verdicts.json", "log.jsonl", "details.json", "predictions.parquet", "embeddings.parquet")
 MOST = 20
+SEED = "training.seed"
 
 
 def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
@@ -24,8 +26,8 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
 
     Returns:
         `runs` (paths), `judged_on`, `made`; `recipe` (the fields that differ, by path), `scores`, `cost`: lists of rows;
-        `curves`: by figure, (epoch, value) pairs a run; `intervals`: by task, `{value, low, high}` a run, and the
-        `differences` of each later run to the first that has the task.
+        `curves`: by figure, (epoch, value) pairs a run; `seeds`: see `over_seeds`; `intervals`: by task, `{value, low, high}` a
+        run, and the `differences` of each later run to the first that has the task.
 
     Raises:
         InputError: a run is damaged, or there are too many.
@@ -37,13 +39,15 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
     recipes = [flat(spelled_out(run.recipe())) for run in runs]
     scores = [{score["name"]: score for score in run.read("scores.json")} for run in runs]
     abouts = [run.read("run.json") for run in runs]
+    intervals = [told for name in _in_order([run.recipe().tasks for run in runs]) for told in [_task(name, runs)] if told]
     return {
         "runs": [str(run.path) for run in runs],
         "made": [about["made"][:16].replace("T", " ") for about in abouts],
         "judged_on": [about["judged_on"] for about in abouts],
         "recipe": [row for row in _rows(recipes) if len({repr(value) for value in row["values"]}) > 1],
         "curves": _curves(runs),
-        "intervals": [told for name in _in_order([run.recipe().tasks for run in runs]) for told in [_task(name, runs)] if told],
+        "intervals": intervals,
+        "seeds": over_seeds(recipes, intervals, scores),
         "scores": [_score_row(name, scores) for name in _in_order(scores)],
         "cost": [
             {"name": "seconds", "values": [about["cost"]["seconds"] for about in abouts]},
@@ -77,6 +81,32 @@ def write_page(found: dict[str, Any], path: Path) -> Path:
     }
     write_text(path, rendered("compare.html.j2", facts))
     return path
+
+
+def over_seeds(
+    recipes: Sequence[dict[str, Any]], intervals: Sequence[dict[str, Any]], scores: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Runs whose recipes say the same but for the seed, task by task; none where no two do.
+
+    Returns:
+        A row each: `runs` (numbers from 1), `score`, `mean`, `low` and `high` (of the runs, no interval), and `prompts`: the mean of what
+        prompts alone gave before training, None where nothing has a prompt.
+    """
+    alike: dict[str, list[int]] = {}
+    for number, recipe in enumerate(recipes):
+        alike.setdefault(repr(sorted((word, repr(value)) for word, value in recipe.items() if word != SEED)), []).append(number)
+    if all(len(numbers) < 2 for numbers in alike.values()):
+        return []
+    found = []
+    for task in intervals:
+        name = f"{task['task']}.{task['metric']}"
+        for numbers in alike.values():
+            values = [one["value"] for n in numbers if (one := task["values"][n]) is not None and one["value"] is not None]
+            asked = [told["untouched"] for n in numbers if (told := scores[n].get(f"{name} by prompts")) and told["untouched"] is not None]
+            if values:
+                row = {"runs": [n + 1 for n in numbers], "score": name, "mean": fmean(values), "low": min(values), "high": max(values)}
+                found.append({**row, "prompts": fmean(asked) if asked else None})
+    return found
 
 
 def best_of(row: dict[str, Any]) -> float | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from triptych.contract.cells import Blob, Cell, Media
+from triptych.data.kinds import ending_of, suffix_of
 from triptych.data.sources.encoded import whole
 
 NAMELESS = "nameless"
@@ -39,9 +40,11 @@ def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -
             _put(cells, f"{name}.{inner or NAMELESS}", held, media)
         return
     name = whole(name)
-    cell = media(value) if media and is_media else as_cell(value, name)
+    cell = media(value) if media and is_media else as_cell(value)
     if cell is None:
         return
+    if isinstance(cell, Blob) and not suffix_of(cell.name):
+        cell = Blob(cell, (cell.name or name).rpartition(".")[2] + ending_of(cell))
     if name in cells:
         raise ValueError(f"two fields come to one column, {name!r}")
     cells[name] = cell
@@ -53,12 +56,12 @@ def _is_media(value: Any) -> bool:
     return fits and isinstance(value["bytes"], bytes | None) and isinstance(value["path"], str | None)
 
 
-def as_cell(value: Any, name: str) -> Cell:
-    """One value that is no mapping, as a cell; `name` is its column's."""
+def as_cell(value: Any) -> Cell:
+    """One value that is no mapping, as a cell."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, bytes):
-        return Blob(value, name)
+        return Blob(value)
     if isinstance(value, list | tuple):
         items = [_scalar(item) for item in value]
         if all(isinstance(item, str | int | float) for item in items):

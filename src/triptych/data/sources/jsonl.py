@@ -77,7 +77,7 @@ def _row(line: str, number: int, named: bool) -> Row | Reject:
     try:
         value = json.loads(line, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        reason = error.msg[:1].lower() + error.msg[1:]
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         return Reject(f"row-{number}", f"line {number}, column {error.colno}: this is not JSON: {reason}")
     except RecursionError:
         return Reject(f"row-{number}", f"line {number}: it is nested too deeply")

@@ -110,7 +110,9 @@ def test_every_epoch_shows_a_sample_and_the_rows_are_written_down(run, recipe):
         said = line["samples"]
         assert set(said) == {"see", "echo", "chat"}
         assert all(len(pair) == 2 for pair in said.values())
-    told = {row["id"]: row for row in run.folder.read_rows_as_list("predictions.parquet")} if hasattr(run.folder, "read_rows_as_list") else {}
+    told = (
+        {row["id"]: row for row in run.folder.read_rows_as_list("predictions.parquet")} if hasattr(run.folder, "read_rows_as_list") else {}
+    )
     assert told == {} or all("see" in key for key in told)
 
 
@@ -150,7 +152,7 @@ def test_choices_have_the_probabilities_that_the_model_gives_them(run, recipe):
     told = run.predict(**row)["echo"]
     assert told["said"] == "two"
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    passed, present = run._pass([run._values(row)])
+    passed, present = run.passed([run._values(row)])
     asked = run.asked("echo", [row], present)
     decoder = run.model.decoder
     with torch.no_grad():
@@ -258,7 +260,8 @@ def test_frozen_encoders_are_remembered_with_their_sequences(recipe, tmp_path, m
         "stages=[{train: [fusion, decoder], epochs: 2, lr: 1.0e-2}]",
     ]
     runs = [
-        triptych.train(recipe, set=[*sets, f"training.remember={how}"], out=tmp_path / f"run-{how}", quiet=True) for how in ("true", "false")
+        triptych.train(recipe, set=[*sets, f"training.remember={how}"], out=tmp_path / f"run-{how}", quiet=True)
+        for how in ("true", "false")
     ]
     kept = list((tmp_path / "cache" / "features").glob("*/about.json"))
     assert [json.loads(path.read_text())["given"] for path in kept] == ["sequences"]

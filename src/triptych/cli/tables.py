@@ -155,7 +155,10 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
         ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[:3]
         yield f"{task}: {told['said']}   ({', '.join(f'{label} {share:.2f}' for label, share in ranked)})"
     else:
-        yield f"{task}: {told['said'] or '-'}" + (f"   ({told['why_not']})" if "why_not" in told else "")
+        later = told.get("heard_from")
+        note = f"   (heard from {later:.1f} s on, for the rest is cut off; `triptych subtitles` hears all)" if later else ""
+        note += f"   ({told['why_not']})" if "why_not" in told else ""
+        yield f"{task}: {told['said'] or '-'}{note}"
 
 
 def comparison(found: dict[str, Any]) -> None:

@@ -92,6 +92,25 @@ class Regress(_Head):
     kind: Literal["regress"] = "regress"
 
 
+class Ctc(_Head):
+    """What is said in a recording, symbol by symbol: connectionist temporal classification (Graves et al. 2006)."""
+
+    kind: Literal["ctc"] = "ctc"
+    input: str | None = Field(None, description="the input whose sequence is read; by default the only one that lasts in time")
+    symbols: Literal["characters", "words"] = Field(
+        "characters", description="what the text is spelt in; words: for a few words that come again and again, such as commands"
+    )
+    normalise: Literal["none", "basic"] = Field(
+        "basic", description="basic: lower case without punctuation, for learning and for scoring; none: as it stands, spaces made one"
+    )
+    beam: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="texts that are followed at once when a trained model is measured or asked; 1: the best symbol a frame",
+    )
+
+
 class Contrast(_Task):
     """Two or more inputs of a row belong together: contrastive loss over each pair of them, in one embedding space."""
 
@@ -165,7 +184,7 @@ WRITTEN: dict[str, Direction] = {
 }
 """Scores of written answers."""
 
-Task = Annotated[Classify | MultiLabel | Regress | Contrast | Generate, Field(discriminator="kind")]
+Task = Annotated[Classify | MultiLabel | Regress | Contrast | Ctc | Generate, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -180,6 +199,7 @@ METRICS: dict[str, dict[str, Direction]] = {
     },
     "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "map": "higher", "roc_auc": "higher", "loss": "lower"},
     "regress": {"r2": "higher", "mae": "lower", "rmse": "lower", "loss": "lower"},
+    "ctc": {"wer": "lower", "cer": "lower", "exact": "higher", "loss": "lower"},
     "contrast": {
         "recall@1": "higher",
         "recall@5": "higher",
@@ -196,3 +216,8 @@ METRICS: dict[str, dict[str, Direction]] = {
 def headline(task: Settings) -> str:
     """Name of the one score that stands for a task."""
     return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]
+
+
+def direction(task: Settings) -> Direction:
+    """Which way the headline of a task is better."""
+    return METRICS[task.kind][headline(task)]  # type: ignore[attr-defined]

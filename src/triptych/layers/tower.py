@@ -78,6 +78,10 @@ class Family(ABC):
         """How `auto` pools: `base`, as `pool` does it; or mean, first, last. `names` are the tensors in the base's files."""
         return "base"
 
+    def stride(self, config: Mapping[str, Any]) -> int | None:
+        """How many frames of what goes in one token stands for, by the base's config; None where tokens do not lie in the order of time."""
+        return None
+
     @abstractmethod
     def enter(self, base: Any, packed: Packed) -> Flow:
         """What enters the first block."""
@@ -131,6 +135,11 @@ class Tower(Held, Encoder):
     def size(self) -> int:
         """Of the base, known from its files, and of what was added to it."""
         return int(self.facts["parameters"]) + (sum(p.numel() for p in self.attention.parameters()) if self.attention else 0)
+
+    @property
+    def stride(self) -> int | None:
+        """See `Encoder`."""
+        return self.family.stride(hub.config(self.folder))
 
     def fresh(self) -> list[nn.Module]:
         """The learnt pooling."""

@@ -194,6 +194,8 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]
         columns[f"{name}.said"] = [words for words, _ in said]
         columns[f"{name}.confidence"] = [confidence for _, confidence in said]
+        if task.kind == "ctc":  # a row without the input has a truth, and no answer
+            columns[f"{name}.judged"] = measured.has_truth[name].tolist()
         columns[f"{name}.answer"] = [examples.in_unit(facts, answer) for answer in answers] if task.kind == "regress" else answers.tolist()
     return columns
 

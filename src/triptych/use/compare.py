@@ -11,8 +11,10 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.base.files import write_text
 from triptych.base.settings import flat, spelled_out
-from triptych.contract.tasks import headline
+from triptych.contract.tasks import Direction, direction, headline
+from triptych.objective.intervals import Interval
 from triptych.run.folder import RunFolder
+from triptych.run.verdict import judged
 
 FILES = ("recipe.yaml", "scores.json", "verdicts.json", "log.jsonl", "details.json", "predictions.parquet", "embeddings.parquet")
 MOST = 20
@@ -156,31 +158,31 @@ def _difference(name: str, first: RunFolder, other: RunFolder, before: dict[str,
     """Paired over the rows where both answered the same ones; else from the two intervals, and why."""
     from triptych.run.answers import against, aligned, answered
 
+    way = direction(first.recipe().tasks[name])
     both = [answered(run, name) for run in (first, other)]
     told = [one for one in both if not isinstance(one, str)]
     rows = aligned(told) if len(told) == 2 else next(one for one in both if isinstance(one, str))
     if isinstance(rows, str):
-        return {**_unpaired(before, after), "p_value": None, "paired": False, "why": rows}
+        return {**_unpaired(before, after, way), "p_value": None, "paired": False, "why": rows}
     change, p_value = against(*rows)
     found = {part: _number(value) for part, value in asdict(change).items()}
-    return {**found, "verdict": _verdict(found), "p_value": p_value, "paired": True, "why": ""}
+    return {**found, "verdict": _verdict(found, way), "p_value": p_value, "paired": True, "why": ""}
 
 
-def _unpaired(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def _unpaired(before: dict[str, Any], after: dict[str, Any], way: Direction) -> dict[str, Any]:
     """The difference of two scores of different rows: their variances add up (each taken from its interval)."""
     if any(one[part] is None for one in (before, after) for part in ("value", "low", "high")):
         return {"value": None, "low": None, "high": None, "verdict": "not compared"}
     value = after["value"] - before["value"]
     half = sum((one["high"] - one["low"]) ** 2 / 4 for one in (before, after)) ** 0.5
     found = {"value": value, "low": value - half, "high": value + half}
-    return {**found, "verdict": _verdict(found)}
+    return {**found, "verdict": _verdict(found, way)}
 
 
-def _verdict(found: dict[str, Any]) -> str:
-    """Every headline score is better the higher it is."""
+def _verdict(found: dict[str, Any], way: Direction) -> str:
     if found["low"] is None:
         return "not compared"
-    return "better" if found["low"] > 0 else "worse" if found["high"] < 0 else "not told apart"
+    return judged(Interval(**{part: found[part] for part in ("value", "low", "high")}), way)
 
 
 def _number(value: float) -> float | None:

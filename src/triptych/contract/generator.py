@@ -62,7 +62,8 @@ def side_by_side(several: Sequence[Packed]) -> Packed:
     """The rows of several, one below the other, padded on the right to the longest."""
     if len(several) == 1:
         return several[0]
-    if any(one.counts_P is not None for one in several):
+    counts = [one.counts_P for one in several if one.counts_P is not None]
+    if counts and len(counts) < len(several):
         raise ValueError("rows with one answer and rows with several do not go side by side")
     longest = max(one.tensors[IDS].shape[1] for one in several)
 
@@ -71,7 +72,7 @@ def side_by_side(several: Sequence[Packed]) -> Packed:
 
     tensors = {name: torch.cat([filled(one.tensors[name], FILL[name]) for one in several]) for name in FILL}
     masks = [one.mask_PT for one in several if one.mask_PT is not None]
-    return Packed(tensors, torch.cat([filled(mask, False) for mask in masks]))
+    return Packed(tensors, torch.cat([filled(mask, False) for mask in masks]), torch.cat(counts) if counts else None)
 
 
 def opened(asked: Packed) -> Packed:

@@ -94,7 +94,7 @@ def held(folder, inputs=("image",), **words):
 
 def asked(script, rows=ASKED, answered=True):
     """Rows as the decoder is asked them, and what a fusion made of their pictures: some have none."""
-    items = [script.item(TASK, {"question": q, **({"answer": a} if answered else {})}, ["image"] if has else []) for q, a, has in rows]
+    items = [script.item(TASK, {"question": q, **({"answer": a} if answered else {})}, {"image": 1} if has else {}) for q, a, has in rows]
     torch.manual_seed(1)
     values = [[torch.randn(length, 32)] if has else [] for length, (_, _, has) in zip((3, 1, 5), rows, strict=True)]
     nothing = torch.zeros(len(rows), 1, 32)
@@ -165,7 +165,7 @@ def test_an_encoder_decoder_thinks_and_writes_as_its_own(family, tmp_path):
         wanted = own.generate(**read, decoder_input_ids=torch.tensor(begins).expand(3, -1), max_new_tokens=6, do_sample=False)
     torch.testing.assert_close(told["nll_B"].sum() / told["count_B"].sum(), loss, atol=1e-4, rtol=1e-4)
     assert said == [ended(row[len(begins) :]) for row in wanted.tolist()]
-    one = script.collate([script.item(TASK, {"question": "what is it"}, [])])
+    one = script.collate([script.item(TASK, {"question": "what is it"}, {})])
     assert list(ours.stream(one, fused.rows(torch.tensor([0])), How(6))) == said[0]
 
 
@@ -250,7 +250,7 @@ def test_a_decoder_of_whisper_thinks_and_writes_as_the_whole_of_it(whisper):
     fused, given = heard(whisper, {"fill": "whole"}, sounds)
     script, ours = held(whisper, ("voice",), language="de", speech="translate")
     answers = [a for _, a, _ in ASKED]
-    packed = script.collate([script.item(HEARD, {"answer": a}, ["voice"]) for a in answers])
+    packed = script.collate([script.item(HEARD, {"answer": a}, {"voice": 1}) for a in answers])
     made = whisper_tokenizer()
     prompt = made.convert_tokens_to_ids(["<|startoftranscript|>", "<|de|>", "<|translate|>", "<|notimestamps|>"])
     assert ours.facts["prompt"] == prompt and script.answer("a cat") == [*made.convert_tokens_to_ids(["a", "cat"]), 0]
@@ -262,7 +262,8 @@ def test_a_decoder_of_whisper_thinks_and_writes_as_the_whole_of_it(whisper):
     with torch.no_grad():
         told, said = ours(packed, fused), ours.write(opened(packed), fused, How(6))
         loss = own(input_features=features, decoder_input_ids=ids[:, :-1].clamp(min=0), labels=labels).loss
-        wanted = own.generate(input_features=features, language="de", task="translate", max_new_tokens=6, do_sample=False)
+        begins = {"decoder_input_ids": torch.tensor(prompt).expand(3, -1), "max_new_tokens": 6, "do_sample": False}
+        wanted = transformers.GenerationMixin.generate(own, input_features=features, **begins)
     torch.testing.assert_close(told["nll_B"].sum() / told["count_B"].sum(), loss, atol=1e-4, rtol=1e-4)
     assert said == [ended([one for one in row if one not in prompt], 0) for row in wanted.tolist()]
     assert ours.base.model.encoder is None and ours.size() == sum(p.numel() for p in own.model.decoder.parameters())
@@ -271,7 +272,7 @@ def test_a_decoder_of_whisper_thinks_and_writes_as_the_whole_of_it(whisper):
 def test_a_decoder_of_whisper_does_not_look_at_padding(whisper):
     sounds = [torch.randn(n, generator=torch.Generator().manual_seed(n)).numpy() * 0.2 for n in (8_000, 3_200)]
     script, ours = held(whisper, ("voice",), language="en")
-    packed = script.collate([script.item(HEARD, {"answer": a}, ["voice"]) for _, a, _ in ASKED[:2]])
+    packed = script.collate([script.item(HEARD, {"answer": a}, {"voice": 1}) for _, a, _ in ASKED[:2]])
     fused, _ = heard(whisper, {}, sounds)
     with torch.no_grad():
         together, said = ours(packed, fused)["nll_B"], ours.write(opened(packed), fused, How(5, beams=2))
@@ -292,9 +293,9 @@ def test_what_whisper_cannot_be_asked(whisper, tmp_path):
         held(saved(tmp_path / "gpt", "GPT2Config", CAUSAL["gpt2"][1]), language="en")
     script, ours = held(whisper, ("voice",), language="en")
     with pytest.raises(InputError, match="listens and reads no words"):
-        script.item(Generate(target="answer", template="{voice} what is said"), {"answer": "no"}, ["voice"])
+        script.item(Generate(target="answer", template="{voice} what is said"), {"answer": "no"}, {"voice": 1})
     with pytest.raises(BadValue, match="takes 15 places and the decoder has 12"):
-        script.item(HEARD, {"answer": "a " * 14}, ["voice"])
+        script.item(HEARD, {"answer": "a " * 14}, {"voice": 1})
     with pytest.raises(InputError, match="leaves a sequence as it is, 32 numbers a step, and the decoder takes 16"):
         from triptych.layers.projectors import projector
 

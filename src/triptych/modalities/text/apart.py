@@ -83,4 +83,4 @@ class Apart(Chat):
             raise InputError(
                 f"the tokenizer of the decoder has no {strange}", where="decoder", fix="language: en, or another that it knows"
             )
-        return [int(number) for number in ids]
+        return [number for number in ids if number is not None]

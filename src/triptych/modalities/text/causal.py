@@ -20,7 +20,10 @@ from triptych.layers.tower import quiet
 from triptych.modalities.text.bases import CAUSAL, grouped
 from triptych.modalities.text.basewriter import BaseWriter
 from triptych.modalities.text.decoders import Small
-from triptych.modalities.text.writers import SKIP, Writer
+from triptych.modalities.text.writers import SKIP, Writer, until
+
+BEYOND = 1024
+"""Places for an answer, after what a model from scratch reads."""
 
 
 class Causal(Writer):
@@ -82,13 +85,18 @@ class Causal(Writer):
 
     def _written(self, asked: Packed, fused: Fused, how: How, **more: Any) -> Tensor:
         """See `Writer`. Rows are padded on the left, so that all answers begin at one place."""
-        rows = [vectors for vectors, _ in self.rows(asked, fused)]
+        most, spare = self._room(how.longest)
+        rows = [vectors for vectors, _ in self.rows(asked, fused, spare)]
         longest = max(map(len, rows))
         vectors_PTD = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
         mask_PT = torch.stack([F.pad(row.new_ones(len(row), dtype=torch.long), (longest - len(row), 0)) for row in rows])
         with self._looking(fused):
             made_PT: Tensor = self.base.generate(
-                inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how, longest), **more
+                inputs_embeds=vectors_PTD,
+                attention_mask=mask_PT,
+                generation_config=self._config(how._replace(longest=most)),
+                **until(how),
+                **more,
             )
         return made_PT
 
@@ -108,7 +116,7 @@ class SmallWriter(Causal):
             "pad": pad,
             "inputs": inputs,
             "context": settings.context,
-            "positions": settings.context + 1024,
+            "positions": settings.context + BEYOND,
             "width": settings.width,
             "looks": given.get("looks"),
         }
@@ -120,7 +128,7 @@ class SmallWriter(Causal):
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
             num_key_value_heads=settings.heads,
-            max_position_embeddings=settings.context + 1024,
+            max_position_embeddings=settings.context + BEYOND,
             attention_dropout=settings.dropout,
             tie_word_embeddings=True,
             bos_token_id=None,

@@ -18,7 +18,7 @@ from triptych.contract.generator import IDS, LEARNT, answer_start, opened
 from triptych.contract.values import Fused, Output, Packed
 from triptych.contract.writes import How
 from triptych.modalities.text.basewriter import BaseWriter
-from triptych.modalities.text.writers import SKIP, Writer
+from triptych.modalities.text.writers import SKIP, Writer, until
 
 _hidden: ContextVar[Tensor | None] = ContextVar("hidden", default=None)
 """Added to the scores of what a decoder looks at, (P, 1, 1, S): it hides padding."""
@@ -74,14 +74,15 @@ class ApartWriter(BaseWriter):
         seen_PSD, mask_PS = self.seen(asked, fused)
         prompt = list(self.facts["prompt"])
         begins_PT = torch.tensor(prompt, device=seen_PSD.device).expand(len(seen_PSD), -1)
-        config = self._config(how, len(prompt))
+        room = self.facts["positions"] - len(prompt) if self.facts["positions"] else how.longest
+        config = self._config(how._replace(longest=min(how.longest, room)))
         config.decoder_start_token_id = prompt[0]
-        made_PT = self.searched(seen_PSD, mask_PS, decoder_input_ids=begins_PT, generation_config=config, **more)
+        made_PT = self.searched(seen_PSD, mask_PS, decoder_input_ids=begins_PT, generation_config=config, **until(how, len(prompt)), **more)
         return made_PT[:, len(prompt) :]
 
     def searched(self, seen_PSD: Tensor, mask_PS: Tensor, **words: Any) -> Tensor:
         """What transformers' search finds, the prompt before it."""
-        from transformers.generation import GenerationMixin
+        from transformers import GenerationMixin
         from transformers.modeling_outputs import BaseModelOutput
 
         given = BaseModelOutput(last_hidden_state=seen_PSD)
@@ -116,7 +117,7 @@ class HeardWriter(ApartWriter):
 
     def searched(self, seen_PSD: Tensor, mask_PS: Tensor, **words: Any) -> Tensor:
         """See `ApartWriter`; not by the search of Whisper's own class, which cuts a long recording into pieces."""
-        from transformers.generation import GenerationMixin
+        from transformers import GenerationMixin
         from transformers.modeling_outputs import BaseModelOutput
 
         with _hiding(mask_PS, seen_PSD.dtype):

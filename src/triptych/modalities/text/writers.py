@@ -36,8 +36,10 @@ class Writer(Generator):
 
     # what it reads
 
-    def rows(self, asked: Packed, fused: Fused) -> list[tuple[Tensor, Tensor]]:
+    def rows(self, asked: Packed, fused: Fused, spare: int = 0) -> list[tuple[Tensor, Tensor]]:
         """Of each row its vectors (T, D), inputs' sequences between the words', and the ids to learn (T,), `SKIP` where there is none.
+
+        `spare` places of those that the model reads are left to what is to be written.
 
         Raises:
             InputError: a row is longer than the model reads, and that is not because of the words of its question.
@@ -57,7 +59,7 @@ class Writer(Generator):
                 start = place + 1
             pieces.append(words_PTD[row, start:length])
             targets.append(target_PT[row, start:length])
-            made.append(self._fitting(pieces, targets))
+            made.append(self._fitting(pieces, targets, self.facts["context"] - spare))
         return made
 
     def words(self, ids_PT: Tensor) -> Tensor:
@@ -72,19 +74,20 @@ class Writer(Generator):
         values = fused.prefix[name][row] if name in fused.prefix else ()
         return values[item] if item < len(values) else fused.pooled_BD.new_zeros(0, self.width)
 
-    def _fitting(self, pieces: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _fitting(self, pieces: list[Tensor], targets: list[Tensor], room: int) -> tuple[Tensor, Tensor]:
         """In one; of a row that is too long the longest words that are not learnt lose their beginning, never an input's sequence."""
-        over = sum(map(len, pieces)) - self.facts["context"]
+        heard, said = sum(map(len, pieces[1::2])), sum(map(len, pieces[0::2]))
+        over = heard + said - room
         while over > 0:
-            words = [n for n in range(0, len(pieces), 2) if len(pieces[n]) and bool((targets[n] == SKIP).all())]
-            if not words:
-                heard, said = sum(map(len, pieces[1::2])), sum(map(len, pieces[0::2]))
-                what = f"a row's inputs are {heard:,} tokens and its words {said:,}, and the decoder reads {self.facts['context']:,}"
+            length, piece, start = max((run[1], n, run[0]) for n in range(0, len(pieces), 2) for run in _unlearnt(targets[n]))
+            if not length:
+                what = f"a row's inputs are {heard:,} tokens and its words {said:,}, and the decoder has room for {room:,}"
                 fix = "fusion: {kind: prefix, projector: resampler} or fusion.shorten makes inputs shorter; decoder.context more room"
                 raise InputError(what, where="decoder", fix=fix)
-            longest = max(words, key=lambda n: len(pieces[n]))
-            cut = min(over, len(pieces[longest]))
-            pieces[longest], targets[longest], over = pieces[longest][cut:], targets[longest][cut:], over - cut
+            cut = min(over, length)
+            for held in (pieces, targets):
+                held[piece] = torch.cat([held[piece][:start], held[piece][start + cut :]])
+            over -= cut
         return torch.cat(pieces), torch.cat(targets)
 
     # what it thinks
@@ -139,6 +142,13 @@ class Writer(Generator):
     def _written(self, asked: Packed, fused: Fused, how: How, **more: Any) -> Tensor:
         """The same by transformers' own search; `more` are words for it."""
 
+    def _room(self, longest: int) -> tuple[int, int]:
+        """How long an answer may be, and how much of what the model reads is left to it: a base may have no places beyond."""
+        context, positions = self.facts["context"], self.facts["positions"]
+        beyond = positions - context if positions else longest
+        most = min(longest, max(beyond, context // 2))
+        return most, max(most - beyond, 0)
+
     def stream(self, asked: Packed, fused: Fused, how: How) -> Iterator[int]:
         """See `Generator`: written in a thread of its own, which ends when nobody listens any more."""
         waiting = _Waiting(len(self.facts.get("prompt") or ()))
@@ -165,23 +175,38 @@ class Writer(Generator):
         if waiting.problem is not None:
             raise waiting.problem
 
-    def _config(self, how: How, read: int = 0) -> Any:
-        """How transformers is to write, after so many places that were read; what is not said here is as the base's makers say."""
+    def _config(self, how: How) -> Any:
+        """How transformers is to write; what is not said here is as the base's makers say."""
         from transformers import GenerationConfig
 
         drawn = {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p} if how.temperature else {"do_sample": False}
-        room = self.facts["positions"] - read + 1 if self.facts["positions"] else how.longest  # the last one written is not read again
         return GenerationConfig(
-            max_new_tokens=max(1, min(how.longest, room)),
-            num_beams=how.beams,
-            eos_token_id=list(self.facts["stops"]),
-            pad_token_id=self.facts["pad"],
-            **drawn,
+            max_new_tokens=how.longest, num_beams=how.beams, eos_token_id=list(self.facts["stops"]), pad_token_id=self.facts["pad"], **drawn
         )
 
     def _ended(self, ids: Sequence[int]) -> list[int]:
         stops = set(self.facts["stops"])
         return list(ids[: next((n for n, each in enumerate(ids) if each in stops), len(ids))])
+
+
+def _unlearnt(target_T: Tensor) -> list[tuple[int, int]]:
+    """(start, length) of each stretch of words that are not learnt; one of none where there is nothing else."""
+    learnt, lengths = torch.unique_consecutive(target_T != SKIP, return_counts=True)
+    ends = lengths.cumsum(0).tolist()
+    runs = [(end - length, length) for end, length, is_learnt in zip(ends, lengths.tolist(), learnt.tolist(), strict=True) if not is_learnt]
+    return runs or [(0, 0)]
+
+
+def until(how: How, before: int = 0) -> dict[str, Any]:
+    """A word for `generate` where other words than the tokens that end an answer may end it; `before` ids of a prompt are none of it."""
+    if how.ended is None:
+        return {}
+    ended = how.ended
+
+    def met(ids_PT: Tensor, _: Any, **words: Any) -> Tensor:
+        return torch.tensor([ended(ids[before:]) for ids in ids_PT.tolist()], device=ids_PT.device)
+
+    return {"stopping_criteria": [met]}
 
 
 class _Waiting:

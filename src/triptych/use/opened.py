@@ -166,7 +166,9 @@ class Run:
         """Raises BadValue where a row has nothing that any task could be asked of."""
         problems = []
         for task in self.recipe.tasks.values():
-            made = self._question(task, row, {name: len(each(value)) for name, value in values.items()}) if task.kind == "generate" else None
+            made = (
+                self._question(task, row, {name: len(each(value)) for name, value in values.items()}) if task.kind == "generate" else None
+            )
             if not isinstance(made, BadValue):
                 return
             problems.append(made)

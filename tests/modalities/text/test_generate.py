@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from triptych.modalities.text import MODALITY
 from triptych.modalities.text.decoders import Base, Small
 
 WIDTH = 32
-WORDS = ["<pad>", "<s>", "</s>", "<unk>", "\n", *"a the is what red blue green dog cat here who runs sleeps today and of it so on".split()]
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", "\n", *re.findall(r"\w+", "a the is what red blue green dog cat here who runs sleeps today and of it so on")]
 INPUTS = {"picture": "image", "voice": "audio"}
 TASK = Generate(target="answer", template="{picture} what is {thing} {voice}")
 
@@ -51,7 +52,14 @@ def write_base(folder, kind, seed=0):
         ),
         "gpt2": lambda: transformers.GPT2LMHeadModel(
             transformers.GPT2Config(
-                vocab_size=len(WORDS), n_embd=WIDTH, n_layer=2, n_head=4, n_positions=24, initializer_range=0.3, bos_token_id=1, eos_token_id=2
+                vocab_size=len(WORDS),
+                n_embd=WIDTH,
+                n_layer=2,
+                n_head=4,
+                n_positions=24,
+                initializer_range=0.3,
+                bos_token_id=1,
+                eos_token_id=2,
             )
         ),
     }[kind]()

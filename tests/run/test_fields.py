@@ -110,7 +110,7 @@ ADDED = [*BERT, "inputs.text.encoder.lora={rank: 2}", "stages.0.train=[text.lora
 DECODER = "decoder={kind: small, layers: 2, width: 16, heads: 2, context: 64, tokenizer: word, vocabulary: 60}"
 WRITES = [
     DECODER,
-    "fusion={kind: prefix, width: 8}",
+    "fusion={kind: prefix, width: 8, shorten: {image: 8}}",
     "inputs={image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
     "tasks={say: {kind: generate, target: label, template: '{image} what is it {speaker}', longest: 3}}",
 ]
@@ -254,7 +254,8 @@ TRY |= {
     "Generate.scores": ("[bleu]", []),
     "Generate.written": ("1", []),
     "Prefix.projector": ("linear", []),
-    "Prefix.shorten": ("{image: 2}", []),
+    "Prefix.shorten": ("{image: 16}", []),
+    "Prefix.dropout": ("0.5", ["tasks.label={kind: classify, target: label}"]),
     "Prefix.queries": ("3", ["fusion.projector=resampler"]),
     "Prefix.layers": ("1", ["fusion.projector=resampler"]),
     "Small.tokenizer": ("bpe", ["decoder.vocabulary=300"]),

@@ -244,6 +244,13 @@ METRICS: dict[str, dict[str, Direction]] = {
 """The scores of each kind of task and which way is better; the first is its headline."""
 
 
+def metrics(task: Settings) -> list[str]:
+    """The scores that a task has; of those of written answers the ones that it asks for."""
+    if not isinstance(task, Generate):
+        return list(METRICS[task.kind])  # type: ignore[attr-defined]
+    return [metric for metric in METRICS[task.kind] if metric not in WRITTEN or (task.written and metric in task.scores)]
+
+
 def headline(task: Settings) -> str:
     """Name of the one score that stands for a task."""
     return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]

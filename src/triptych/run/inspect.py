@@ -13,7 +13,7 @@ from triptych.base.errors import InputError
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
-from triptych.contract.tasks import IN_WRITING, METRICS
+from triptych.contract.tasks import IN_WRITING, metrics
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
@@ -147,8 +147,7 @@ def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) ->
         why = f"all validation rows say the same of {name}"
     else:
         return
-    kind = recipe.tasks[name].kind
-    others = [f"{name}.{other}" for other in METRICS[kind] if other != metric]
+    others = [f"{name}.{other}" for other in metrics(recipe.tasks[name]) if other != metric]
     raise InputError(f"training.select: {name}.{metric} cannot tell epochs apart: {why}", where="training.select", known=others)
 
 

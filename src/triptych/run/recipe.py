@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings, Timed
-from triptych.contract.tasks import IN_WRITING, METRICS, Task, headline
+from triptych.contract.tasks import IN_WRITING, METRICS, Task, headline, metrics
 from triptych.contract.writes import Writes
 from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
@@ -380,7 +380,7 @@ def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[s
 
 def _in_full(recipe: Recipe, select: str) -> str:
     """`macro_f1` as `label.macro_f1`, where one task has such a score."""
-    having = [name for name, task in recipe.tasks.items() if select in METRICS[task.kind]]
+    having = [name for name, task in recipe.tasks.items() if select in metrics(task)]
     if select == "loss" or not having:
         return select
     if len(having) > 1:
@@ -418,11 +418,17 @@ def _check_variants(recipe: Recipe) -> None:
 
 def _check_select(recipe: Recipe) -> None:
     selected = recipe.selected()
-    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
+    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in metrics(task)] + ["loss"]
     if selected in known:
         return
     task, _, metric = selected.rpartition(".")
-    kinds = [kind for kind, metrics in METRICS.items() if (metric or selected) in metrics]
+    kinds = [kind for kind, scores in METRICS.items() if (metric or selected) in scores]
+    if task in recipe.tasks and recipe.tasks[task].kind in kinds:
+        what, fix = (
+            f"nothing that {task!r} writes is scored by {metric}",
+            f"add {metric} to tasks.{task}.scores, and let tasks.{task}.written be above 0",
+        )
+        raise InputError(what, where="training.select", known=[name for name in known if name.startswith(f"{task}.")], fix=fix)
     if task in recipe.tasks and kinds:
         kind = recipe.tasks[task].kind
         what = f"{metric} is no score of {task!r}, a {kind} task; {' and '.join(kinds)} tasks have it"

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
-from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, MultiLabel, Regress
+from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, MultiLabel, Prefer, Regress
 from triptych.data.settings import (
     BalanceSettings,
     ColumnSettings,
@@ -122,6 +122,12 @@ WRITES = [
 ]
 WROTE = [*WRITES, "tasks.say.temperature=3"]  # what is drawn is moved by small things
 LLAMA = [*WRITES, "decoder={kind: pretrained, name: ./llama}"]
+PREFERS = [
+    *WRITES,
+    "decoder={kind: pretrained, name: ./llama, lora: {rank: 2}}",
+    "tasks={better: {kind: prefer, chosen: label, rejected: speaker, template: '{image} what is it {text}'}}",
+    "stages.0.train=[decoder.lora]",
+]
 
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
@@ -145,6 +151,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Regress: ("tasks.number", []),
     Ctc: ("tasks.heard", HEARS),
     Generate: ("tasks.say", WRITES),
+    Prefer: ("tasks.better", PREFERS),
     decoders.Small: ("decoder", WRITES),
     decoders.Base: ("decoder", LLAMA),
     fusion_words.Prefix: ("fusion", WRITES),
@@ -263,6 +270,11 @@ TRY |= {
     "Generate.stop": ("[low]", ["stages.0.epochs=4"]),
     "Generate.scores": ("[bleu]", []),
     "Generate.written": ("1", []),
+    "Prefer.chosen": ("text", []),
+    "Prefer.rejected": ("text", []),
+    "Prefer.template": ("'{image} what'", []),
+    "Prefer.system": ("be brief", []),
+    "Prefer.beta": ("1.0", []),
     "Prefix.projector": ("linear", []),
     "Prefix.shorten": ("{image: 16}", []),
     "Prefix.dropout": ("0.5", ["tasks.label={kind: classify, target: label}"]),

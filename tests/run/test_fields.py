@@ -122,12 +122,11 @@ WRITES = [
 ]
 WROTE = [*WRITES, "tasks.say.temperature=3"]  # what is drawn is moved by small things
 LLAMA = [*WRITES, "decoder={kind: pretrained, name: ./llama}"]
-
 PREFERS = [
-    *LLAMA,
-    "decoder.lora={rank: 2}",
-    "stages.0.train=[fusion, decoder.lora]",
-    "tasks.better={kind: prefer, chosen: label, rejected: speaker, template: '{image} what is it'}",
+    *WRITES,
+    "decoder={kind: pretrained, name: ./llama, lora: {rank: 2}}",
+    "tasks={better: {kind: prefer, chosen: label, rejected: speaker, template: '{image} what is it {text}'}}",
+    "stages.0.train=[decoder.lora]",
 ]
 
 # Where a class stands in the recipe, and what must be set for it to stand there.
@@ -273,8 +272,9 @@ TRY |= {
     "Generate.written": ("1", []),
     "Prefer.chosen": ("text", []),
     "Prefer.rejected": ("text", []),
-    "Prefer.template": ("'{image} so'", []),
+    "Prefer.template": ("'{image} what'", []),
     "Prefer.system": ("be brief", []),
+    "Prefer.beta": ("1.0", []),
     "Prefix.projector": ("linear", []),
     "Prefix.shorten": ("{image: 16}", []),
     "Prefix.dropout": ("0.5", ["tasks.label={kind: classify, target: label}"]),

@@ -6,6 +6,7 @@ import queue
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,6 +34,23 @@ class Writer(Generator):
     """
 
     base: Any
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """See `Generator`."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        added: list[Any] = [module for module in self.base.modules() if isinstance(module, BaseTunerLayer)]
+        learning = [(parameter, parameter.requires_grad) for module in added for parameter in module.parameters()]
+        for module in added:
+            module.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for module in added:
+                module.enable_adapters(True)
+            for parameter, learns in learning:  # peft switches them on and off as well
+                parameter.requires_grad_(learns)
 
     # what it reads
 

@@ -350,12 +350,11 @@ def test_what_is_trained_is_kept_and_taken_back(family, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0"])
-def test_a_gguf_file_is_read_as_transformers_reads_it(kind, tmp_path):
-    gguf = pytest.importorskip("gguf")
+def test_a_gguf_file_is_read_as_transformers_reads_it(kind, tmp_path, write_gguf):
     folder = saved(tmp_path / "llama", "LlamaConfig", GROUPED, tie_word_embeddings=False)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     (tmp_path / "file").mkdir()
-    write_gguf(gguf, model, tmp_path / "file/model.gguf", kind)
+    write_gguf(model, WORDS, tmp_path / "file/model.gguf", kind)
     script, ours = held(tmp_path / "file", file="model.gguf")
     own = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "file", gguf_file="model.gguf", dtype=torch.float32).eval()
     ids = torch.tensor([[4, 7, 9, 5, 8]])
@@ -371,43 +370,6 @@ def test_a_gguf_file_is_read_as_transformers_reads_it(kind, tmp_path):
     (tmp_path / "file/other.gguf").write_bytes(b"GGUF" + bytes(20))
     with pytest.raises(InputError, match="GGUF file cannot be read"):
         held(tmp_path / "file", file="other.gguf")
-
-
-def write_gguf(gguf, model, path, kind):
-    """A Llama as llama.cpp's own converter writes one, with a byte-pair tokenizer of whole words."""
-    import numpy as np
-
-    config, out = model.config, gguf.GGUFWriter(path, "llama")
-    out.add_block_count(config.num_hidden_layers)
-    out.add_context_length(config.max_position_embeddings)
-    out.add_embedding_length(config.hidden_size)
-    out.add_feed_forward_length(config.intermediate_size)
-    out.add_head_count(config.num_attention_heads)
-    out.add_head_count_kv(config.num_key_value_heads)
-    out.add_layer_norm_rms_eps(config.rms_norm_eps)
-    out.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    out.add_rope_freq_base(10_000.0)
-    out.add_vocab_size(VOCAB)
-    pieces = ["<unk>", "<s>", "</s>", "<pad>", *(f"\u2581{word}" for word in WORDS)]
-    pieces += [f"<x{n}>" for n in range(VOCAB - len(pieces))]
-    out.add_tokenizer_model("llama")
-    out.add_token_list(pieces)
-    out.add_token_scores([-float(n) for n in range(len(pieces))])
-    out.add_token_types([2, 3, 3, 3, *[1] * (len(pieces) - 4)])
-    for name, number in (("unk", 0), ("bos", 1), ("eos", 2), ("pad", 3)):
-        getattr(out, f"add_{name}_token_id")(number)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, tensor in model.state_dict().items():
-        array = tensor.numpy().astype(np.float32)
-        if count := next((n for part, n in heads.items() if part in name), 0):  # llama.cpp turns pairs next to each other
-            array = array.reshape(count, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
-        as_kind = gguf.GGMLQuantizationType[kind if array.ndim == 2 and array.shape[1] % 32 == 0 else "F32"]
-        out.add_tensor(names.get_name(name, (".weight", ".bias")), gguf.quants.quantize(array, as_kind), raw_dtype=as_kind)
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
 
 
 def test_what_cannot_be_a_decoder(tmp_path):

@@ -154,7 +154,7 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
         ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[:3]
         yield f"{task}: {told['said']}   ({', '.join(f'{label} {share:.2f}' for label, share in ranked)})"
     else:
-        yield f"{task}: {told['said']}"
+        yield f"{task}: {told['said'] or '-'}" + (f"   ({told['why_not']})" if "why_not" in told else "")
 
 
 def comparison(found: dict[str, Any]) -> None:

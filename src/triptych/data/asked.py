@@ -17,6 +17,8 @@ from triptych.data.targets import Target
 
 AT_ONCE = 2_000
 """Rows looked through at a time."""
+REASONS = 5
+"""Reasons that are told one by one."""
 
 
 @dataclass
@@ -27,8 +29,8 @@ class AskedRows:
     task: Any
     script: Script
     table: Table
-    inputs: Mapping[str, Sequence[bool]]
-    """{input: which rows have it}."""
+    inputs: Mapping[str, Sequence[int]]
+    """{input: how many values of it each row has}."""
     columns: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,16 +48,23 @@ class AskedRows:
     def target(self) -> Target:
         """Which rows have an answer that can be learnt; why the others have none, said as findings."""
         has, why = torch.zeros(len(self.table.rows), dtype=torch.bool), Counter[str]()
-        first: dict[str, str] = {}
+        first: dict[str, int] = {}
         everything = range(len(self.table.rows))
         for index, (_, cells) in zip(everything, self.cells(everything), strict=True):
             try:
                 has[index] = bool(self._item(index, cells)["learnt"].any())
             except BadValue as problem:
                 why[problem.what] += 1
-                first.setdefault(problem.what, self.table.rows.ids()[index])
-        said = [f"task {self.name}: {count:,} rows are not used: {what} (the first: {first[what]})" for what, count in why.most_common(5)]
-        return Target(torch.zeros(len(has)), has, {}, said)
+                first.setdefault(problem.what, index)
+        return Target(torch.zeros(len(has)), has, {}, self._why_not(why, first))
+
+    def _why_not(self, why: Counter[str], first: Mapping[str, int]) -> list[str]:
+        """Sentences about rows that are not used, of many reasons the most frequent and how many rows the others cost."""
+        ids = self.table.rows.ids() if why else []
+        told = why.most_common(REASONS if len(why) > REASONS else None)
+        said = [f"task {self.name}: {_not_used(count)}: {what} (the first: {ids[first[what]]})" for what, count in told]
+        rest = sum(why.values()) - sum(count for _, count in told)
+        return said + ([f"task {self.name}: {_not_used(rest)} for {len(why) - len(told):,} other reasons"] if rest else [])
 
     def pack(self, indices: Sequence[int]) -> Packed:
         """Rows that have an answer, side by side."""
@@ -65,5 +74,9 @@ class AskedRows:
     def _item(self, index: int, cells: Mapping[str, Any]) -> Item:
         return self.script.item(self.task, cells, self._there(index))
 
-    def _there(self, index: int) -> list[str]:
-        return [name for name, there in self.inputs.items() if there[index]]
+    def _there(self, index: int) -> dict[str, int]:
+        return {name: int(counts[index]) for name, counts in self.inputs.items() if counts[index]}
+
+
+def _not_used(rows: int) -> str:
+    return f"{rows:,} row{' is' if rows == 1 else 's are'} not used"

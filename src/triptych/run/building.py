@@ -44,7 +44,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         if (cut := one.finding()) and cut.severity != "note":
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     script = script_of(recipe)
-    asked = asked_rows(recipe, script, table, {name: held.there_N.tolist() for name, held in inputs.items()})
+    asked = asked_rows(recipe, script, table, {name: held.counts_N.tolist() for name, held in inputs.items()})
     learn(script, asked, table.at("train"))
     targets = targets_of(recipe, table, asked)
     check_select(recipe, table, targets)

@@ -32,7 +32,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
         InputError: a task cannot be learnt from these rows.
     """
     script = script_of(recipe)
-    asked = asked_rows(recipe, script, table, {name: table.has(column) for name, column in recipe.columns().items()})
+    asked = asked_rows(recipe, script, table, {name: table.counts(column) for name, column in recipe.columns().items()})
     learn(script, asked, table.at("train"))
     targets = targets_of(recipe, table, asked)
     lengths = lengths_before(recipe, table)

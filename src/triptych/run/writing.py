@@ -74,8 +74,8 @@ def pen_of(recipe: Recipe, script: Script | None) -> Pen | None:
     return None if script is None else Pen(recipe, script)
 
 
-def asked_rows(recipe: Recipe, script: Script | None, table: Table, inputs: Mapping[str, Sequence[bool]]) -> dict[str, AskedRows]:
-    """Each such task over a table; `inputs` says which rows have which input."""
+def asked_rows(recipe: Recipe, script: Script | None, table: Table, inputs: Mapping[str, Sequence[int]]) -> dict[str, AskedRows]:
+    """Each such task over a table; `inputs` says how many values of each input each row has."""
     return {} if script is None else {name: AskedRows(name, task, script, table, inputs) for name, task in tasks_of(recipe).items()}
 
 
@@ -130,15 +130,24 @@ class Pen:
         if task.choices:
             best = self.chances(model, question, fused, task).argmax(1).tolist()
             return [task.choices[n] for n in best]
-        return [self._text(ids, task) for ids in model.decoder.write(question, fused, how(task))]
+        return [self._text(ids, task) for ids in model.decoder.write(question, fused, self.how(task))]
 
     def stream(self, model: Model, asked: Packed, fused: Fused, task: Any) -> Iterator[str]:
         """One row's answer as far as it is written, again and again."""
         assert model.decoder is not None
         ids: list[int] = []
-        for one in model.decoder.stream(asked, fused, how(task)):
+        for one in model.decoder.stream(asked, fused, self.how(task)):
             ids.append(one)
             yield self._text(ids, task)
+
+    def how(self, task: Any) -> How:
+        """How a task's answers are written."""
+
+        def ended(ids: Sequence[int]) -> bool:
+            said = self.script.text(ids)
+            return any(word in said for word in task.stop)
+
+        return How(task.longest, task.beams, task.temperature, task.top_p, ended if task.stop else None)
 
     def chances(self, model: Model, question: Packed, fused: Fused, task: Any) -> Tensor:
         """Probability of each of the task's choices, (P, C): softmax of how likely the model finds it as the answer."""
@@ -174,11 +183,6 @@ class Pen:
             counted[one] = counted.get(one, 0) + 1
         best = max(counted, key=lambda text: counted[text], default="")
         return self.scores(name, Written(written.places, [best] * len(written.said), written.expected))
-
-
-def how(task: Any) -> How:
-    """How a task's answers are written."""
-    return How(task.longest, task.beams, task.temperature, task.top_p, tuple(task.stop))
 
 
 def _answered(question: Packed, ids: Sequence[int]) -> Packed:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.modality import Modality, Preparation
-from triptych.contract.values import Batch, Packed, Passed, Value
+from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
 from triptych.contract.writes import Script
 from triptych.data.lacking import costs_row
 from triptych.data.several import as_cell, each, read_each, together
@@ -158,7 +158,19 @@ class Run:
         given = {name: value for name, value in row.items() if value is not None}
         if not given:
             raise InputError("there is no input at all", known=known, fix="give at least one of the run's inputs")
-        return self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
+        values = self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
+        self._check_asked(given, values)
+        return values
+
+    def _check_asked(self, row: Mapping[str, Any], values: Mapping[str, Value]) -> None:
+        """Raises BadValue where a row has nothing that any task could be asked of."""
+        problems = []
+        for task in self.recipe.tasks.values():
+            made = self._question(task, row, {name: len(each(value)) for name, value in values.items()}) if task.kind == "generate" else None
+            if not isinstance(made, BadValue):
+                return
+            problems.append(made)
+        raise problems[0]
 
     def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
         """Values by input, `Several` where a list of files was given; a file that has nothing of one of several inputs leaves that one out.
@@ -189,7 +201,8 @@ class Run:
         if not rows:
             return []
         passed, present = self._pass(values)
-        told = {name: self._told(name, passed, present, rows) for name in self.recipe.tasks}
+        counts = {name: torch.tensor([len(each(row[name])) if name in row else 0 for row in values]) for name in present}
+        told = {name: self._told(name, passed, counts, rows) for name in self.recipe.tasks}
         return [
             Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
             for i, row in enumerate(rows)
@@ -214,22 +227,46 @@ class Run:
     def asked(self, name: str, rows: Sequence[Mapping[str, Any]], present: Mapping[str, Tensor]) -> Packed:
         """The questions that a task which is answered in writing puts to some rows, without answers.
 
+        `present` says which rows have which input, or how many values of it.
+
         Raises:
             BadValue: nothing is left of a question.
         """
         assert self.script is not None
-        there = [[column for column in present if bool(present[column][n])] for n in range(len(rows))]
-        cells = [{key: row[key] for key in self.words if row.get(key) is not None} for row in rows]
-        task = self.recipe.tasks[name]
-        return self.script.collate([self.script.item(task, one, has) for one, has in zip(cells, there, strict=True)])
+        items = []
+        for n, row in enumerate(rows):
+            made = self._question(self.recipe.tasks[name], row, _counts(present, n))
+            if isinstance(made, BadValue):
+                raise made
+            items.append(made)
+        return self.script.collate(items)
+
+    def _question(self, task: Any, row: Mapping[str, Any], counts: Mapping[str, int]) -> Item | BadValue:
+        """What a task asks of one row, or why it cannot."""
+        assert self.script is not None
+        try:
+            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts)
+        except BadValue as problem:
+            return problem
 
     @torch.inference_mode()
     def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What is written of the rows that can be asked; of the others why they cannot."""
         task: Any = self.recipe.tasks[name]
-        pen, asked = self.pen, self.asked(name, rows, present)
+        made = [self._question(task, row, _counts(present, n)) for n, row in enumerate(rows)]
+        places = [n for n, one in enumerate(made) if not isinstance(one, BadValue)]
+        found = [{"said": "", "why_not": one.what} if isinstance(one, BadValue) else {} for one in made]
+        if places:
+            assert self.script is not None
+            asked = self.script.collate([one for one in made if not isinstance(one, BadValue)])
+            for place, one in zip(places, self._answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
+                found[place] = one
+        return found
+
+    def _answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
         if not task.choices:
-            return [{"said": said} for said in pen.write(self.model, asked, passed.fused, task)]
-        shares = pen.chances(self.model, asked, passed.fused, task).tolist()
+            return [{"said": said} for said in self.pen.write(self.model, asked, fused, task)]
+        shares = self.pen.chances(self.model, asked, fused, task).tolist()
         found = [dict(zip(task.choices, row, strict=True)) for row in shares]
         return [{"said": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row} for row in found]
 
@@ -270,6 +307,11 @@ def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]
     if task.kind == "regress":
         return {"said": said, "value": in_unit(facts, row)}
     return {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
+
+
+def _counts(present: Mapping[str, Tensor], row: int) -> dict[str, int]:
+    """How many values of each input a row has, of those that it has."""
+    return {name: int(there[row]) for name, there in present.items() if there[row]}
 
 
 def _brief(value: Any) -> str:

@@ -30,6 +30,8 @@ from triptych.modalities.text.decoders import Base, Small
 MODEL = "AutoModelForCausalLM"
 MOST = 2048
 """Tokens that a base reads at most, where the recipe says nothing."""
+BEYOND = 1024
+"""Places for an answer, after what a model from scratch reads."""
 SKIP = -1
 """Stands among the targets where nothing is learnt."""
 AT_ONCE = 256
@@ -60,8 +62,10 @@ class Writer(Generator):
 
     # what it reads
 
-    def rows(self, asked: Packed, fused: Fused) -> list[tuple[Tensor, Tensor]]:
+    def rows(self, asked: Packed, fused: Fused, spare: int = 0) -> list[tuple[Tensor, Tensor]]:
         """Of each row its vectors (T, D), inputs' sequences between the words', and the ids to learn (T,), `SKIP` where there is none.
+
+        `spare` places of those that the model reads are left to what is to be written.
 
         Raises:
             InputError: a row is longer than the model reads, and that is not because of the words of its question.
@@ -81,7 +85,7 @@ class Writer(Generator):
                 start = place + 1
             pieces.append(words_PTD[row, start:length])
             targets.append(target_PT[row, start:length])
-            made.append(self._fitting(pieces, targets))
+            made.append(self._fitting(pieces, targets, self.facts["context"] - spare))
         return made
 
     def _value(self, fused: Fused, row: int, number: int) -> Tensor:
@@ -91,19 +95,20 @@ class Writer(Generator):
         values = fused.prefix[name][row] if name in fused.prefix else ()
         return values[item] if item < len(values) else fused.pooled_BD.new_zeros(0, self.width)
 
-    def _fitting(self, pieces: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _fitting(self, pieces: list[Tensor], targets: list[Tensor], room: int) -> tuple[Tensor, Tensor]:
         """In one; of a row that is too long the longest words that are not learnt lose their beginning, never an input's sequence."""
-        over = sum(map(len, pieces)) - self.facts["context"]
+        heard, said = sum(map(len, pieces[1::2])), sum(map(len, pieces[0::2]))
+        over = heard + said - room
         while over > 0:
-            words = [n for n in range(0, len(pieces), 2) if len(pieces[n]) and bool((targets[n] == SKIP).all())]
-            if not words:
-                heard, said = sum(map(len, pieces[1::2])), sum(map(len, pieces[0::2]))
-                what = f"a row's inputs are {heard:,} tokens and its words {said:,}, and the decoder reads {self.facts['context']:,}"
+            length, piece, start = max((run[1], n, run[0]) for n in range(0, len(pieces), 2) for run in _unlearnt(targets[n]))
+            if not length:
+                what = f"a row's inputs are {heard:,} tokens and its words {said:,}, and the decoder has room for {room:,}"
                 fix = "fusion: {kind: prefix, projector: resampler} or fusion.shorten makes inputs shorter; decoder.context more room"
                 raise InputError(what, where="decoder", fix=fix)
-            longest = max(words, key=lambda n: len(pieces[n]))
-            cut = min(over, len(pieces[longest]))
-            pieces[longest], targets[longest], over = pieces[longest][cut:], targets[longest][cut:], over - cut
+            cut = min(over, length)
+            for held in (pieces, targets):
+                held[piece] = torch.cat([held[piece][:start], held[piece][start + cut :]])
+            over -= cut
         return torch.cat(pieces), torch.cat(targets)
 
     # what it thinks
@@ -183,7 +188,8 @@ class Writer(Generator):
 
     def _generated(self, asked: Packed, fused: Fused, how: How, **more: Any) -> Tensor:
         """Ids after the rows, (P, T)."""
-        rows = [vectors for vectors, _ in self.rows(asked, fused)]
+        most, spare = self._room(how.longest)
+        rows = [vectors for vectors, _ in self.rows(asked, fused, spare)]
         longest = max(map(len, rows))
         vectors_PTD = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
         mask_PT = torch.stack([F.pad(row.new_ones(len(row), dtype=torch.long), (longest - len(row), 0)) for row in rows])
@@ -192,9 +198,16 @@ class Writer(Generator):
                 torch.manual_seed(how.seed)
             with self._looking(fused):
                 made_PT: Tensor = self.base.generate(
-                    inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how), **more
+                    inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how._replace(longest=most)), **more, **_until(how)
                 )
         return made_PT
+
+    def _room(self, longest: int) -> tuple[int, int]:
+        """How long an answer may be, and how much of what the model reads is left to it: a base may have no places beyond."""
+        context, positions = self.facts["context"], self.facts["positions"]
+        beyond = positions - context if positions else longest
+        most = min(longest, max(beyond, context // 2))
+        return most, max(most - beyond, 0)
 
     def stream(self, asked: Packed, fused: Fused, how: How) -> Iterator[int]:
         """See `Generator`: written in a thread of its own, which ends when nobody listens any more."""
@@ -239,6 +252,26 @@ class Writer(Generator):
         return list(_blocks(base)[1])
 
 
+def _unlearnt(target_T: Tensor) -> list[tuple[int, int]]:
+    """(start, length) of each stretch of words that are not learnt; one of none where there is nothing else."""
+    learnt, lengths = torch.unique_consecutive(target_T != SKIP, return_counts=True)
+    ends = lengths.cumsum(0).tolist()
+    runs = [(end - length, length) for end, length, is_learnt in zip(ends, lengths.tolist(), learnt.tolist(), strict=True) if not is_learnt]
+    return runs or [(0, 0)]
+
+
+def _until(how: How) -> dict[str, Any]:
+    """A word for `generate` where other words than the tokens that end an answer may end it."""
+    if how.ended is None:
+        return {}
+    ended = how.ended
+
+    def met(ids_PT: Tensor, _: Any, **words: Any) -> Tensor:
+        return torch.tensor([ended(ids) for ids in ids_PT.tolist()], device=ids_PT.device)
+
+    return {"stopping_criteria": [met]}
+
+
 class _Waiting:
     """A streamer of transformers: ids as they come, until there are no more, or nobody wants them."""
 
@@ -274,6 +307,7 @@ class SmallWriter(Writer):
             "pad": pad,
             "inputs": inputs,
             "context": settings.context,
+            "positions": settings.context + BEYOND,
             "width": settings.width,
             "looks": given.get("looks"),
         }
@@ -285,7 +319,7 @@ class SmallWriter(Writer):
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
             num_key_value_heads=settings.heads,
-            max_position_embeddings=settings.context + 1024,
+            max_position_embeddings=settings.context + BEYOND,
             attention_dropout=settings.dropout,
             tie_word_embeddings=True,
             bos_token_id=None,
@@ -327,7 +361,7 @@ class BaseWriter(Held, Writer):
         """The writer that the settings name; its weights are not read yet. `facts` are the script's, and `inputs`."""
         folder = hub.located(settings.name, settings.revision)
         known = described(folder)
-        longest = known.pop("positions") or MOST
+        longest = known["positions"] or MOST
         writer = cls(settings, **known, **facts, context=min(settings.context or MOST, longest))
         writer.folder = folder
         return writer

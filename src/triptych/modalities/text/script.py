@@ -60,16 +60,15 @@ class TextScript:
         """See `Script`."""
         return [task.messages] if task.messages else [*dict.fromkeys([*self._template(task).columns, task.target])]
 
-    def item(self, task: Any, cells: Mapping[str, Any], inputs: Sequence[str]) -> Item:
+    def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int]) -> Item:
         """See `Script`."""
-        has = dict.fromkeys(inputs, 1)
         if task.messages:
             turns = read_messages(cells.get(task.messages), media=self._media)
             named = {part.name for turn in turns for part in turn.parts if not isinstance(part, str)}
-            check_counts(turns, {name: count for name, count in has.items() if name in named or name in self._media.values()})
+            check_counts(turns, {name: count for name, count in inputs.items() if name in named or name in self._media.values()})
         else:
             answer = cells.get(task.target)
-            turns = self._template(task).turns(cells, has, None if answer is None else str(answer))
+            turns = self._template(task).turns(cells, inputs, None if answer is None else str(answer))
         open_ = not any(turn.learnt for turn in turns)
         item = self.chat.encode(turns, open=open_, chat=bool(task.messages))
         return {name: item[name] for name in ("ids", "slot", "learnt")}

@@ -245,9 +245,42 @@ class Run:
         """What a task asks of one row, or why it cannot."""
         assert self.script is not None
         try:
-            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts)
+            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts, open=True)
         except BadValue as problem:
             return problem
+
+    @torch.inference_mode()
+    def stream(self, name: str, row: Mapping[str, Any], task: Any = None) -> Iterator[str]:
+        """One row's answer to a task that is answered in writing, as far as it is written, again and again.
+
+        `task` stands for the recipe's settings of it, where others are wanted. What is searched for with beams, or is one of some
+        choices, comes whole.
+
+        Raises:
+            InputError: an unknown input, a value that cannot be read, or nothing is left of the question.
+        """
+        held = task or self.recipe.tasks[name]
+        values = self._values(row)
+        item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
+        if isinstance(item, BadValue):
+            raise item
+        passed, _ = self._pass([values])
+        assert self.script is not None
+        asked = self.script.collate([item])
+        if held.choices or held.beams > 1:
+            yield str(self._answered(held, asked, passed.fused)[0]["said"])
+        else:
+            yield from self.pen.stream(self.model, asked, passed.fused, held)
+
+    def question(self, name: str, row: Mapping[str, Any], task: Any = None) -> str:
+        """What a task asks of one row, as the decoder reads it, with `<input>` where a value stands; nothing is read or computed."""
+        held, inputs = task or self.recipe.tasks[name], self.recipe.inputs
+        counts = {column: len(each(as_cell(rooms()[inputs[column].modality], value))) for column, value in row.items() if column in inputs}
+        item = self._question(held, row, counts)
+        if isinstance(item, BadValue):
+            raise item
+        assert self.script is not None
+        return self.script.shown(item)
 
     @torch.inference_mode()
     def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
-from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
+from triptych.contract.tasks import Classify, Contrast, Ctc, MultiLabel, Regress
 from triptych.data.settings import (
     BalanceSettings,
     ColumnSettings,
@@ -105,6 +105,13 @@ TARGET = ["inputs.audio.column=null"]
 BERT = ["inputs.text.prepare={}", "inputs.text.encoder={kind: pretrained, name: ./bert, pool: mean}"]
 ADDED = [*BERT, "inputs.text.encoder.lora={rank: 2}", "stages.0.train=[text.lora, fusion, label, tags, number, match]"]
 
+# A second sound, so that it must be said which is heard; the answer changes case, and its letters come in few frames.
+HEARS = [
+    "inputs={audio: {prepare: {rate: 8000, bins: 16, hop_ms: 4}, encoder: {kind: cnn, widths: [4], width: 8}}, "
+    "again: {modality: audio, column: sound2, prepare: {rate: 8000, bins: 16, hop_ms: 4}, encoder: {kind: cnn, widths: [4], width: 8}}}",
+    "tasks={heard: {kind: ctc, target: shouted, input: audio}}",
+]
+
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
@@ -125,6 +132,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Classify: ("tasks.label", []),
     MultiLabel: ("tasks.tags", []),
     Regress: ("tasks.number", []),
+    Ctc: ("tasks.heard", HEARS),
 }
 for words in (fusion_words.Concat, fusion_words.Gated, fusion_words.Joint):
     PLACES[words] = ("fusion", [f"fusion.kind={words.model_fields['kind'].default}"])
@@ -212,6 +220,9 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Contrast.positives": ("label", []),
     "Classify.class_weights": ("{low: 3}", []),
     "MultiLabel.class_weights": ("balanced", []),
+    "Ctc.input": ("again", []),
+    "Ctc.target": ("speaker", []),
+    "Ctc.beam": ("30", []),
     "Classify.target": ("speaker", []),
     "Classify.prompt": ("a {label} one", []),
     "MultiLabel.target": ("label", []),
@@ -230,7 +241,7 @@ TRY["Lora.alpha"] = ("40", [])
 TRY["Lora.targets"] = ("[query]", [])
 TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
 TRY["Training.mixup"] = ("1", [*MIXABLE])
-for kind in ("Classify", "MultiLabel", "Regress"):
+for kind in ("Classify", "MultiLabel", "Regress", "Ctc"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
 for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
     TRY[f"{room}.Input.column"] = (column, [])
@@ -351,6 +362,7 @@ def bench(tiny_table, tmp_path_factory, write_film):
             "piece": row["text"][:9],
             "mixed": "12121?"[number % 6],
         }
+        row["shouted"] = f"{row['label'].upper()}, {row['speaker']}!"
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square

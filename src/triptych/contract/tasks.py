@@ -38,6 +38,20 @@ def _weights(value: Any) -> Any:
 ClassWeights = Annotated[Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_weights)]
 
 
+def wordings(prompt: str | list[str]) -> list[str]:
+    """What stands under `prompt`, as a list."""
+    return [prompt] if isinstance(prompt, str) else prompt
+
+
+def check_prompt(prompt: str | list[str] | None) -> None:
+    """Raises ValueError where a wording says nothing of the class, or there is none."""
+    if prompt == []:
+        raise ValueError("prompt is an empty list; write a sentence about a class, or remove it")
+    for wording in wordings(prompt or []):
+        if LABEL not in wording:
+            raise ValueError(f"prompt {wording!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music.")
+
+
 class Classify(_Head):
     """One of several classes: cross-entropy."""
 
@@ -47,18 +61,15 @@ class Classify(_Head):
         description="how much a row of a class counts in the loss: balanced (rows / (classes x rows of it)), or {label: weight}, others 1",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the answer spread over all classes (Szegedy et al. 2016)")
-    prompt: str | None = Field(
+    prompt: str | list[str] | None = Field(
         None,
         description="a sentence about a class, as in This is {label} music.: the classes are also told by how near a row lies to their "
-        "sentences, in the space of a contrast task",
+        "sentences, in the space of a contrast task. Of several wordings in a list the mean is taken",
     )
 
     @model_validator(mode="after")
     def _names_the_class(self) -> Classify:
-        if self.prompt is not None and LABEL not in self.prompt:
-            raise ValueError(
-                f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music."
-            )
+        check_prompt(self.prompt)
         return self
 
 
@@ -79,6 +90,25 @@ class Regress(_Head):
     """A number: mean squared error of the standardised target."""
 
     kind: Literal["regress"] = "regress"
+
+
+class Ctc(_Head):
+    """What is said in a recording, symbol by symbol: connectionist temporal classification (Graves et al. 2006)."""
+
+    kind: Literal["ctc"] = "ctc"
+    input: str | None = Field(None, description="the input whose sequence is read; by default the only one that lasts in time")
+    symbols: Literal["characters", "words"] = Field(
+        "characters", description="what the text is spelt in; words: for a few words that come again and again, such as commands"
+    )
+    normalise: Literal["none", "basic"] = Field(
+        "basic", description="basic: lower case without punctuation, for learning and for scoring; none: as it stands, spaces made one"
+    )
+    beam: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="texts that are followed at once when a trained model is measured or asked; 1: the best symbol a frame",
+    )
 
 
 class Contrast(_Task):
@@ -154,7 +184,7 @@ WRITTEN: dict[str, Direction] = {
 }
 """Scores of written answers."""
 
-Task = Annotated[Classify | MultiLabel | Regress | Contrast | Generate, Field(discriminator="kind")]
+Task = Annotated[Classify | MultiLabel | Regress | Contrast | Ctc | Generate, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -169,6 +199,7 @@ METRICS: dict[str, dict[str, Direction]] = {
     },
     "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "map": "higher", "roc_auc": "higher", "loss": "lower"},
     "regress": {"r2": "higher", "mae": "lower", "rmse": "lower", "loss": "lower"},
+    "ctc": {"wer": "lower", "cer": "lower", "exact": "higher", "loss": "lower"},
     "contrast": {
         "recall@1": "higher",
         "recall@5": "higher",
@@ -185,3 +216,8 @@ METRICS: dict[str, dict[str, Direction]] = {
 def headline(task: Settings) -> str:
     """Name of the one score that stands for a task."""
     return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]
+
+
+def direction(task: Settings) -> Direction:
+    """Which way the headline of a task is better."""
+    return METRICS[task.kind][headline(task)]  # type: ignore[attr-defined]

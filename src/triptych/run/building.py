@@ -24,6 +24,7 @@ from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.resume import seed_random
 from triptych.run.shared import Shared
+from triptych.run.transcribing import fitting, sequence_facts
 from triptych.run.variants import varied_inputs
 from triptych.run.writing import asked_rows, generator_of, learn, script_of, targets_of
 
@@ -58,6 +59,11 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         fusion = build_fusion(recipe.fusion, widths)
         decoder = generator_of(recipe, script, fusion.width)
     own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
+    for name, task in recipe.tasks.items():
+        if task.kind == "ctc":
+            own[name] = read = sequence_facts(recipe, name, inputs, encoders)
+            column = recipe.columns()[read["input"]]
+            targets[name] = fitting(name, targets[name], table, column, read["input"], read["frame"], lengths)
     judged = {name: task for name, task in recipe.tasks.items() if name not in asked}
     heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in judged.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder).to(device)

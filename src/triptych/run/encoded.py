@@ -15,6 +15,7 @@ from triptych.contract.generator import IDS, side_by_side
 from triptych.contract.part import Encoder
 from triptych.contract.values import Batch, Encoded, Packed
 from triptych.model.assemble import Model
+from triptych.objective.transcripts import joined
 from triptych.run.bench import Bench
 from triptych.run.measure import answer
 
@@ -84,7 +85,7 @@ class EncodedRows:
             outputs = model.ask(fused, self.batch(here, shown).to(device))
             for name, task in tasks.items():
                 found[name].append(answer(task, outputs[name]).cpu())
-        return {name: torch.cat(made) for name, made in found.items()}
+        return {name: joined(made) for name, made in found.items()}
 
 
 @torch.no_grad()
@@ -102,7 +103,7 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
     room = MOST_BYTES
     for batch in bench.loader(bench.judged_side(), rows=order):
         encoded = {column: made.float() for column, made in model.encode(batch.to(torch.device(bench.device))).items()}
-        kept.append((batch, {column: _on_cpu(made, model.fusion.reads_sequences) for column, made in encoded.items()}))
+        kept.append((batch, {column: _on_cpu(made, model.reads_sequences) for column, made in encoded.items()}))
         room -= sum(made.tokens_BTD.nbytes for made in kept[-1][1].values())
         if room < 0:
             break
@@ -128,8 +129,8 @@ def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list
             if name in tasks:
                 asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(len(packed.tensors[IDS])))
     rows = order[: sum(len(batch) for batch, _ in kept)]
-    each = {column: found for column in columns if model.fusion.reads_sequences and (found := _each(kept, column))}
-    return EncodedRows(rows, pooled, sequences if model.fusion.reads_sequences else {}, present, truth, has, each, asked)
+    each = {column: found for column in columns if model.reads_sequences and (found := _each(kept, column))}
+    return EncodedRows(rows, pooled, sequences if model.reads_sequences else {}, present, truth, has, each, asked)
 
 
 def _each(kept: list[tuple[Batch, dict[str, Encoded]]], column: str) -> list[tuple[int, ...]]:
@@ -152,7 +153,7 @@ def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: 
 
 def _rows(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> list[Tensor]:
     """Each row's sequence without its padding; one empty step of a row that has none."""
-    if not model.fusion.reads_sequences:
+    if not model.reads_sequences:
         return []
     nothing = torch.zeros(1, cast(Encoder, model.encoders[column]).width)
     if column not in encoded:

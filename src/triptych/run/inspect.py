@@ -74,6 +74,8 @@ def _counted(table: Table, task: Any, side: Split) -> str:
     if task.kind == "regress":
         numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]
         return f"{rows}, {min(numbers):g} to {max(numbers):g}" if numbers else f"{rows}, no numbers"
+    if task.kind == "ctc":
+        return f"{rows}, {sum(len(str(cell).split()) for cell in filled):,} words"
     entries = [split_labels(cell, task.separator) if task.kind == "multilabel" else [str(cell)] for cell in filled]
     counts = Counter(label for labels in entries for label in labels)
     if len(counts) > 6:

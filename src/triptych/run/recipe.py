@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
-from triptych.contract.modality import InputSettings
+from triptych.contract.modality import InputSettings, Timed
 from triptych.contract.tasks import METRICS, Task, headline
 from triptych.contract.writes import Writes
 from triptych.data.kinds import share
@@ -173,6 +173,8 @@ class Recipe(Settings):
         if not isinstance(tree.get("inputs"), dict):  # refused later; the fusion, which nobody need say, must not be missed before
             return {"fusion": "joint", **tree}
         inputs = {str(name): _with_modality(str(name), settings) for name, settings in tree["inputs"].items()}
+        if isinstance(tree.get("tasks"), dict):
+            tree = {**tree, "tasks": {name: _with_input(settings, inputs) for name, settings in tree["tasks"].items()}}
         plainest = "prefix" if tree.get("decoder") is not None else "single" if len(inputs) == 1 else "joint"
         return {"fusion": plainest, **tree, "inputs": inputs}
 
@@ -182,6 +184,7 @@ class Recipe(Settings):
         _check_columns(self)
         _check_contrasts(self)
         _check_writing(self)
+        _check_sequences(self)
         for name in self.tasks:
             self.prompted(name)
         for number, stage in enumerate(self.stages):
@@ -258,6 +261,15 @@ def _with_modality(name: str, settings: Any) -> Any:
     return settings
 
 
+def _with_input(task: Any, inputs: Mapping[str, Any]) -> Any:
+    """A task that reads a sequence, told which where there is but one input that lasts in time."""
+    if not isinstance(task, dict) or task.get("kind") != "ctc" or task.get("input") is not None:
+        return task
+    modalities = {name: settings.get("modality") if isinstance(settings, dict) else None for name, settings in inputs.items()}
+    lasting = [name for name, modality in modalities.items() if isinstance(rooms().get(str(modality)), Timed)]
+    return {**task, "input": lasting[0]} if len(lasting) == 1 else task
+
+
 def _check_names(recipe: Recipe) -> None:
     own = {"all", "fusion", "decoder"}
     both = sorted(set(recipe.inputs) & set(recipe.tasks) | own & {*recipe.inputs, *recipe.tasks})
@@ -317,6 +329,17 @@ def _check_writing(recipe: Recipe) -> None:
         raise InputError(f"training.mixup makes two rows one, and the words of {names[0]!r} have no mean", fix="remove training.mixup")
 
 
+def _check_sequences(recipe: Recipe) -> None:
+    for name, task in recipe.tasks.items():
+        if task.kind != "ctc":
+            continue
+        if task.input is None:
+            what = f"tasks.{name} reads the sequence of one input, and it is not clear of which"
+            raise InputError(what, where=f"tasks.{name}.input", known=recipe.inputs, fix=f"--set tasks.{name}.input=NAME")
+        if task.input not in recipe.inputs:
+            raise unknown_word(f"input of tasks.{name}.input", task.input, recipe.inputs)
+
+
 def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
     trained: set[str] = set()
     for words in stage.train:
@@ -342,11 +365,12 @@ def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[s
         what = f"tasks.{name} has a prompt, and no input takes sentences: the cells of {', '.join(inputs)} are files"
         return InputError(what, where=where, fix="add an input whose cells are texts, and a contrast task over it; or remove the prompt")
     there = "; ".join(f"{task} is between {', '.join(between)}" for task, between in spaces.items()) or "the recipe has no contrast task"
-    others = [column for column in inputs if column != values[0]] or [values[0]]
+    others = [column for column in inputs if column != values[0]]
+    match = f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt" if others else ""
     return InputError(
         f"tasks.{name} has a prompt, and no contrast task brings {' or '.join(values)} together with another input: {there}",
         where=where,
-        fix=f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt",
+        fix=match or "remove the prompt, or add an input that sentences can be compared with",
     )
 
 

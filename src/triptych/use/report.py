@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,20 @@ def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for task, classes in details.get("classes", {}).items():
         matrix = details["confusion"].get(task)
-        drawn = {
-            when: charts.confusion(matrix[when], matrix["labels"], f"{task}, {when}") if matrix else "" for when in ("untouched", "trained")
-        }
+        drawn = matrices(task, matrix or {}, ("untouched, by prompts", "untouched", "trained"))
         reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability of the trained model")
-        found.append({"title": task, **drawn, "classes": classes, "reliability": reliable})
+        found.append({"title": task, "matrices": drawn, "classes": classes, "reliability": reliable})
     return found
+
+
+def matrices(task: str, matrix: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
+    """The confusion matrices that there are of those `shown`, drawn. What a new head says untouched says nothing where prompts do."""
+    from triptych.use import charts
+
+    there = [when for when in shown if when in matrix]
+    if shown[0] in there and shown[0] != there[-1]:
+        there = [when for when in there if when != "untouched"]
+    return [charts.confusion(matrix[when], matrix["labels"], f"{task}, {when}") for when in there]
 
 
 def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:

@@ -44,6 +44,11 @@ class Processor(ABC):
         """Seconds that are heard at once; 0: no end."""
         return 0.0
 
+    @property
+    def pace(self) -> float:
+        """Seconds from one frame, or sample, to the next; 0 where what comes out of a base does not lie in the order of time."""
+        return 0.0
+
     @abstractmethod
     def items(self, waves: Sequence[np.ndarray]) -> list[Item]:
         """One item a wave."""
@@ -153,6 +158,11 @@ class Whisper(Processor):
     fills: ClassVar[bool] = True
 
     @property
+    def pace(self) -> float:
+        """The hop."""
+        return self.hop / self.rate
+
+    @property
     def longest(self) -> float:
         """One piece."""
         return self.samples / self.rate
@@ -197,6 +207,11 @@ class Samples(Processor):
     normalize: bool
     least: int
     """Samples that give a token: a shorter recording gets zeros behind it."""
+
+    @property
+    def pace(self) -> float:
+        """A sample."""
+        return 1 / self.rate
 
     def items(self, waves: Sequence[np.ndarray]) -> list[Item]:
         """See `Processor`."""

@@ -198,7 +198,11 @@ class Writer(Generator):
                 torch.manual_seed(how.seed)
             with self._looking(fused):
                 made_PT: Tensor = self.base.generate(
-                    inputs_embeds=vectors_PTD, attention_mask=mask_PT, generation_config=self._config(how._replace(longest=most)), **more, **_until(how)
+                    inputs_embeds=vectors_PTD,
+                    attention_mask=mask_PT,
+                    generation_config=self._config(how._replace(longest=most)),
+                    **more,
+                    **_until(how),
                 )
         return made_PT
 

@@ -138,7 +138,7 @@ class Talk:
         for name, means in talk.names().items():
             if len(means) == 1:
                 takes = f"{name} {'WORDS' if talk.typed(means[0]) else 'FILE ...'}"
-                lines.append(f"  /{takes:<16}{'' if means == [name] else means[0]}".rstrip())
+                lines.append(f"  /{takes:<16}{'' if means == [name] else f'as /{means[0]}'}".rstrip())
         own = {"task NAME": "talk to another task", "system WORDS": "words that stand before the question; none takes them away"}
         own |= {"show": "what the decoder is told", "reset": "forget what was said and given", "quit": "end; so does Ctrl-D"}
         lines += [f"  /{word:<16}{text}" for word, text in own.items()]

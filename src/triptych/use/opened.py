@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
+from triptych.contract.cells import Blob, Several
 from triptych.contract.modality import Modality, Paced, Preparation
 from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
 from triptych.contract.writes import Script
@@ -270,7 +272,7 @@ class Run:
         item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
         if isinstance(item, BadValue):
             raise item
-        passed, _ = self._pass([values])
+        passed, _ = self.passed([values])
         assert self.script is not None
         asked = self.script.collate([item])
         if held.choices or held.beams > 1:
@@ -380,8 +382,14 @@ def _counts(present: Mapping[str, Tensor], row: int) -> dict[str, int]:
 def _brief(value: Any) -> str:
     if isinstance(value, str | Path):
         return str(value)
+    if isinstance(value, Mapping) or (isinstance(value, list) and value and isinstance(value[0], Mapping)):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple) and len(value) < 10:
         return ", ".join(map(_brief, value))
+    if isinstance(value, Several):
+        return ", ".join(map(_brief, value.items))
+    if isinstance(value, Blob):
+        return value.name or "a file in it"
     return f"{type(value).__name__}" + (f" of {len(value):,} bytes" if isinstance(value, bytes) else "")
 
 

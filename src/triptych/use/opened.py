@@ -15,6 +15,7 @@ from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.cells import Blob, Several
+from triptych.contract.generator import IDS, TooLong
 from triptych.contract.modality import Modality, Paced, Preparation
 from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
 from triptych.contract.writes import Script
@@ -300,9 +301,24 @@ class Run:
         if places:
             assert self.script is not None
             asked = self.script.collate([one for one in made if not isinstance(one, BadValue)])
-            for place, one in zip(places, self._answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
+            for place, one in zip(places, self._each_answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
                 found[place] = one
         return found
+
+    def _each_answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
+        """The answers; a row that is too long for the decoder says so, and costs no other row."""
+        places, costly = list(range(len(asked.tensors[IDS]))), dict[int, TooLong]()
+        while places:
+            chosen = torch.tensor(places)
+            some = Packed({name: tensor[chosen] for name, tensor in asked.tensors.items()}, asked.mask_PT[chosen])  # type: ignore[index]
+            try:
+                answers = dict(zip(places, self._answered(task, some, fused.rows(chosen)), strict=True))
+                break
+            except TooLong as problem:
+                costly[places.pop(problem.row)] = problem
+        else:
+            answers = {}
+        return [answers[n] if n in answers else {"said": "", "why_not": costly[n].what} for n in range(len(asked.tensors[IDS]))]
 
     def _answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
         if not task.choices:

@@ -64,6 +64,8 @@ class TextScript:
     def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int], open: bool = False) -> Item:
         """See `Script`."""
         if task.messages:
+            if cells.get(task.messages) is None:
+                raise BadValue(f"the row has no {task.messages}")
             turns = read_messages(cells.get(task.messages), media=self._media)
             named = {part.name for turn in turns for part in turn.parts if not isinstance(part, str)}
             check_counts(turns, {name: count for name, count in inputs.items() if name in named or name in self._media.values()})

@@ -37,10 +37,11 @@ class Conversation:
             what = "no task of this run is answered in writing, so there is nobody to talk to"
             raise InputError(what, where=str(run.folder.path), known=known, fix="triptych predict RUN FILE asks the tasks that there are")
         self.system: str | None = None
+        self.given: dict[str, list[Path | str]] = {}
         self.choose(task or next(iter(self.tasks)))
 
     def choose(self, name: str) -> None:
-        """Talk to another task; the conversation begins anew.
+        """Talk to another task; the conversation begins anew, with the files that are given.
 
         Raises:
             InputError: there is no such task.
@@ -48,11 +49,13 @@ class Conversation:
         if name not in self.tasks:
             raise unknown_word("task", name, self.tasks)
         self.task = name
+        held = {name: values for name, values in self.given.items() if name in [*self.run.recipe.inputs, *self.words]}
         self.reset()
+        self.given = held
 
     def reset(self) -> None:
         """Forget what was said and given, but for the system words."""
-        self.given: dict[str, list[Path | str]] = {}
+        self.given = {}
         self.said: list[dict[str, Any]] = []
         self.shared: dict[str, list[Path | str]] = {}
 

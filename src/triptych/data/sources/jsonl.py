@@ -47,11 +47,11 @@ def _is_list(text: TextFile) -> bool:
     if first is not None and first.strip() == "{":
         fix = "rows are one object a line, or a list of objects: [{...}, {...}]"
         raise InputError("this is one JSON object over several lines", where=str(text.path), fix=fix)
-    return _starts(text).startswith("[")
+    return (_start(text) if first is None else first.lstrip()).startswith("[")
 
 
-def _starts(text: TextFile) -> str:
-    """The first letters, also of a file that is one long line."""
+def _start(text: TextFile) -> str:
+    """The first letters of a file that is one long line."""
     with text.open() as file:
         return file.read(CHUNK).lstrip()
 

@@ -13,6 +13,7 @@ import typer
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
 from triptych.cli.cache import app as cache_verbs
+from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
@@ -295,6 +296,7 @@ def compare(
         tables.lines(f"page    {out}")
 
 
+app.command()(chat)
 app.command()(tune)
 app.command()(bakeoff)
 app.command()(models)

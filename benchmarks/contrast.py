@@ -51,6 +51,7 @@ def main() -> None:
     """Make the sample, train both in turn, print the table."""
     parser = argparse.ArgumentParser(prog="contrast")
     parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--judged", type=int, default=JUDGED, help="rows of the test")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--batch", type=int, default=BATCH)
@@ -60,7 +61,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = make(folder, asked.rows)
+        rows = make(folder, asked.rows, asked.judged)
         print(f"{'':>22}  {'rows/s':>7}  {'recall@1 picture to caption':>28}  {'caption to picture':>18}", flush=True)
         told = [("plain PyTorch, float32", *reference(folder, rows, asked.epochs)), ("triptych", *ours(folder, asked.epochs))]
         for what, rate, there, back in told:
@@ -68,11 +69,11 @@ def main() -> None:
         print(f"{'ratio':>22}  {told[1][1] / told[0][1]:7.2f}")
 
 
-def make(folder: Path, count: int) -> list[dict[str, str]]:
+def make(folder: Path, count: int, judged: int = JUDGED) -> list[dict[str, str]]:
     """PNG files and table.csv: two shapes a picture, and a caption that says what they are and how they stand."""
     draw, rows = random.Random(0), []
     seen: set[tuple[str, ...]] = set()
-    for index in range(count + JUDGED):
+    for index in range(count + judged):
         split = "train" if index < count else "test"
         while True:
             first, second = (_thing(draw) for _ in range(2))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
 import triptych
 
-SEEDS = (0, 1, 2)
-
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, help="the recipe's own by default")
+    asked = parser.parse_args()
+    shorter = [f"stages.0.epochs={asked.epochs}"] if asked.epochs else []
     heads = ("seed", "seconds", "worst direction", "mean recall@1", "picture alone", "sound alone", "text alone", "all")
     print("  ".join(f"{head:>{max(len(head), 5)}}" for head in heads))
     with tempfile.TemporaryDirectory() as folder:
-        for seed in SEEDS:
-            run = triptych.train("digits", set=[f"training.seed={seed}"], out=Path(folder) / str(seed), quiet=True)
+        for seed in asked.seeds:
+            run = triptych.train("digits", set=[f"training.seed={seed}", *shorter], out=Path(folder) / str(seed), quiet=True)
             scores = {score["name"]: score["trained"] for score in run.scores}
             directions = [value for name, value in scores.items() if name.startswith("match.recall@1 ")]
             alone = [scores[f"digit.accuracy from {column}"] for column in ("image", "audio", "text")]

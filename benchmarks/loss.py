@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
 import time
 
 WIDTH = 512
-RUNS = 5
 CHILD = """
 import sys, torch
 from torch.nn import functional as F
@@ -41,13 +41,21 @@ def peak_megabytes(form: str, rows: int, width: int = WIDTH) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="loss", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=32_768, help="of which the peak is measured")
+    parser.add_argument("--runs", type=int, default=5)
+    asked = parser.parse_args()
+    whole = asked.pairs**2 * 4 / 2**20
     import torch
     from torch.nn import functional as F
 
     from triptych.objective import contrastive
 
     for form in ("softmax", "sigmoid"):
-        print(f"{form}: 32,768 pairs of {WIDTH} numbers, peak {peak_megabytes(form, 32_768):.0f} MB; the whole matrix alone is 4,096 MB")
+        peak = peak_megabytes(form, asked.pairs)
+        print(
+            f"{form}: {asked.pairs:,} pairs of {WIDTH} numbers, peak {peak:.0f} MB; the whole matrix alone is {whole:,.0f} MB", flush=True
+        )
     a, b = (F.normalize(torch.randn(4096, WIDTH), dim=1).requires_grad_() for _ in range(2))
     group, scale = torch.arange(4096), torch.tensor(14.0)
 
@@ -58,7 +66,7 @@ def main() -> None:
         return time.perf_counter() - start
 
     usual = contrastive.STRIP
-    ratios = [seconds(usual) / seconds(2**62) for _ in range(RUNS + 1)][1:]
+    ratios = [seconds(usual) / seconds(2**62) for _ in range(asked.runs + 1)][1:]
     contrastive.STRIP = usual
     print(f"4,096 pairs: strips take {statistics.median(ratios):.2f} times the time of the whole matrix")
 

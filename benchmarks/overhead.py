@@ -8,6 +8,7 @@ and count what the loop's own threads do while the model computes.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -27,8 +28,6 @@ from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 
-EPOCHS, TURNS = 2, 3
-
 Seconds = tuple[float, float]
 """By the clock, and of the processor."""
 
@@ -37,14 +36,14 @@ def now() -> Seconds:
     return time.perf_counter(), time.process_time()
 
 
-def bare(bench: Bench) -> Seconds:
+def bare(bench: Bench, epochs: int) -> Seconds:
     """Of a step: forward, losses, backward, clipping, optimiser; nothing is logged, counted or kept."""
     stage, tasks = bench.recipe.stages[0], bench.recipe.tasks
     optimizer = torch.optim.AdamW(parameter_groups(bench.model, stage), betas=(0.9, 0.98))
     batches = list(bench.loader("train", shuffled=True))
     bench.model.train()
     began = now()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for batch in batches:
             outputs = bench.model(batch).outputs
             found = {n: terms(outputs[n], batch.targets[n], batch.has_target[n], t, batch.present) for n, t in tasks.items()}
@@ -53,7 +52,7 @@ def bare(bench: Bench) -> Seconds:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(bench.model.parameters(), bench.recipe.training.clip or 1e9)
             optimizer.step()
-    clock, processor = ((end - start) / (EPOCHS * len(batches)) for start, end in zip(began, now(), strict=True))
+    clock, processor = ((end - start) / (epochs * len(batches)) for start, end in zip(began, now(), strict=True))
     return clock, processor
 
 
@@ -92,12 +91,16 @@ def looped(bench: Bench, folder: Path) -> Seconds:
 
 
 def main() -> None:
-    recipe, quiet = read("digits", [f"stages.0.epochs={EPOCHS}", "training.threads=1"]), Voice(quiet=True)
+    parser = argparse.ArgumentParser(prog="overhead", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=3)
+    asked = parser.parse_args()
+    recipe, quiet = read("digits", [f"stages.0.epochs={asked.epochs}", "training.threads=1"]), Voice(quiet=True)
     table = open_table(recipe, quiet)
     found: dict[str, list[Seconds]] = {"bare loop": [], "triptych": []}
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(TURNS):
-            found["bare loop"].append(bare(build(recipe, table, quiet)))
+        for turn in range(asked.turns):
+            found["bare loop"].append(bare(build(recipe, table, quiet), asked.epochs))
             found["triptych"].append(looped(build(recipe, table, quiet), Path(folder) / str(turn)))
     for number, what in enumerate(("by the clock", "processor")):
         middle = {name: statistics.median(seconds[number] for seconds in turns) for name, turns in found.items()}

@@ -5,14 +5,16 @@ python -m benchmarks processes
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-EPOCHS = 3
 TIMED = """
 import atexit, json, os, time
 import torch.distributed as dist
@@ -58,14 +60,16 @@ run()
 """
 
 
-def trained(folder: Path, name: str, count: int) -> dict[str, float]:
+def trained(folder: Path, name: str, count: int, epochs: int) -> dict[str, float]:
     """Seconds of all steps, and of those spent in communication, of the digits recipe in so many processes."""
     threads = max(1, (os.cpu_count() or 1) // count)
-    words = ["train", "digits", "--out", str(folder / name), "--set", f"stages.0.epochs={EPOCHS}", "--set", f"training.threads={threads}"]
+    words = ["train", "digits", "--out", str(folder / name), "--set", f"stages.0.epochs={epochs}", "--set", f"training.threads={threads}"]
     told = folder / f"{name}.json"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     started = []
     for rank in range(count):
-        about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": 29_471}
+        about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         environment = {**os.environ, "TOLD": str(told), "MASTER_ADDR": "127.0.0.1"}
         environment |= {n: str(v) for n, v in about.items()} if count > 1 else {}
         command = [sys.executable, "-c", TIMED, *words, "--set", f"training.devices={count}"]
@@ -74,16 +78,25 @@ def trained(folder: Path, name: str, count: int) -> dict[str, float]:
         raise SystemExit(f"{name} ended badly")
     rows = json.loads((folder / name / "run.json").read_text())["rows"]["train"]
     found = json.loads(told.read_text())
-    return {"rate": rows * EPOCHS / found["seconds"], "share": found["communication"] / found["seconds"]}
+    return {"rate": rows * epochs / found["seconds"], "share": found["communication"] / found["seconds"]}
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        one, two = trained(folder, "one", 1), trained(folder, "two", 2)
-    print(f"one process     {one['rate']:8.1f} rows/s")
-    print(f"two processes   {two['rate']:8.1f} rows/s   {two['share']:.0%} of it in communication and waiting")
-    print(f"ratio           {two['rate'] / one['rate']:8.2f}")
+    """In turns; the middle of the ratios, and their range."""
+    parser = argparse.ArgumentParser(prog="processes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3)
+    asked = parser.parse_args()
+    ratios, shares = [], []
+    for turn in range(asked.turns):
+        with tempfile.TemporaryDirectory() as name:
+            one, two = (trained(Path(name), word, count, asked.epochs) for word, count in (("one", 1), ("two", 2)))
+        ratios.append(two["rate"] / one["rate"])
+        shares.append(two["share"])
+        told = f"one process {one['rate']:.1f} rows/s, two {two['rate']:.1f}"
+        print(f"turn {turn + 1}: {told}, {two['share']:.0%} of it in communication and waiting", flush=True)
+    print(f"two processes to one: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"share of communication and waiting: {statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})")
 
 
 if __name__ == "__main__":

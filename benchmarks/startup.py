@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 import statistics
 import subprocess
 import sys
 
-RUNS = 7
 COMMANDS = {
     "triptych --help": ["-m", "triptych", "--help"],
     "triptych schema": ["-m", "triptych", "schema"],
@@ -26,8 +26,11 @@ def cpu_seconds(words: list[str]) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="startup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=7)
+    runs = parser.parse_args().runs
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for run in range(RUNS + 1):
+    for run in range(runs + 1):
         for name, words in COMMANDS.items():
             seconds = cpu_seconds(words)
             if run:  # the first fills the disk's cache and the .pyc files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -32,17 +33,20 @@ def step_seconds(words: dict[str, str]) -> float:
     return float(done.stdout)
 
 
-def measure() -> list[float]:
+def measure(rounds: int) -> list[float]:
     """Median seconds of a step under each setting, taking turns."""
-    turns = [[step_seconds(words) for words in WORDS.values()] for _ in range(3)]
+    turns = [[step_seconds(words) for words in WORDS.values()] for _ in range(rounds)]
     return [statistics.median(turn) for turn in zip(*turns, strict=True)]
 
 
 def main() -> None:
-    idle = measure()
+    parser = argparse.ArgumentParser(prog="waiting", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    idle = measure(rounds)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         try:
-            beside = measure()
+            beside = measure(rounds)
         finally:
             busy.kill()
     print(f"{'':>26} {'beside a busy process':>22} {'idle machine':>14}")

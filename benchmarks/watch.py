@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-SETS = ["stages.0.epochs=3", "training.check_batch=false"]
 
 
 def timed(spent: dict[str, float], name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,6 +26,9 @@ def timed(spent: dict[str, float], name: str, plain: Callable[..., Any]) -> Call
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="watch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=3)
+    sets = [f"stages.0.epochs={parser.parse_args().epochs}", "training.check_batch=false"]
     from triptych.run import fit
     from triptych.run.recipe import read
     from triptych.run.watch import Watch
@@ -36,7 +38,7 @@ def main() -> None:
     for name in ("step", "gradient", "epoch"):
         setattr(Watch, name, timed(spent, name, getattr(Watch, name)))
     with tempfile.TemporaryDirectory() as folder:
-        fit.fit(read("digits", SETS), Path(folder) / "run", quiet=True)
+        fit.fit(read("digits", sets), Path(folder) / "run", quiet=True)
     whole = spent.pop("training")
     parts = ", ".join(f"{name} {seconds / whole:.1%}" for name, seconds in spent.items())
     print(f"ledger and monitors: {sum(spent.values()) / whole:.1%} of {whole:.0f} s of training ({parts})")

@@ -148,6 +148,13 @@ def charts_in_words():
     return partial(drawing_charts, False)
 
 
+@pytest.fixture(scope="module")
+def no_charts():
+    """For `pytestmark = pytest.mark.usefixtures("no_charts")`: where reports are written beside what is tested."""
+    with drawing_charts(False):
+        yield
+
+
 @contextmanager
 def drawing_charts(really: bool):
     """Whether a report's charts are drawn, or their words alone are put down: drawing takes longer than training does here."""

@@ -172,8 +172,12 @@ def test_make_targets_and_benchmarks_are_there():
     text = "\n".join(block.text for block in in_language(*SHELL))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in re.findall(r"^make (\w+)", text, re.MULTILINE))
-    for name in re.findall(r"python -m benchmarks (\w+)", text):
-        assert (ROOT / f"benchmarks/{name}.py").exists()
+    spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks/__main__.py")
+    spec.loader.exec_module(bench := importlib.util.module_from_spec(spec))
+    assert set(bench.SMALL) == {path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("__")}
+    for name, words in [*bench.SMALL.items(), *re.findall(r"python -m benchmarks[ .](\w+)([^\n#]*)", text)]:
+        source = (ROOT / f"benchmarks/{name}.py").read_text(encoding="utf-8")
+        assert all(f'"--{option}"' in source for option in re.findall(r"--(?:no-)?(\S+)", words)), name
     for path in re.findall(r"pytest (tests/\S+)", text):
         assert (ROOT / path).exists()
 

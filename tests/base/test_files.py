@@ -5,7 +5,9 @@ import json
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from triptych.base.files import cache_root, digest, write_json, write_text, written_aside
 
@@ -25,6 +27,13 @@ def test_folders_are_made_and_the_file_can_be_read_by_others(tmp_path):
     write_text(path, "grüße")
     assert path.read_text(encoding="utf-8") == "grüße"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_weights_can_be_read_by_others(tmp_path):
+    """safetensors writes a private file of its own and renames it over the one it was given."""
+    with written_aside(tmp_path / "weights.safetensors") as aside:
+        save_file({"a": np.zeros(2)}, aside)
+    assert stat.S_IMODE((tmp_path / "weights.safetensors").stat().st_mode) == 0o644
 
 
 def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):

@@ -16,6 +16,8 @@ import pytest
 
 from triptych.cli.main import run as run_command
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 VERBS = {
     "models",
     "cache",

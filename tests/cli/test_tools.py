@@ -88,7 +88,7 @@ def test_a_table_speaks(here, capsys, monkeypatch):
     assert code == 0 and "42 rows: 40 made, 1 empty, 1 left out" in out and "left out row-42" in out
     code, out, err = call(capsys, monkeypatch, "data", "show", "t.lance", "--json")
     told = {column["name"]: column["what"] for column in json.loads(out)["columns"]}
-    assert told["voice"] == "40 .flac" and told["voice.language"] == "40 fr" and told["voice.speed"] == "40 300"
+    assert told["voice"] == "40 .flac" and told["voice.language"] == "fr (40)" and told["voice.speed"] == "300 (40)"
     assert (here / "t.lance.html").read_text().count("<audio") > 0
     code, out, err = call(capsys, monkeypatch, "data", "speak", "t.lance", "--column", "text")
     assert code == 2 and "--replace" in err

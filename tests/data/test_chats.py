@@ -206,9 +206,15 @@ def test_a_cell_of_several_comes_back_as_it_was(parts):
     assert list(unpacked_several(name, content, lambda *told: told).items) == parts and counted(name) == len(parts)
 
 
-ANY = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-    st.sampled_from(["role", "content", "type", "image_url", "url", "input_audio", "data", "image", "audio"]),
-    inner | st.sampled_from(["image_url", "input_audio", "data:,x", "user"]), max_size=4), max_leaves=10)  # fmt: skip
+WORDS = ["role", "content", "type", "image_url", "url", "input_audio", "data", "image", "audio"]
+
+
+def nested(inner):
+    said = inner | st.sampled_from(["image_url", "input_audio", "data:,x", "user"])
+    return st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), said, max_size=4)
+
+
+ANY = st.recursive(st.none() | st.integers() | st.text(max_size=5), nested, max_leaves=10)
 
 
 @trials(max_examples=60)

@@ -98,6 +98,13 @@ def test_files_by_value_by_reference_and_at_an_address(tmp_path):
     assert isinstance(found[0]["raw"], Blob) and found[1]["raw"] == b"" and "raw" not in found[2]
 
 
+def test_bytes_without_a_name_get_one_from_their_content(tmp_path):
+    struct = pa.array([{"bytes": b"\x89PNG\r\n\x1a\n", "path": None}, {"bytes": b"?", "path": None}, {"bytes": b"fLaC", "path": "a"}], FILE)
+    found = cells(tmp_path, picture=struct, raw=[b"GIF89a", b"?", b"OggS"])
+    names = [(row["picture"].name, row["raw"].name) for row in found]
+    assert names == [("picture.png", "raw.gif"), ("picture", "raw"), ("a.flac", "raw.ogg")]
+
+
 def test_a_struct_called_like_a_file_that_is_none(tmp_path):
     assert cells(tmp_path, size=[{"bytes": 12, "path": "x"}]) == [{"size.bytes": 12, "size.path": "x"}]
 

@@ -80,8 +80,10 @@ def test_other_kinds_are_said_once_and_hidden_files_are_not(tmp_path):
 def test_a_path_that_climbs_out_is_refused_and_nothing_is_written(tmp_path, name):
     before = sorted(tmp_path.rglob("*"))
     path = shard(tmp_path / "in" / "a.tar", ("a.png", b"1"), (info(name, size=1), b"2"), ("z.png", b"3"))
-    first, bad, last = rows(path)
+    source = open_source(path, rooms())
+    first, bad, last = source.rows()
     assert (first.id, last.id) == ("a", "z") and isinstance(bad, Reject) and "outside of the archive" in bad.reason
+    assert not source.findings  # it is said once, as the reject
     assert sorted(set(tmp_path.rglob("*")) - set(before)) == [tmp_path / "in", path]
 
 

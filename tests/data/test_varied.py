@@ -43,7 +43,7 @@ class Rows:
 
 
 def table(count=20):
-    return SimpleNamespace(rows=Rows(count), has=lambda column: [n % 5 != 4 for n in range(count)], source="here")
+    return SimpleNamespace(rows=Rows(count), counts=lambda column: [int(n % 5 != 4) for n in range(count)], source="here")
 
 
 def added(value, step, rng):

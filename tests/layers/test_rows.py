@@ -85,6 +85,16 @@ def _hidden():
     return torch.randn(1, sum(LENGTHS), 32)
 
 
+def test_rows_that_were_judged_can_be_learnt_from(monkeypatch):
+    monkeypatch.setattr(rows, "_grouped", lambda device: True)
+    model = decoder("llama")
+    assert can_lay(model)
+    lengths = (4, 9)  # of no other test: what is remembered of them is made while judging
+    with torch.inference_mode(), laid(lengths):
+        through(model, torch.randn(1, 13, 32), lengths)
+    assert_same(*judged(model, lengths))
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks for it
 def test_low_rank_additions_learn_the_same():
     peft = pytest.importorskip("peft")

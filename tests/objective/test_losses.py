@@ -126,13 +126,15 @@ def test_at_1024_pairs_of_512_the_strips_are_the_plain_loss_in_float32(monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # a minute of processor time, on a machine that may do other things too
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])
-def test_32768_pairs_of_512_stay_under_512_mb(form):
-    """Above what the process took before: embeddings, their gradients and all that lies between."""
+def test_8192_pairs_of_512_never_hold_the_whole_matrix(form):
+    """What lies beside embeddings and gradients (64 MB) does not grow with the pairs: 32,768 come to 256 MB and as much again, below 512.
+
+    The whole matrix alone is 256 MB here, and forward and backward hold several of it. `python -m benchmarks loss` measures 32,768.
+    """
     path = Path(__file__).parents[2] / "benchmarks" / "loss.py"
     if not path.exists():
         pytest.skip("the benchmarks are not here")
     loss = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("loss", path))
     spec.loader.exec_module(loss)
-    assert loss.peak_megabytes(form, 32_768) < 512
+    assert loss.peak_megabytes(form, 8192) - 64 < 256 - 32

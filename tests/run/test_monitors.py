@@ -43,6 +43,8 @@ def test_a_loss_at_chance_is_said_once_with_since_when_and_what_to_try():
     assert found[0].step == AtChance.STEPS
     assert "2.3 is what an answer costs that does not look at its row" in found[0].text
     assert "stages.0.lr=0.01" in found[0].fix
+    (worse,) = told(AtChance(), steps([7.6] * 200, rate=10.0))
+    assert "stayed above chance (7.6; 2.3" in worse.text and "a lower rate: --set stages.0.lr=1;" in worse.fix
     assert told(AtChance(), steps([2.4] * 50)) == []  # too early
     assert told(AtChance(), steps([2.3] * 900, an_epoch=10_000)) == []  # two epochs are due in a long one
     assert told(AtChance(), steps([2.3] * 1000, an_epoch=10_000))

@@ -6,15 +6,18 @@ import random
 import shutil
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from triptych.objective.chance import Bounds
 from triptych.run.building import build
 from triptych.run.fit import fit
+from triptych.run.monitors import Moment
 from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
-from triptych.run.rehearsal import rehearse
+from triptych.run.rehearsal import Rehearsed, rehearse
 
 QUIET = Voice(quiet=True)
 DROPPING = ["fusion.dropout=0.2", "training.drop_inputs=0.2"]
@@ -61,3 +64,9 @@ def test_rows_that_all_look_alike_cannot_be_learnt_and_that_is_said(tiny_table, 
     assert len(found) == 1
     assert "could not learn one batch of 12 rows by heart in 50 steps: label" in found[0]["text"]
     assert "check that targets belong to their rows and inputs are not empty" in found[0]["fix"]
+
+
+@pytest.mark.parametrize(("after", "rates"), [(0.69, "lr=1e+02 or 1;"), (20.3, "lr=1;")])
+def test_a_loss_that_rose_asks_for_a_lower_rate_alone(after, rates):
+    (told,) = Rehearsed(12, 50, {"label": 0.7}, {"label": after}, {"label": Bounds(0.69, 0.0)}).notices(Moment(rate=10.0))
+    assert f"--set stages.0.{rates}" in told.fix

@@ -128,40 +128,57 @@ def test_an_early_stop_is_remembered(tiny_recipe, tmp_path, monkeypatch):
     assert last(again) == last(base) and again.folder.read("run.json")["stages"] == stages
 
 
-CHILD = """
-import os, signal, sys
-import triptych
+SERVER = """
+import os, signal, sys, traceback
+import lightning, torchmetrics, triptych
+from triptych.run import baselines, fit, resume
 from triptych.run.lit import Lit
-recipe, out, step, *changes = sys.argv[1:]
-count, before = 0, Lit.training_step
-def counted(self, batch, index):
-    global count
-    count += 1
-    if count == int(step):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return before(self, batch, index)
-Lit.training_step = counted
-if os.path.exists(out):
-    triptych.resume(out, quiet=True)
-else:
-    triptych.train(recipe, set=changes, out=out, quiet=True)
+
+resume.SHARE = 0
+print("ready", flush=True)
+for line in sys.stdin:
+    recipe, out, step, *changes = line.rstrip("\\n").split("\\t")
+    pid = os.fork()
+    if pid == 0:
+        count, before = 0, Lit.training_step
+        def counted(self, batch, index):
+            global count
+            count += 1
+            if count == int(step):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return before(self, batch, index)
+        Lit.training_step = counted
+        try:
+            if os.path.exists(out):
+                triptych.resume(out, quiet=True)
+            else:
+                triptych.train(recipe, set=changes, out=out, quiet=True)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+"""Forks a process for each start, which spares it Python's start and the imports."""
 
 
 @pytest.mark.slow
 def test_killed_at_random_steps_it_comes_to_the_same_weights(tiny_recipe, tmp_path, whole):
     draw = random.Random(0)
-    for trial in range(8):
-        out, ends = tmp_path / f"run-{trial}", 1
-        while True:  # killed again and again, until it gets through
-            done = subprocess.run([sys.executable, "-c", CHILD, tiny_recipe, out, str(draw.randint(1, 9)), *TWO_STAGES], timeout=120)
-            if done.returncode == 0:
-                break
-            assert done.returncode == -signal.SIGKILL
-            ends += 1
-            assert ends < 40
-        run = triptych.open_run(out)
-        assert weights(run) == weights(whole) and last(run) == last(whole), f"trial {trial}, {ends} starts"
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as server:
+        assert server.stdout.readline() == "ready\n"
+        for trial in range(4):
+            out, ends = tmp_path / f"run-{trial}", 1
+            while True:  # killed again and again, until it gets through
+                server.stdin.write("\t".join([str(tiny_recipe), str(out), str(draw.randint(1, 9)), *TWO_STAGES]) + "\n")
+                code = int(server.stdout.readline())
+                if code == 0:
+                    break
+                assert code == -signal.SIGKILL
+                ends += 1
+                assert ends < 40
+            run = triptych.open_run(out)
+            assert weights(run) == weights(whole) and last(run) == last(whole), f"trial {trial}, {ends} starts"
 
 
 def test_a_longer_run_is_what_one_training_of_that_length_is(tiny_recipe, tmp_path):
@@ -202,8 +219,12 @@ def test_what_cannot_go_on_as_it_was_is_refused(tiny_recipe, tmp_path, monkeypat
 
 
 def test_what_is_no_stopped_run_is_refused(tiny_run, tmp_path):
-    with pytest.raises(InputError, match="nothing left to resume"):
+    with pytest.raises(InputError, match="nothing left to resume") as done:
         triptych.resume(tiny_run.folder.path)
+    assert "triptych continue" in str(done.value) and "triptych report" not in str(done.value)
+    shutil.copytree(tiny_run.folder.path, tmp_path / "unreported", ignore=shutil.ignore_patterns("report.html"))
+    with pytest.raises(InputError, match="triptych report"):  # killed while its report was written
+        triptych.resume(tmp_path / "unreported")
     with pytest.raises(InputError, match="not a run folder"):
         triptych.resume(tmp_path)
 

@@ -33,6 +33,13 @@ pytest.importorskip("optuna", reason="the extra `tune` is not installed")
 
 QUIET = Voice(quiet=True)
 CHOSEN = ["training.select=label.accuracy"]
+TEXT_ALONE = [
+    "inputs={text: {prepare: {vocabulary: 300}, encoder: {kind: gru, width: 8, depth: 1}}}",
+    "tasks={label: {kind: classify, target: label}}",
+    "fusion={kind: single, width: 8}",
+    "data.max_rejected=1.0",
+]
+"""A small model for searches of many trials; four rows have no text."""
 
 
 def searched(recipe_file, folder, options, trials, sets=(), pruner="none"):
@@ -131,7 +138,7 @@ def test_other_answers_on_the_test_rows_change_no_trial(tiny_table, tiny_recipe,
 def test_a_hopeless_rate_is_stopped_early(tiny_recipe, tmp_path, monkeypatch, pruner):
     monkeypatch.setattr(tuning, "_winner", lambda *_: None)
     options = ["stages.0.lr=1e-2,1e-30", "training.seed=range:0:10000"]
-    told = searched(tiny_recipe, tmp_path / "study", options, 12, ["stages.0.epochs=8", "training.select=loss"], pruner)
+    told = searched(tiny_recipe, tmp_path / "study", options, 12, [*TEXT_ALONE, "stages.0.epochs=8", "training.select=loss"], pruner)
     pruned = [one for one in told["trials"] if one["state"] == "pruned"]
     assert pruned and all(one["epochs"] < 8 for one in pruned)
     assert 1e-30 in {one["words"]["stages.0.lr"] for one in pruned}
@@ -179,7 +186,7 @@ def test_without_validation_rows_nothing_may_choose(tiny_recipe, tmp_path):
 
 def test_equal_words_are_not_trained_twice(tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "_winner", lambda *_: None)
-    told = searched(tiny_recipe, tmp_path / "study", ["training.batch_size=8,12"], 6)
+    told = searched(tiny_recipe, tmp_path / "study", ["training.batch_size=8,12"], 6, TEXT_ALONE)
     words = [json.dumps(one["words"]) for one in told["trials"]]
     again = [one for place, one in enumerate(told["trials"]) if words[place] in words[:place]]
     assert again and all(one["reason"].startswith("the same as trial") and one["seconds"] == 0 for one in again)

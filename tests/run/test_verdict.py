@@ -59,6 +59,7 @@ def test_a_change_that_could_be_chance_is_not_called_better():
     assert told["verdict"] == "better" and told["p_value"] < 0.001 and told["beaten"] == []
     assert "not surely above nearest rows" in in_words("t", told)[-1]
     assert json.loads(json.dumps(told)) == told
+    assert "above a, b and c:" in in_words("t", {**told, "baselines": {name: {"accuracy": 0.99} for name in "abc"}})[-1]
     told = verdict("t", task, seen(task, sides, truth), seen(task, luck, truth), {}, None)
     assert told["verdict"] == "worse" and len(in_words("t", told)) == 1
 

@@ -14,7 +14,7 @@ import matplotlib
 import pytest
 
 import triptych.use.charts as charts
-from triptych.use import dots
+from triptych.use import dots, overlays
 
 LOG = [
     {"epoch": n, "stage": 1 if n < 4 else 2, "train loss": 2.0 / n, "validation loss": 2.2 / n, "validation f1": 1 - 1 / n, "lr": 0.1}
@@ -139,11 +139,19 @@ def test_words_of_users_are_escaped_and_never_formulas():
 
 
 def test_dots_say_their_values_and_leave_out_what_is_none():
-    made = [dots.Dot("trained", 0.9, 0.85, 0.95), dots.Dot("chance", 0.1, ours=False), dots.Dot("gone", float("nan"))]
+    made = [
+        dots.Dot("trained", 0.9, 0.85, 0.95),
+        dots.Dot("chance", 0.1, ours=False),
+        dots.Dot("gone", float("nan")),
+        dots.Dot("gone", None),
+    ]
     svg = dots.intervals(made, "f1")
     assert {"trained", "0.900", "chance", "0.100", "f1"} <= set(texts(svg)) and "gone" not in texts(svg)
     assert "trained 0.900 (0.850 to 0.950)" in svg
     assert "-0.050" in texts(dots.intervals([dots.Dot("a", -0.05, -0.2, 0.1)], "t", zero=True))
+    near = [dots.Dot("run 1", 0.94, 0.93, 0.95, colour=overlays.colour(0)), dots.Dot("run 2", 0.95, 0.94, 0.96, colour=overlays.colour(1))]
+    assert "0.00" in texts(dots.intervals(near, "t")) and "0.00" not in texts(dots.intervals(near, "t", near=True))
+    assert all(f"var(--line{n}" in dots.intervals(near, "t", near=True) for n in (1, 2))
     assert dots.intervals([], "t") == dots.intervals([dots.Dot("a", float("nan"))], "t") == ""
 
 

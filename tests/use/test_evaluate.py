@@ -11,6 +11,8 @@ import pytest
 import triptych
 from triptych.base.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 @pytest.fixture(scope="module")
 def run(tiny_recipe, tmp_path_factory):

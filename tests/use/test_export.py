@@ -23,6 +23,8 @@ RECIPE = {
     "training": {"batch_size": 16, "check_batch": False},
 }
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, tiny_table):

@@ -8,7 +8,7 @@ from triptych.data.build import Plan, build
 from triptych.data.sources import open_source
 from triptych.modalities import rooms
 from triptych.run.progress import Voice
-from triptych.use.shown import write_page
+from triptych.use.shown import _summary, write_page
 
 
 def test_texts_in_files_are_read_and_rejects_are_told(tmp_path):
@@ -21,8 +21,15 @@ def test_texts_in_files_are_read_and_rejects_are_told(tmp_path):
     build(open_source(tmp_path / "in", rooms()), tmp_path / "t.lance", rooms(), Plan(), Voice(quiet=True))
     told = write_page(tmp_path / "t.lance", tmp_path / "t.html", 20)
     what = {column["name"]: column["what"] for column in told["columns"]}
-    assert what == {"image": "8 .png", "text": "8 .txt", "label": "8 cats"}
+    assert what == {"image": "8 .png", "text": "8 .txt", "label": "cats (8)"}
     assert told["findings"][0] == f"1 row was rejected, with reasons in {tmp_path / 't.lance.rejects.csv'}"
     assert told["findings"][1].startswith("rejected cats/bad\\nname: the file is empty")
     page = (tmp_path / "t.html").read_text()
     assert "&lt;b&gt;a cat&lt;/b&gt; called 7" in page and "<b>a cat" not in page and "1 row was rejected" in page
+
+
+def test_values_are_listed_with_how_often_they_come_and_long_texts_counted():
+    assert _summary([1, 2, 1, None], 4)["what"] == "1 (2), 2 (1)"
+    assert _summary([["a", "b"], ["a", "b"]], 2)["what"] == "a|b (2)"
+    assert _summary(["x" * 50, "y" * 50], 2)["what"] == "2 different, 50 to 50 characters"
+    assert _summary(["x" * 50, "x" * 50], 2)["what"] == f"{'x' * 39}… (2)"

@@ -25,9 +25,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     aside = Path(name)
-    aside.chmod(0o644)  # mkstemp makes it private; a run folder is often read by another user (a server)
     try:
         yield aside
+        aside.chmod(0o644)  # mkstemp, and safetensors after it, make it private; a run folder is often read by another user (a server)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

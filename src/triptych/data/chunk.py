@@ -109,33 +109,35 @@ def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
     try:
         for column in chunk.about.columns:
             cell = entry.cells.get(column.name)
-            values += encoded(_media(cell, chunk) if column.kind == "media" and cell is not None else cell, column)
+            values += encoded(_media(cell, chunk, column.read) if column.kind == "media" and cell is not None else cell, column)
     except BadValue as problem:
         return Reject(entry.id, problem.what + (f" ({problem.where})" if problem.where else ""))
     return values
 
 
-def _media(cell: Cell, chunk: Chunk) -> Cell:
+def _media(cell: Cell, chunk: Chunk, known: bool) -> Cell:
     """A media cell, or several in one; of those it is said which cannot be used."""
     if not isinstance(cell, Several | list):
-        return _file(cell, chunk)
+        return _file(cell, chunk, known)
     items = list(cell.items) if isinstance(cell, Several) else cell
     found = []
     for number, item in enumerate(items, start=1):
         try:
-            found.append(_file(item if isinstance(item, Path | Blob | Span) else str(item), chunk))
+            found.append(_file(item if isinstance(item, Path | Blob | Span) else str(item), chunk, known))
         except BadValue as problem:
             raise BadValue(f"{number} of {len(items)}: {problem.what}", where=problem.where) from problem
     return together(found)
 
 
-def _file(cell: Cell, chunk: Chunk) -> Path | Blob | Span:
+def _file(cell: Cell, chunk: Chunk, known: bool) -> Path | Blob | Span:
     """A media cell that was read and is fine: its path relative to the source's folder where it lies in it, or its content.
+
+    `known`: most files of its column are of a kind that is read here, and so must this one be.
 
     A recording of which spans are taken is never copied into a cell: a film of two hours would be there once a row.
     """
     if isinstance(cell, Span):
-        _read(cell, chunk.rooms)
+        _read(cell, chunk.rooms, known)
         whole = cell.source
         lies = hold(whole, Path(chunk.table)) if chunk.copied or isinstance(whole, Blob) else _named(whole, chunk)
         return replace(cell, source=lies)
@@ -144,9 +146,9 @@ def _file(cell: Cell, chunk: Chunk) -> Path | Blob | Span:
     found: Path | Blob = cell if isinstance(cell, Blob | Path) else Path(chunk.folder) / str(cell)
     if isinstance(found, Path) and chunk.copied and found.is_file():
         content = Blob(_content(found), str(found))
-        _read(content, chunk.rooms)  # what was judged is what is kept, and it is read once
+        _read(content, chunk.rooms, known)  # what was judged is what is kept, and it is read once
         return Blob(content, str(_named(found, chunk)))
-    _read(found, chunk.rooms)
+    _read(found, chunk.rooms, known)
     return _named(found, chunk) if isinstance(found, Path) else found
 
 
@@ -157,16 +159,18 @@ def _named(path: Path, chunk: Chunk) -> Path:
     return Path(name[len(folder) :]) if inside else path.absolute()
 
 
-def _read(value: Path | Blob | Span, rooms: Mapping[str, Modality]) -> None:
+def _read(value: Path | Blob | Span, rooms: Mapping[str, Modality], known: bool) -> None:
     """Let a room that takes such files read it; where several do, one that can is enough.
 
     Raises:
-        BadValue: none can read it; the reason is that of the room whose files they are.
+        BadValue: none can read it; the reason is that of the room whose files they are. Or no room takes such files, and
+            they are `known`.
     """
     whole = value.source if isinstance(value, Span) else value
     name = whole.name if isinstance(whole, Blob) else str(whole)
     problems: list[BadValue] = []
-    for room in readers(suffix_of(name), rooms.values()):
+    fitting = readers(suffix_of(name), rooms.values())
+    for room in fitting:
         try:
             room.read(bytes(value) if isinstance(value, Blob) else value)
             return
@@ -177,6 +181,10 @@ def _read(value: Path | Blob | Span, rooms: Mapping[str, Modality]) -> None:
         raise problems[0]
     if isinstance(whole, Path) and not whole.is_file():
         raise BadValue("there is no such file", where=name)
+    if isinstance(whole, Blob) and not whole:
+        raise BadValue("the file is empty", where=name)
+    if known and not fitting:
+        raise BadValue("this is not a file of a kind that is read here", where=name)
 
 
 def _content(path: Path) -> bytes:

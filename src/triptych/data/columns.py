@@ -33,6 +33,8 @@ class Column:
     name: str
     kind: Kind
     field: str
+    read: bool = False
+    """Whether most of its files are of a kind that is read here: one of no such kind is a mistake then, and costs its row."""
 
     def names(self) -> list[str]:
         """Its fields."""
@@ -56,7 +58,7 @@ class Seen:
     def add(self, cell: Cell) -> None:
         """Take one cell into account."""
         self.cells += 1
-        self.values += len(cell) if isinstance(cell, list) else 1
+        self.values += len(cell) if isinstance(cell, list) else len(cell.items) if isinstance(cell, Several) else 1
         if isinstance(cell, str):
             self.kinds.add("text")
             if is_suspect(cell):
@@ -64,15 +66,17 @@ class Seen:
                 return
             self.plain_integers = self.plain_integers and _plain_integer(cell)
             self.plain_numbers = self.plain_numbers and (self.plain_integers or _plain_number(cell))
-            self._note_suffix(cell)
+            self._count(cell)
             return
         self.kinds.add(_kind_of(cell))
-        for item in cell if isinstance(cell, list) else ():
+        for item in cell.items if isinstance(cell, Several) else cell if isinstance(cell, list) else (cell,):
             if isinstance(item, str):
-                self._note_suffix(item)
+                self._count(item)
+            elif isinstance(item, Path | Blob | Span):
+                self._count(_name(item))
 
-    def _note_suffix(self, text: str) -> None:
-        suffix = os.path.splitext(text)[1].lower()
+    def _count(self, name: str) -> None:
+        suffix = os.path.splitext(name)[1].lower()
         if len(suffix) <= 6 and (suffix in self.by_suffix or len(self.by_suffix) < 50):
             self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
 
@@ -80,7 +84,7 @@ class Seen:
         """The narrowest kind that holds every cell."""
         if "media" in self.kinds:
             return "media"
-        if self.kinds and self.kinds <= {"text", "list"} and self._paths(rooms):
+        if self.kinds and self.kinds <= {"text", "list"} and self.read(rooms):
             return "media"
         if self.kinds == {"text"}:
             return "text" if self.suspects else "integer" if self.plain_integers else "number" if self.plain_numbers else "text"
@@ -97,10 +101,25 @@ class Seen:
         option = " ".join(f"--empty {word}" for word, _ in self.suspects.most_common(3))
         return f"{name}: {numbers:,} numbers, but {words}, so it is kept as text; {option} makes those cells empty"
 
-    def _paths(self, rooms: Mapping[str, Modality]) -> bool:
+    def unread(self, name: str, rooms: Mapping[str, Modality]) -> str:
+        """What to say of a column of files that no room reads; nothing of others."""
+        if self.kind(rooms) != "media" or self.read(rooms):
+            return ""
+        known = {suffix for room in rooms.values() for suffix in room.suffixes}
+        strange = self.values - sum(count for suffix, count in self.by_suffix.items() if suffix in known)
+        said = f"{name}: {strange:,} of {self.values:,} files are of no kind that is read here; they are kept as they are"
+        return said if strange else ""
+
+    def read(self, rooms: Mapping[str, Modality]) -> bool:
         """Most cells end like files of one room whose values are files."""
         best = max((sum(self.by_suffix.get(s, 0) for s in room.suffixes) for room in rooms.values() if room.by_reference), default=0)
         return best > self.values / 2
+
+
+def _name(cell: Path | Blob | Span) -> str:
+    """What a file, or the one that a piece is of, is called."""
+    whole = cell.source if isinstance(cell, Span) else cell
+    return whole.name if isinstance(whole, Blob) else str(whole)
 
 
 def _plain_integer(cell: str) -> bool:
@@ -153,8 +172,11 @@ def survey(rows: Iterable[Row], rooms: Mapping[str, Modality]) -> Surveyed:
         named = named and str(row.cells.get(ID, row.id)).strip() == row.id
     if named:
         seen.pop(ID, None)
-    columns = [Column(name, found.kind(rooms), as_field(name)) for name, found in seen.items()]
-    return Surveyed(columns, [said for name, found in seen.items() if (said := found.suspicion(name))])
+    columns = [
+        Column(name, kind := found.kind(rooms), as_field(name), kind == "media" and found.read(rooms)) for name, found in seen.items()
+    ]
+    said = [said for name, found in seen.items() for said in (found.suspicion(name), found.unread(name, rooms)) if said]
+    return Surveyed(columns, said)
 
 
 def as_field(name: str) -> str:

@@ -16,7 +16,7 @@ from triptych.contract.modality import Modality, Preparation
 from triptych.contract.values import Item, Packed, Value
 from triptych.data.rows import Row
 from triptych.data.scratch import Scratch
-from triptych.data.several import counted, read_each
+from triptych.data.several import read_each
 from triptych.data.table import Table
 
 AT_ONCE = 64
@@ -41,9 +41,7 @@ class InputColumn:
 
     def __post_init__(self) -> None:
         """Look once which rows have it, and how many."""
-        rows = len(self.table.rows)
-        cells = self.table.rows.cells(self.column) if self.column in self.table.columns else [None] * rows
-        self.counts_N = np.fromiter((counted(cell) for cell in cells), np.int64, rows)
+        self.counts_N = np.array(self.table.counts(self.column), np.int64)
         self.there_N = self.counts_N > 0
         self._first_N = np.cumsum(self.counts_N) - self.counts_N
         self._scratch = Scratch(int(self.counts_N.sum()), self.keep_bytes)

@@ -8,10 +8,21 @@ from pathlib import Path
 from triptych.contract.cells import Blob
 from triptych.contract.modality import Modality
 
+HEAD = 8192
+"""Bytes at a file's start that say what it is."""
+
 
 def suffix_of(name: str) -> str:
     """The ending of a file's name, lower case with the dot."""
     return Path(name[-300:]).suffix.lower()
+
+
+def ending_of(content: bytes) -> str:
+    """The ending that a file without a name should have, told by how its content begins; empty where that says nothing."""
+    import filetype
+
+    found = filetype.guess_extension(content[:HEAD])
+    return f".{found}" if found else ""
 
 
 def readers(suffix: str, rooms: Iterable[Modality]) -> list[Modality]:

@@ -12,6 +12,7 @@ from triptych.contract.cells import Cell
 from triptych.contract.examined import Finding
 from triptych.contract.modality import Split
 from triptych.data.rows import Listed, Reject, Row, Rows
+from triptych.data.several import counted
 
 __all__ = ["Cell", "Reject", "Row", "Table"]
 
@@ -62,6 +63,10 @@ class Table:
         if name not in self.columns:
             return [False] * len(self.rows)
         return [cell is not None for cell in self.rows.cells(name)]
+
+    def counts(self, name: str) -> list[int]:
+        """How many values each row has in this column; none where there is no such column."""
+        return [counted(cell) for cell in self.rows.cells(name)] if name in self.columns else [0] * len(self.rows)
 
     def at(self, split: Split) -> list[int]:
         """Indices of the rows of one side."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.data.table import Cell, Table
+from triptych.data.transcripts import known_transcripts, learn_transcripts
 
 LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit too; NaN is not below it
 
@@ -18,6 +19,8 @@ LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit to
 @dataclass(frozen=True)
 class Target:
     """One task's targets over all rows of a table: `values` (N or N x C), `has` (bool N), `facts` for the head.
+
+    Of texts, `values` are their classes, padded with -1.
 
     Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together.
     """
@@ -38,6 +41,8 @@ def learn_target(name: str, task: Any, table: Table, columns: Mapping[str, str])
     """
     if task.kind == "contrast":
         return _contrast(name, task, table, columns)
+    if task.kind == "ctc":
+        return Target(*learn_transcripts(name, task, table, columns))
     return _LEARN[task.kind](name, task, table)
 
 
@@ -49,6 +54,8 @@ def known_target(name: str, task: Any, table: Table, columns: Mapping[str, str],
     """
     if task.kind == "contrast":
         return _grouped(name, task, table, [columns[given] for given in task.between if columns[given] in table.columns])
+    if task.kind == "ctc":
+        return Target(*known_transcripts(name, task, table, columns, facts))
     return _KNOWN[task.kind](name, task, table, table.column(task.target, f"task {name}"), facts)
 
 

@@ -74,8 +74,8 @@ def _grouped(device: torch.device) -> bool:
 class _Group(NamedTuple):
     """Rows of like length, side by side: their places in the whole sequence, filled up on the right."""
 
-    taken: Tensor
-    """(rows x longest): place of each token; where a row is shorter, its first place again, which no earlier token looks at."""
+    place: Tensor
+    """(rows x longest): where each token lies; where a row is shorter, its first place again, which no earlier token looks at."""
     real: Tensor
     """Which of them are the row's own."""
     rows: Tensor
@@ -83,7 +83,7 @@ class _Group(NamedTuple):
 
     def beside(self, x_HND: Tensor) -> Tensor:
         """Its rows of a whole sequence by heads, side by side (R, H, T, D)."""
-        return x_HND.index_select(1, self.taken).unflatten(1, (len(self.rows), -1)).transpose(0, 1)
+        return x_HND.index_select(1, self.place).unflatten(1, (len(self.rows), -1)).transpose(0, 1)
 
     def own(self, x_RHTD: Tensor) -> Tensor:
         """Back to the tokens that are the rows' own, one after the other (n, H, D)."""
@@ -91,6 +91,7 @@ class _Group(NamedTuple):
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is made while judging may be found again while training
 def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[_Group], Tensor]:
     """Rows by length, none twice as long as another of its group; and where each place lies in the groups' tokens."""
     by_size: dict[int, list[int]] = {}
@@ -103,10 +104,10 @@ def _groups(lengths: tuple[int, ...], device: torch.device) -> tuple[list[_Group
         length_R1, start_R1 = (torch.tensor([x[row] for row in rows])[:, None] for x in (lengths, starts))
         step_T = torch.arange(int(length_R1.max()))
         real_RT = step_T < length_R1
-        index = torch.where(real_RT, start_R1 + step_T, start_R1).flatten()
-        order.append(index[real_RT.flatten()])
+        place = torch.where(real_RT, start_R1 + step_T, start_R1).flatten()
+        order.append(place[real_RT.flatten()])
         real = real_RT.flatten().nonzero().squeeze(1)
-        made.append(_Group(index.to(device), real.to(device), torch.tensor(rows, device=device)))
+        made.append(_Group(place.to(device), real.to(device), torch.tensor(rows, device=device)))
     return made, torch.cat(order).argsort().to(device)
 
 

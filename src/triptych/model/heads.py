@@ -24,6 +24,9 @@ from triptych.layers.named import ByName
 class Head(Part):
     """Base of all heads."""
 
+    reads_sequences: ClassVar[bool] = False
+    """Whether it looks at an input's sequence, and not only at vectors."""
+
     @abstractmethod
     def forward(self, fused: Fused) -> Output:
         """(B rows) -> the task's answer by name."""
@@ -124,7 +127,40 @@ class Contrast(Head):
         self.log_scale.clamp_(math.log(self.HOTTEST), math.log(self.COLDEST))
 
 
-HEADS: dict[str, type[Head]] = {"classify": Classify, "multilabel": MultiLabel, "regress": Regress, "contrast": Contrast}
+class Ctc(Head):
+    """`logits_BTC` of each token of one input, the blank first, and `frames_B`: how many tokens of a row are real.
+
+    A row that lacks the input has none.
+    """
+
+    Settings = tasks.Ctc
+    reads_sequences = True
+
+    def __init__(self, settings: tasks.Ctc, *, width: int, symbols: list[str], input: str, sequence: int, frame: float) -> None:
+        """`sequence`: width of the tokens of `input`; `frame`: seconds from one to the next, for whoever asks when something was said."""
+        super().__init__(settings, width=width, symbols=symbols, input=input, sequence=sequence, frame=frame)
+        self.input, self.sequence = input, sequence
+        self.norm = nn.LayerNorm(sequence)
+        self.dense = mlp(sequence, settings.hidden, len(symbols) + 1, settings.dropout)
+
+    def forward(self, fused: Fused) -> Output:
+        """See the module's text."""
+        rows = len(fused.pooled_BD)
+        if self.input in fused.sequences:
+            sequence_BTD, mask_BT = fused.sequences[self.input]
+        else:
+            sequence_BTD = fused.pooled_BD.new_zeros(rows, 1, self.sequence)
+            mask_BT = torch.zeros(rows, 1, dtype=torch.bool, device=sequence_BTD.device)
+        return Output({"logits_BTC": self.dense(self.norm(sequence_BTD)).float(), "frames_B": mask_BT.sum(1)})
+
+
+HEADS: dict[str, type[Head]] = {
+    "classify": Classify,
+    "multilabel": MultiLabel,
+    "regress": Regress,
+    "contrast": Contrast,
+    "ctc": Ctc,
+}
 
 
 def build_head(task: Any, width: int, facts: dict[str, Any]) -> Head:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from triptych.data.remembered import Column
+from triptych.objective.transcripts import spelling_of, wer_of
 from triptych.run.measure import Measured
 
 HITS = 4
@@ -79,8 +80,8 @@ def _query(
 
 
 def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, shown: Shown, rows: int) -> dict[str, Any] | None:
-    """The rows a task got most wrong: least probability for the truth, or largest error."""
-    if task.kind == "contrast" or not bool(measured.has_truth[name].any()):
+    """The rows a task got most wrong: least probability for the truth, largest error, or most words wrong."""
+    if task.kind in ("contrast", "prefer") or not bool(measured.has_truth[name].any()):
         return None
     if task.kind == "generate":
         return _worst_written(name, measured, shown, rows)
@@ -112,6 +113,8 @@ def _worst_written(name: str, measured: Measured, shown: Shown, rows: int) -> di
 
 
 def _badness(task: Any, answer_N: Tensor, truth_N: Tensor) -> Tensor:
+    if task.kind == "ctc":
+        return wer_of(answer_N, truth_N, task.symbols).rows[:, 0]
     if task.kind == "classify":
         return 1 - answer_N.gather(1, truth_N.clamp(min=0)[:, None])[:, 0]
     return (answer_N - truth_N).abs().amax(1) if task.kind == "multilabel" else (answer_N - truth_N).abs()
@@ -136,6 +139,8 @@ def in_words(task: Any, facts: Mapping[str, Any], answer: Tensor) -> tuple[str, 
     """One row's answer as a person says it, and the probability behind it (none for a number)."""
     if task.kind == "regress":
         return _number_in_words(in_unit(facts, answer), facts["std"]), None
+    if task.kind == "ctc":
+        return spelling_of(task, facts).text(answer.tolist()), None
     labels = facts["labels"]
     if task.kind == "classify":
         best = int(answer.argmax())

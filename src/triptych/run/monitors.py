@@ -107,6 +107,8 @@ class AtChance(Monitor):
     """Said after so many steps at chance that are also so many epochs, or after LONG steps."""
     BAND = 0.02
     """Share of the way from chance to the best loss that counts as nothing."""
+    ABOVE = 1.1
+    """Times chance, from where it is worse than chance."""
 
     sums: dict[str, list[float]] = field(default_factory=dict)
     pinned: dict[str, list[int]] = field(default_factory=dict)
@@ -135,12 +137,14 @@ class AtChance(Monitor):
         steps, epochs = now.step - since + 1, now.epoch - epoch
         if task not in self.told and steps >= self.STEPS and (epochs >= self.EPOCHS or steps >= self.LONG):
             self.told.append(task)
+            above = loss > self.ABOVE * chance
             text = (
-                f"{task}: the loss has stayed at chance ({loss / WINDOW:.3g}; {chance / WINDOW:.3g} is what an answer costs that does "
-                f"not look at its row) for {steps} steps, since step {since}"
+                f"{task}: the loss has stayed {'above' if above else 'at'} chance ({loss / WINDOW:.3g}; {chance / WINDOW:.3g} is what an "
+                f"answer costs that does not look at its row) for {steps} steps, since step {since}"
             )
+            rates = f"{now.rate / 10:.1g}" if above else f"{now.rate * 10:.1g} or {now.rate / 10:.1g}"
             fix = (
-                f"another rate: --set stages.{now.stage}.lr={now.rate * 10:.1g} or {now.rate / 10:.1g}; check that its target belongs to "
+                f"{'a lower' if above else 'another'} rate: --set stages.{now.stage}.lr={rates}; check that its target belongs to "
                 "its row and that the stage trains what the task needs; --set training.check_batch=true tries to learn one batch by heart"
             )
             yield now.notice(self.name, text, fix, since)

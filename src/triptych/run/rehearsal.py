@@ -32,6 +32,8 @@ STEPS = 50
 """Of the check: a twentieth of the shortest long training."""
 LEARNT = 0.2
 """Share of the way from chance to the best loss that a batch learnt by heart has at least behind it."""
+ROSE = 1.25
+"""Times the first loss, above which the rate was too high."""
 RATE = 1e-3
 """Highest rate of the check at least: with a rate for fine tuning, fifty steps would show nothing."""
 
@@ -64,9 +66,14 @@ class Rehearsed:
         if failed := self.failed():
             shown = ", ".join(f"{t} {self.before[t]:.3g} to {self.after[t]:.3g} (chance {self.bounds[t].chance:.3g})" for t in failed)
             text = f"a copy of the model could not learn one batch of {self.rows} rows by heart in {self.steps} steps: {shown}"
+            rose = any(not self.after[task] <= self.before[task] * ROSE for task in failed)
+            rates = f"{now.rate / 10:.1g}" if rose else f"{now.rate * 10:.1g} or {now.rate / 10:.1g}"
             fix = (
-                "on so few rows any model that can learn should: check that targets belong to their rows and inputs are not empty; "
-                f"another rate: --set stages.0.lr={now.rate * 10:.1g} or {now.rate / 10:.1g}; less dropout; a larger model"
+                "on so few rows any model that can learn should: "
+                + (f"the loss rose, so a lower rate first: --set stages.0.lr={rates}; " if rose else "")
+                + "check that targets belong to their rows and inputs are not empty; "
+                + ("" if rose else f"another rate: --set stages.0.lr={rates}; ")
+                + "less dropout; a larger model"
             )
             yield now.notice("one batch", text, fix, 0)
 

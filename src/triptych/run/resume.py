@@ -201,7 +201,8 @@ def reopened(path: str | Path) -> RunFolder:
         version = about.get("versions", {}).get("triptych", "?")
         raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
     if about.get("status") == "done":
-        fix = f"triptych continue {path} --epochs 5 trains it further"
+        missing = "" if (run.path / "report.html").exists() else f"triptych report {path} writes its report; "
+        fix = f"{missing}triptych continue {path} --epochs 5 trains it further"
         raise InputError("the run is done: there is nothing left to resume", where=str(path), fix=fix)
     return run
 

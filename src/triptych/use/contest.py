@@ -8,23 +8,29 @@ from typing import Any
 from triptych.base.files import write_text
 from triptych.run.folder import RunFolder
 from triptych.use import overlays
+from triptych.use.dots import Dot, intervals
 from triptych.use.pages import rendered
 
 
 def write_page(found: dict[str, Any], path: Path) -> Path:
     """Write the HTML page of what `run.bakeoff.bake` told; returns its path."""
     there = [one for one in found["rivals"] if one["verdict"] != "failed"]
-    scored = [(one["fusion"], one["value"], one["low"], one["high"]) for one in there]
-    gaps = [(one["fusion"], *(one["difference"][part] for part in ("value", "low", "high"))) for one in there if one["difference"]]
+    colours = {one["fusion"]: overlays.colour(number) for number, one in enumerate(there)}
+    scored = [Dot(one["fusion"], *_triple(one), colour=colours[one["fusion"]]) for one in there]
+    gaps = [Dot(one["fusion"], *_triple(one["difference"]), colour=colours[one["fusion"]]) for one in there if one["difference"]]
     first = there[0]["fusion"] if there else ""
     charts = [
-        overlays.dots(scored, f"{found['score']}, mean of the seeds"),
-        overlays.dots(gaps, f"difference to {first}", zero=True, first=1),
+        intervals(scored, f"{found['score']}, mean of the seeds", near=True),
+        intervals(gaps, f"difference to {first}", zero=True),
         *_curves(found, [one["fusion"] for one in there]),
     ]
     facts = {**found, "rivals": there, "failed": [one for one in found["rivals"] if one["verdict"] == "failed"]}
     write_text(path, rendered("bakeoff.html.j2", {**facts, "charts": [chart for chart in charts if chart]}))
     return path
+
+
+def _triple(one: dict[str, float | None]) -> tuple[float | None, float | None, float | None]:
+    return one["value"], one["low"], one["high"]
 
 
 def _curves(found: dict[str, Any], kinds: list[str]) -> list[str]:

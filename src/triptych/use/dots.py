@@ -19,52 +19,65 @@ class Dot(NamedTuple):
     """A figure: solid where `ours`, else what it is held against. Without `low` and `high` nothing is known of its interval."""
 
     name: str
-    value: float
+    value: float | None
     low: float | None = None
     high: float | None = None
     ours: bool = True
+    colour: str = ""
+    """Of a run among others; by default that of what is ours, or is not."""
 
 
-def intervals(dots: Sequence[Dot], title: str, zero: bool = False) -> str:
+def intervals(dots: Sequence[Dot], title: str, zero: bool = False, near: bool = False) -> str:
     """One line a figure: its name, a dot, the interval as a bar through it, and the value in digits.
 
     Args:
         dots: those whose value is no finite number are left out.
         title: stands over the chart.
         zero: mark zero with a line, for differences.
+        near: the axis spans what is drawn, for figures of one kind that lie close together; else 0 to 1 at least.
 
     Returns:
-        The chart; an empty string without a dot.
+        The chart; an empty string where no dot has a value.
     """
-    dots = [dot for dot in dots if math.isfinite(dot.value)]
-    if not dots:
+    known = [(dot, dot.value) for dot in dots if dot.value is not None and math.isfinite(dot.value)]
+    if not known:
         return ""
-    with drawn((WIDTH, 0.7 + 0.42 * len(dots)), title) as figure:
+    with drawn((WIDTH, 0.7 + 0.42 * len(known)), title) as figure:
         ax = figure.add_subplot()
         plain_axes(ax)
-        ends = [end for dot in dots for end in (dot.low, dot.value, dot.high) if end is not None and math.isfinite(end)]
-        low, high = min(ends), max(ends)
-        low, high = (min(low, -0.02), max(high, low + FRAME)) if zero else (min(low, 0.0), max(high, 1.0))
+        ends = [end for dot, value in known for end in (dot.low, value, dot.high) if end is not None and math.isfinite(end)]
+        low, high = _axis(ends, zero, near)
         if zero:
             ax.axvline(0, color=MUTED, linewidth=1)
-        _dots(ax, dots, low, high)
-        told = "; ".join(f"{dot.name} {dot.value:.3f}" + _said(dot) for dot in dots)
+        _dots(ax, known, low, high, "+.3f" if zero else ".3f")
+        told = "; ".join(f"{dot.name} {value:.3f}" + _said(dot) for dot, value in known)
         return svg(figure, title, told)
 
 
-def _dots(ax: Axes, dots: Sequence[Dot], low: float, high: float) -> None:
+def _axis(ends: Sequence[float], zero: bool, near: bool) -> tuple[float, float]:
+    low, high = min(ends), max(ends)
+    if zero:
+        return min(low, -0.02), max(high, low + FRAME)
+    if near:
+        room = 0.06 * (high - low or abs(high) or 1.0)
+        return low - room, high + room
+    return min(low, 0.0), max(high, 1.0)
+
+
+def _dots(ax: Axes, dots: Sequence[tuple[Dot, float]], low: float, high: float, form: str) -> None:
     span = high - low
     beside = 0.02 * span if -0.2 * span < low < 0 else low  # right of the line at zero, where that is near the edge
-    for place, dot in enumerate(dots):
-        colour = ACCENT if dot.ours else MUTED
+    for place, (dot, value) in enumerate(dots):
         ax.text(beside, place - 0.33, short(dot.name, 48), va="center", color=INK)
+        colour = dot.colour or (ACCENT if dot.ours else MUTED)
         if dot.low is not None and dot.high is not None and math.isfinite(dot.low + dot.high):
             ax.plot([dot.low, dot.high], [place, place], color=colour, linewidth=3.2, alpha=0.45, solid_capstyle="round")
-        ax.plot([dot.value], [place], marker="o", markersize=6.5, color=colour, fillstyle="full" if dot.ours else "none")
-        ax.text(high + 0.04 * span, place, f"{dot.value:.3f}", va="center", color=colour)
+        ax.plot([value], [place], marker="o", markersize=6.5, color=colour, fillstyle="full" if dot.ours else "none")
+        ax.text(high + 0.04 * span, place, f"{value:{form}}", va="center", color=colour)
     ax.set(xlim=(low - 0.02 * span, high + 0.2 * span), ylim=(len(dots) - 0.5, -0.7), yticks=[])
     ax.grid(visible=False, axis="y")
     ax.locator_params(axis="x", nbins=5)
+    ax.set_xticks([tick for tick in ax.get_xticks() if low - 0.02 * span <= tick <= high + 1e-9])  # a share of 1.2 cannot be
 
 
 def _said(dot: Dot) -> str:

@@ -1,4 +1,4 @@
-"""Charts of several runs at once: their curves over each other, their scores with intervals below each other."""
+"""The curves of several runs over each other."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triptych.use.drawing import INK, MUTED, SERIES, WIDTH, drawn, plain_axes, short, svg
+from triptych.use.drawing import SERIES, WIDTH, drawn, plain_axes, short, svg
 
 _DASHES = ("-", "--", ":", "-.")
 Points = Sequence[tuple[int, float]]
 
 
+def colour(number: int) -> str:
+    """Of the n-th run, in all charts of a page."""
+    return SERIES[number % len(SERIES)]
+
+
 def style(number: int) -> dict[str, Any]:
     """Colour and dash of the n-th run: six colours, then again with another dash, so that 24 are told apart."""
-    return {"color": SERIES[number % len(SERIES)], "linestyle": _DASHES[number // len(SERIES) % len(_DASHES)]}
+    return {"color": colour(number), "linestyle": _DASHES[number // len(SERIES) % len(_DASHES)]}
 
 
 def overlay(lines: Mapping[str, Points | None], title: str) -> str:
@@ -46,40 +51,4 @@ def overlay(lines: Mapping[str, Points | None], title: str) -> str:
         ax.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=2.2, columnspacing=1.2)
         told = "; ".join(f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in there.items())
-        return svg(figure, title, told)
-
-
-def dots(rows: Sequence[tuple[str, float | None, float | None, float | None]], title: str, zero: bool = False, first: int = 0) -> str:
-    """A dot a row with its 95 % interval as a line, the value written at its end.
-
-    Args:
-        rows: (name, value, low, high); a row without a value says so.
-        title: stands over the chart.
-        zero: mark where nothing differs.
-        first: place of the first row among the runs, whose colours are those of the curves.
-    """
-    if not any(value is not None for _, value, *_ in rows):
-        return ""
-    ends = [x for _, *triple in rows for x in triple if x is not None] + [0.0] * zero
-    low, high = min(ends), max(ends)
-    margin = (high - low or abs(high) or 1.0) * 0.06
-    with drawn((WIDTH, 0.9 + 0.5 * len(rows)), title) as figure:
-        ax = figure.add_subplot()
-        plain_axes(ax)
-        if zero:
-            ax.axvline(0, color=MUTED, linewidth=1, linestyle=":")
-        for place, (name, value, below, above) in enumerate(rows):
-            ax.text(low - margin, place - 0.3, short(name, 50), va="center", color=INK)
-            if value is None:
-                ax.text(low - margin, place + 0.08, "no value", va="center", color=MUTED)
-                continue
-            colour = style(first + place)["color"]
-            if below is not None and above is not None:
-                ax.plot([below, above], [place + 0.08] * 2, color=colour, linewidth=2.2, solid_capstyle="round")
-            ax.plot([value], [place + 0.08], marker="o", color=colour, markersize=6, linestyle="")
-            ax.text(high + margin, place + 0.08, f"{value:{'+' if zero else ''}.3f}", va="center", ha="left", color=colour)
-        ax.set(xlim=(low - margin, high + margin * 4.5), ylim=(len(rows) - 0.5, -0.65), yticks=[])
-        ax.set_xticks([tick for tick in ax.get_xticks() if low - margin <= tick <= high + 1e-9])  # a share of 1.1 cannot be
-        ax.grid(visible=False, axis="y")
-        told = "; ".join(f"{name} {value:.3f}" for name, value, *_ in rows if value is not None)
         return svg(figure, title, told)

@@ -92,7 +92,7 @@ def _summary(cells: Iterable[Cell], rows: int) -> dict[str, str | int]:
         if cell is None:
             continue
         filled += 1
-        text = str(cell)
+        text = "|".join(map(str, cell)) if isinstance(cell, list) else str(cell)
         lengths = [min(lengths[0], len(text)), max(lengths[1], len(text))]
         if len(values) < MOST_COUNTED or text in values:
             values[text] += 1
@@ -114,12 +114,16 @@ def _in_words(filled: int, values: Counter[str], suffixes: Counter[str], lengths
     known = {suffix for room in rooms().values() for suffix in room.suffixes}
     if sum(suffixes[suffix] for suffix in known) > filled / 2:
         return ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
-    if len(values) <= FEW_VALUES:
-        return ", ".join(f"{count:,} {value[:LONGEST_SHOWN]}" for value, count in values.most_common())
+    if len(values) <= FEW_VALUES and (len(values) < filled or lengths[1] <= LONGEST_SHOWN):
+        return ", ".join(f"{_cut(value)} ({count:,})" for value, count in values.most_common())
     if numbers:
         return f"{numbers[0]:g} to {numbers[2]:g}, mean {numbers[1] / filled:g}"
     different = f"{len(values):,}" if len(values) < MOST_COUNTED else f"more than {MOST_COUNTED:,}"
     return f"{different} different, {lengths[0]:,} to {lengths[1]:,} characters"
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST_SHOWN else f"{value[: LONGEST_SHOWN - 1]}…"
 
 
 def _cells(row: Row, table: Table) -> list[tuple[str, str]]:

@@ -21,19 +21,15 @@ def sureness(name: str, told: Mapping[str, Any]) -> str:
     from triptych.use.dots import Dot, intervals
 
     def dot(label: str, found: Mapping[str, Any], ours: bool) -> Dot:
-        return Dot(label, _number(found["value"]), found["low"], found["high"], ours)
+        return Dot(label, found["value"], found["low"], found["high"], ours)
 
     dots = [dot("trained", told["trained"], True)]
     if prompts := told.get("prompts"):
         dots += [dot("trained, by prompts", prompts["trained"], True), dot("untouched, by prompts", prompts["untouched"], False)]
     dots.append(dot("untouched", told["untouched"], False))
     shown = {"zero-shot by prompts"} if prompts else set()
-    dots += [Dot(b, _number(v.get(told["metric"])), ours=False) for b, v in told["baselines"].items() if b not in shown]
+    dots += [Dot(b, v.get(told["metric"]), ours=False) for b, v in told["baselines"].items() if b not in shown]
     return intervals(dots, f"{name}.{told['metric']}")
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def reliance_facts(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +54,7 @@ def _audited(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
             continue
         for how, said in (("shuffle", "exchanged"), ("drop", "left out")):
             found = one[how]
-            dots.append(Dot(f"{given} {said}", _number(found["value"]), found["low"], found["high"], how == "shuffle"))
+            dots.append(Dot(f"{given} {said}", found["value"], found["low"], found["high"], how == "shuffle"))
         values = {how: one[how]["value"] for how in ("shuffle", "drop", "alone")}
         inputs.append({"input": given, "rows": one["rows"], **values, "said": SAID[one["verdict"]], "flagged": one["verdict"] in FLAGGED})
     chart = intervals(dots, f"{name}.{task['metric']} lost without an input", zero=True)
@@ -114,10 +110,10 @@ def _standing(score: Mapping[str, Any], by_name: Mapping[str, Mapping[str, Any]]
     """A headline score beside what the prompts say and what can be had without training."""
     from triptych.use.dots import Dot, intervals
 
-    dots = [Dot("the model", _number(score["value"]), score["low"], score["high"])]
+    dots = [Dot("the model", score["value"], score["low"], score["high"])]
     if prompts := by_name.get(f"{score['name']} by prompts"):
-        dots.append(Dot("by prompts", _number(prompts["value"]), prompts.get("low"), prompts.get("high")))
-    dots += [Dot(name, _number(v.get(score["metric"])), ours=False) for name, v in baselines.items() if name != "zero-shot by prompts"]
+        dots.append(Dot("by prompts", prompts["value"], prompts.get("low"), prompts.get("high")))
+    dots += [Dot(name, v.get(score["metric"]), ours=False) for name, v in baselines.items() if name != "zero-shot by prompts"]
     return intervals(dots, score["name"]) if len(dots) > 1 else ""
 
 
@@ -127,9 +123,10 @@ def _classes(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for task, classes in details["classes"].items():
         matrix = details["confusion"].get(task)
-        drawn = charts.confusion(matrix["measured"], matrix["labels"], f"{task}, what was said") if matrix else ""
+        ways = {"measured, by prompts": "by prompts", "measured": "what was said"}
+        drawn = [charts.confusion(matrix[key], matrix["labels"], f"{task}, {way}") for key, way in ways.items() if matrix and key in matrix]
         reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability")
-        found.append({"title": task, "confusion": drawn, "reliability": reliable, "classes": classes})
+        found.append({"title": task, "matrices": drawn, "reliability": reliable, "classes": classes})
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from triptych.contract.cells import Blob, Cell, Media, Several, Span
 from triptych.contract.modality import Holder, Modality
+from triptych.data.kinds import ending_of, suffix_of
 from triptych.data.several import together
 from triptych.data.sources.encoded import whole
 
@@ -36,15 +37,19 @@ def flattened(fields: Mapping[str, Any], media: AsMedia | None = None) -> dict[s
     return cells
 
 
-def taken_apart(fields: Mapping[str, Any], rooms: Iterable[Modality]) -> Mapping[str, Any]:
+def holders(rooms: Mapping[str, Modality]) -> list[Holder]:
+    """The rooms whose values may hold files; asked once for all rows."""
+    return [room for room in rooms.values() if isinstance(room, Holder)]
+
+
+def taken_apart(fields: Mapping[str, Any], held_by: Iterable[Holder]) -> Mapping[str, Any]:
     """The fields of a row, and of values that hold files in them (conversations) those files in fields of their own.
 
     Raises:
         ValueError: such a file cannot be taken out.
     """
-    for room in rooms:
-        if isinstance(room, Holder):
-            fields = room.taken_apart(fields)
+    for room in held_by:
+        fields = room.taken_apart(fields)
     return fields
 
 
@@ -59,9 +64,11 @@ def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -
     if media and files:
         cell: Cell = together([file for item in files if (file := media(item)) is not None])
     else:
-        cell = media(value) if media and is_media else as_cell(value, name)
+        cell = media(value) if media and is_media else as_cell(value)
     if cell is None:
         return
+    if isinstance(cell, Blob) and not suffix_of(cell.name):
+        cell = Blob(cell, (cell.name or name).rpartition(".")[2] + ending_of(cell))
     if name in cells:
         raise ValueError(f"two fields come to one column, {name!r}")
     cells[name] = cell
@@ -73,14 +80,14 @@ def _is_media(value: Any) -> bool:
     return fits and isinstance(value["bytes"], bytes | None) and isinstance(value["path"], str | None)
 
 
-def as_cell(value: Any, name: str) -> Cell:
-    """One value that is no mapping, as a cell; `name` is its column's."""
+def as_cell(value: Any) -> Cell:
+    """One value that is no mapping, as a cell."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, Blob | Path | Span | Several):
         return value
     if isinstance(value, bytes):
-        return Blob(value, name)
+        return Blob(value)
     if isinstance(value, list | tuple):
         items = [_scalar(item) for item in value]
         if all(isinstance(item, str | int | float) for item in items):

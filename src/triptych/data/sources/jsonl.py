@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import InputError
-from triptych.contract.modality import Modality
+from triptych.contract.modality import Holder, Modality
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.sources.encoded import BROKEN, TextFile, look
-from triptych.data.sources.flat import all_named, flattened, id_text, taken_apart
+from triptych.data.sources.flat import all_named, flattened, holders, id_text, taken_apart
 
 LONGEST_LINE = 64 * 2**20  # characters
 FIX = "write one JSON object a line, in UTF-8"
@@ -30,7 +30,7 @@ def read_jsonl(path: Path, rooms: Mapping[str, Modality]) -> Source:
     text = look(path, FIX)
     _check_start(text)
     named = functools.cache(lambda: all_named(_ids(text), text.findings, path.name))
-    return Source(str(path), lambda: _rows(text, named(), rooms), path.parent, text.findings)
+    return Source(str(path), lambda: _rows(text, named(), holders(rooms)), path.parent, text.findings)
 
 
 def _check_start(text: TextFile) -> None:
@@ -61,23 +61,23 @@ def _ids(text: TextFile) -> Iterator[Any]:
         return
 
 
-def _rows(text: TextFile, named: bool, rooms: Mapping[str, Modality]) -> Iterator[Row | Reject]:
+def _rows(text: TextFile, named: bool, held_by: list[Holder]) -> Iterator[Row | Reject]:
     number = 0
     try:
         for number, line in enumerate(text.lines(LONGEST_LINE), start=1):
             if line is None:
                 yield Reject(f"row-{number}", f"line {number} has more than {LONGEST_LINE:,} characters")
             elif line.strip():
-                yield _row(line, number, named, rooms)
+                yield _row(line, number, named, held_by)
     except BROKEN as error:
         yield Reject(f"row-{number + 1}", f"the file breaks off after line {number}: {error}")
 
 
-def _row(line: str, number: int, named: bool, rooms: Mapping[str, Modality]) -> Row | Reject:
+def _row(line: str, number: int, named: bool, held_by: list[Holder]) -> Row | Reject:
     try:
         value = json.loads(line, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        reason = error.msg[:1].lower() + error.msg[1:]
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         return Reject(f"row-{number}", f"line {number}, column {error.colno}: this is not JSON: {reason}")
     except RecursionError:
         return Reject(f"row-{number}", f"line {number}: it is nested too deeply")
@@ -86,7 +86,7 @@ def _row(line: str, number: int, named: bool, rooms: Mapping[str, Modality]) -> 
     if not isinstance(value, dict):
         return Reject(f"row-{number}", f"line {number}: an object is wanted, {{...}}, not {_called(value)}")
     try:
-        return Row(id_text(value.get("id")) if named else f"row-{number}", flattened(taken_apart(value, rooms.values())))
+        return Row(id_text(value.get("id")) if named else f"row-{number}", flattened(taken_apart(value, held_by)))
     except ValueError as error:
         return Reject(f"row-{number}", f"line {number}: {error}")
 

@@ -111,7 +111,7 @@ class Shards:
                         if group is not None:
                             yield group
                         group = Group(key)
-                    group.add(archive, member, ending, self._wants(ending))
+                    group.add(archive, member, ending, not CLIMBS.search(member.name) and self._wants(ending))
         except BROKEN as error:
             raise Cut(group.key if group else "", str(error) or type(error).__name__) from error
         if group is not None:
@@ -279,7 +279,7 @@ def _json(content: bytes, name: str) -> dict[str, Cell]:
             raise ValueError("an object is wanted, {...}")
         return flattened(value)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}") from None
+        raise ValueError(f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg.removesuffix(' at')}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from None
 

@@ -1,4 +1,4 @@
-"""Small honest samples without a network: digits, messages and questions spoken by eSpeak NG, songs made of sine waves.
+"""Small honest samples without a network: digits, messages, commands and questions spoken by eSpeak NG, songs made of sine waves.
 
 No voice and no composer is on two sides of the split.
 """
@@ -21,7 +21,8 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 MOODS = ("happy", "sad", "suspense", "epic")
 FEELINGS = ("angry", "worried", "content")
 ABOUT = ("colour", "shape", "count", "side", "presence")
-SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "scenes": ABOUT}
+COMMANDS = ("command",)
+SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS, "scenes": ABOUT}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -56,7 +57,7 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One recording a row, 16 bit: a spoken word (WAV), message or question (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+    """One recording a row, 16 bit: a spoken word (WAV), message, command or question (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
 
     A question about a scene that is only typed has none.
 
@@ -76,6 +77,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         return [_song(row) for row in rows]
     if sample == "messages":
         return [_message(row, place, seed) for place, row in enumerate(rows)]
+    if sample == "commands":
+        return [_command(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
     if sample == "scenes":
         return [_question(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
     return [_cell(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
@@ -90,6 +93,12 @@ def drawn(split: Split, seed: int, place: int) -> Speaker:
 def _cell(row: ToyRow, speaker: Speaker) -> ToyCell:
     sound = speak(row.concept, f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
     return ToyCell(sound, group=f"voice-{speaker.name}", suffix=".wav")
+
+
+def _command(row: ToyRow, speaker: Speaker) -> ToyCell:
+    """The row's words, as one says them to a device: at one pace."""
+    sound = said(dict(row.traits)["words"], f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
+    return ToyCell(_loud(sound, 0.8), group=f"voice-{speaker.name}", suffix=".flac")
 
 
 def _song(row: ToyRow) -> ToyCell:

@@ -21,7 +21,7 @@ class ImageModality:
     name = "image"
     suffixes = frozenset(
         {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
-        | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".qoi"}
+        | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".jpx", ".j2k", ".avif", ".qoi"}
     )
     guest: frozenset[str] = frozenset()
     by_reference = True

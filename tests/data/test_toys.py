@@ -99,7 +99,9 @@ def asked(traits):
 
 def true_answer(about, question, things):
     """What is right, found anew from the things themselves: [size, colour, shape, place, ...] each."""
-    words = question.replace("circles", "circle").replace("squares", "square").replace("triangles", "triangle").replace("stars", "star").split()
+    words = (
+        question.replace("circles", "circle").replace("squares", "square").replace("triangles", "triangle").replace("stars", "star").split()
+    )
     if about == "colour":
         return next(colour for _, colour, shape, *_ in things if shape == words[-1])
     if about == "shape":

@@ -41,6 +41,17 @@ class Cnn(Settings):
     )
     width: int = Field(default=128, gt=0, description="width of the dense layer, and so of the answer")
     dropout: Dropout = Field(default=0.1, description="share of whole channels set to zero after each convolution, while training")
+    places: Literal["own", "shared"] = Field(
+        default="own",
+        description="own: each place of the last map has a dense layer of its own, best for one answer about the whole; shared: one layer "
+        "for all and a code of the place, so that a thing looks alike wherever it stands: for decoders. width: then a multiple of 4",
+    )
+
+    @model_validator(mode="after")
+    def _has_codes(self) -> Cnn:
+        if self.places == "shared" and self.width % 4:
+            raise ValueError(f"places: shared needs a width that is a multiple of 4, not {self.width}")
+        return self
 
 
 class Vit(Settings):

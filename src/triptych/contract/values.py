@@ -145,7 +145,8 @@ class Fused:
     """All inputs of a row in one.
 
     `parts` holds each column alone, in the fusion's width, taken before anything is mixed, so that a contrastive loss
-    over parts cannot see the other side's answer.
+    over parts cannot see the other side's answer. `sequences` holds what each encoder gave before it was mixed, with the real
+    tokens that are shown, for heads that read a sequence.
     """
 
     tokens_BTD: Tensor
@@ -155,13 +156,15 @@ class Fused:
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     prefix: Mapping[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
     """{column: of each row the sequence (T, D) of each of its values, in a decoder's width}, of a fusion that puts them between words."""
+    sequences: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # {column: (tokens_BTD, mask_BT)}
 
     def rows(self, places_P: Tensor) -> Fused:
         """Some of the rows, in the order asked for, a row as often as it is named."""
         chosen = places_P.tolist()
         prefix = {column: [values[place] for place in chosen] for column, values in self.prefix.items()}
         parts, inner = ({name: tensor[places_P] for name, tensor in some.items()} for some in (self.parts, self.inner))
-        return Fused(self.tokens_BTD[places_P], self.mask_BT[places_P], self.pooled_BD[places_P], parts, inner, prefix)
+        sequences = {column: (tokens[places_P], mask[places_P]) for column, (tokens, mask) in self.sequences.items()}
+        return Fused(self.tokens_BTD[places_P], self.mask_BT[places_P], self.pooled_BD[places_P], parts, inner, prefix, sequences)
 
 
 def vector(column: str) -> str:

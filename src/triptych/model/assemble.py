@@ -34,6 +34,11 @@ class Model(nn.Module):
         self.encoders, self.fusion, self.heads, self.decoder = ByName(encoders), fusion, ByName(heads), decoder
         self.drop_inputs = drop_inputs
 
+    @property
+    def reads_sequences(self) -> bool:
+        """Whether the fusion or a head looks at the inputs' sequences, and not only at their vectors."""
+        return self.fusion.reads_sequences or any(cast(Head, head).reads_sequences for _, head in self.heads.items())
+
     def train(self, mode: bool = True) -> Model:
         """Parts, and blocks of parts, that have nothing to learn stay in eval mode: no dropout, the same answer each time."""
         super().train(mode)

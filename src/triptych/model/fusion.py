@@ -56,7 +56,8 @@ class FusionPart(Part):
         mask_BM = torch.stack([present[c] for c in self.columns], 1)
         pooled_BD, inner = self.mix(tokens_BMD * mask_BM[..., None], mask_BM, encoded)
         vectors = {vector(column): one.pooled_BD for column, one in encoded.items()}
-        return Fused(tokens_BMD, mask_BM, pooled_BD, parts, {**vectors, **inner})
+        sequences = {column: (one.tokens_BTD, one.mask_BT & present[column][:, None]) for column, one in encoded.items()}
+        return Fused(tokens_BMD, mask_BM, pooled_BD, parts, {**vectors, **inner}, sequences=sequences)
 
     @abstractmethod
     def mix(self, parts_BMD: Tensor, mask_BM: Tensor, encoded: Mapping[str, Encoded]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -47,6 +47,7 @@ def on_rows(
         name: asked[name].target() if name in asked else known_target(name, task, table, columns, facts[name])
         for name, task in recipe.tasks.items()
     }
+    targets = framed(recipe, table, targets, held, Voice(quiet=True))
     there = len(table.at("train"))
     batch_size = min(recipe.training.batch_size, there) if there else recipe.training.batch_size
     order = Order(np.array(table.at("train"), np.int64), batch_size)  # nothing is trained, so nothing is shuffled

@@ -15,6 +15,7 @@ from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.bench import Bench
+from triptych.run.grounding import framed, ground_facts
 from triptych.run.inspect import check_select
 from triptych.run.lengths import measure_lengths
 from triptych.run.lit import check_depths
@@ -46,7 +47,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     script = script_of(recipe)
     asked = asked_rows(recipe, script, table, {name: held.there_N.tolist() for name, held in inputs.items()})
     learn(script, asked, table.at("train"))
-    targets = targets_of(recipe, table, asked)
+    targets = framed(recipe, table, targets_of(recipe, table, asked), inputs, voice)
     check_select(recipe, table, targets)
     varied = varied_inputs(recipe, inputs, targets, choices)
     encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
@@ -58,6 +59,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         fusion = build_fusion(recipe.fusion, widths)
         decoder = generator_of(recipe, script, fusion.width)
     own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
+    own |= ground_facts(recipe, inputs, encoders)
     judged = {name: task for name, task in recipe.tasks.items() if name not in asked}
     heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in judged.items()}
     model = Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder).to(device)

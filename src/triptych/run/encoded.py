@@ -35,7 +35,7 @@ class EncodedRows:
     """Their numbers in the table."""
     pooled: dict[str, Tensor]
     sequences: dict[str, list[Tensor]]
-    """{column: N sequences (T, D), T the row's own}; empty where the fusion looks at vectors alone."""
+    """{column: N sequences (T, D), T the row's own}; empty where only vectors are looked at."""
     present: dict[str, Tensor]
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
@@ -97,7 +97,7 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
     room = MOST_BYTES
     for batch in bench.loader(bench.judged_side(), rows=order):
         encoded = {column: made.float() for column, made in model.encode(batch.to(torch.device(bench.device))).items()}
-        kept.append((batch, {column: _on_cpu(made, model.fusion.reads_sequences) for column, made in encoded.items()}))
+        kept.append((batch, {column: _on_cpu(made, model.reads_sequences) for column, made in encoded.items()}))
         room -= sum(made.tokens_BTD.nbytes for made in kept[-1][1].values())
         if room < 0:
             break
@@ -123,7 +123,7 @@ def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list
             if name in tasks:
                 asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(len(packed.tensors[IDS])))
     rows = order[: sum(len(batch) for batch, _ in kept)]
-    return EncodedRows(rows, pooled, sequences if model.fusion.reads_sequences else {}, present, truth, has, asked)
+    return EncodedRows(rows, pooled, sequences if model.reads_sequences else {}, present, truth, has, asked)
 
 
 def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> Tensor:
@@ -132,7 +132,7 @@ def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: 
 
 def _rows(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> list[Tensor]:
     """Each row's sequence without its padding; one empty step of a row that has none."""
-    if not model.fusion.reads_sequences:
+    if not model.reads_sequences:
         return []
     nothing = torch.zeros(1, cast(Encoder, model.encoders[column]).width)
     if column not in encoded:

@@ -15,6 +15,7 @@ from triptych.contract.values import Batch, Encoded, Fused, Output
 from triptych.model.assemble import Model
 from triptych.objective import written
 from triptych.objective.classes import classify_scores, multilabel_scores
+from triptych.objective.detections import located_scores
 from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.objective.numbers import regress_scores
 from triptych.objective.retrieval import retrieval_scores
@@ -40,7 +41,7 @@ class Measured:
     ids: list[str]
     scores: list[Score]
     answers: dict[str, Tensor]
-    """{task: probabilities N x C, or standardised numbers N}, from all the inputs each row has."""
+    """{task: probabilities N x C, standardised numbers N, or boxes with a confidence N x 5}, from all the inputs each row has."""
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
     embeddings: dict[str, dict[str, Tensor]]
@@ -233,9 +234,11 @@ class _Seen:
 
 
 def answer(task: Any, output: Output) -> Tensor:
-    """What a task answers: probabilities (B, C), standardised numbers (B), or what is told of a written answer (B, 4)."""
+    """What a task answers: probabilities (B, C), standardised numbers (B), boxes with a confidence (B, 5), or what is told of a written answer (B, 4)."""
     if task.kind == "generate":
         return written.told(output)
+    if task.kind == "ground":
+        return torch.cat([output["box_B4"], output["sure_B"].sigmoid()[:, None]], 1)
     if task.kind == "classify":
         return output["logits_BC"].softmax(1)
     return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["standard_B"]
@@ -245,6 +248,8 @@ def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: float) -> d
     """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers."""
     if task.kind == "generate":
         return written.written_scores(answer_N)
+    if task.kind == "ground":
+        return located_scores(answer_N, truth_N)
     if task.kind == "classify":
         return classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":

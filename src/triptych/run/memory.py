@@ -67,7 +67,7 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
             if shown is not None:
                 bench.varied[name] = shown
             continue
-        cut = (last, last == 0 and (bench.model.fusion.reads_sequences or bool(encoder.fresh())))
+        cut = (last, last == 0 and (bench.model.reads_sequences or bool(encoder.fresh())))
         if isinstance(column, Remembered) and column.cut == cut:
             continue
         frozen = _Frozen(bench, name, encoder, plain, cut, voice)

@@ -135,7 +135,9 @@ def _input(
 
 
 def constant(task: Any, truth: Tensor, judged_N: Tensor, answers: Tensor) -> Tensor:
-    """The best answer that looks at nothing: the most frequent class, all labels, the mean."""
+    """The best answer that looks at nothing: the most frequent class, all labels, the mean, the mean box."""
+    if task.kind == "ground":
+        return torch.cat([truth[judged_N].mean(0), torch.ones(1)]).expand(len(truth), -1)
     if task.kind == "classify":
         return one_hot(truth[judged_N].mode().values, answers.shape[1]).float().expand(len(truth), -1)
     return torch.ones_like(answers) if task.kind == "multilabel" else truth[judged_N].mean().expand(len(truth))

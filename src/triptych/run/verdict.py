@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from triptych.contract.tasks import METRICS, headline
+from triptych.objective.boxes import iou
 from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
 from triptych.objective.retrieval import right_ranks
 from triptych.objective.written import accuracy_of
@@ -108,6 +109,8 @@ def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
         return _among(accuracy_of(answer), rows_N)
     if task.kind == "classify":
         return _among(mean_of(_right(name, measured)), rows_N)
+    if task.kind == "ground":
+        return _among(mean_of(iou(answer[:, :4].double(), truth.double())), rows_N)
     if task.kind == "multilabel":
         return _among(macro_f1_of(truth.bool(), answer > task.threshold), rows_N)
     return _among(r2_of(torch.where(rows_N, answer, 0), torch.where(rows_N, truth, truth[rows_N].mean())), rows_N)

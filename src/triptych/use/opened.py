@@ -20,8 +20,9 @@ from triptych.data.lacking import costs_row
 from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
-from triptych.run.examples import in_unit, in_words
+from triptych.run.examples import box_in_unit, in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
+from triptych.run.grounding import frame_of
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
 from triptych.run.writing import Pen, asked_words, script_of
@@ -34,7 +35,7 @@ class Answer:
     """What a run says of one row.
 
     `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
-    (regress), or `nearest`: for each given input and each other one the closest rows of the run's test (contrast).
+    (regress), `said`, `box` and `confidence` (ground), or `nearest`: for each given input and each other one the closest rows of the run's test (contrast).
     """
 
     row: dict[str, str]
@@ -189,7 +190,7 @@ class Run:
         if not rows:
             return []
         passed, present = self._pass(values)
-        told = {name: self._told(name, passed, present, rows) for name in self.recipe.tasks}
+        told = {name: self._told(name, passed, present, rows, values) for name in self.recipe.tasks}
         return [
             Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
             for i, row in enumerate(rows)
@@ -233,14 +234,38 @@ class Run:
         found = [dict(zip(task.choices, row, strict=True)) for row in shares]
         return [{"said": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row} for row in found]
 
-    def _told(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _told(
+        self,
+        name: str,
+        passed: Passed,
+        present: Mapping[str, Tensor],
+        rows: Sequence[Mapping[str, Any]],
+        values: Sequence[Mapping[str, Value]],
+    ) -> list[dict[str, Any]]:
         task = self.recipe.tasks[name]
+        if task.kind == "ground":
+            return self._located(task, answer(task, passed.outputs[name]), values)
         if task.kind == "generate":
             return self._written(name, passed, present, rows)
         if task.kind == "contrast":
             return self._nearest(name, task, passed, present)
         facts = self.model.parts()[name].facts
         return [_in_full(task, facts, row) for row in answer(task, passed.outputs[name])]
+
+    def _located(self, task: Any, answers_B5: Tensor, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
+        """A box a row, in the unit and form of the cells it was learnt from; none where there is nothing to look at."""
+        room, preparation = self.inputs[task.input]
+        told = []
+        for answer_5, row in zip(answers_B5, values, strict=True):
+            several = each(row[task.input]) if task.input in row else []
+            if len(several) != 1:
+                why = f"no box: {len(several)} values of {task.input}"
+                told.append({"said": why, "confidence": None, "box": None})
+                continue
+            frame_4 = torch.tensor(frame_of(task, room, preparation, room.extent(several[0])), dtype=torch.float64)  # type: ignore[attr-defined]
+            said, confidence = in_words(task, {"frame": frame_4}, answer_5)
+            told.append({"said": said, "confidence": confidence, "box": box_in_unit(task, frame_4, answer_5)})
+        return told
 
     def _nearest(self, name: str, task: Any, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         rows = len(next(iter(present.values())))

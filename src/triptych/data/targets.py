@@ -20,7 +20,8 @@ LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit to
 class Target:
     """One task's targets over all rows of a table: `values` (N or N x C), `has` (bool N), `facts` for the head.
 
-    Boxes are corners in the task's unit, until `run/grounding.py` knows what is seen of each value. Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together.
+    Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together. Boxes are
+    corners in the task's unit, until `run/grounding.py` knows what is seen of each value.
     """
 
     values: Tensor

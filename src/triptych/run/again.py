@@ -21,6 +21,7 @@ from triptych.data.targets import known_target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.bench import Bench
+from triptych.run.grounding import framed
 from triptych.run.opening import read_rows
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe

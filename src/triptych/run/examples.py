@@ -147,7 +147,8 @@ def box_in_unit(task: Any, frame_4: Tensor, answer_5: Tensor) -> list[float]:
 
 
 def _box_in_words(task: Any, box: Sequence[float]) -> str:
-    return f"[{', '.join(f'{number:.{3 if task.unit == "shares" else 1}f}' for number in box)}]"
+    digits = 3 if task.unit == "shares" else 1
+    return f"[{', '.join(f'{number:.{digits}f}' for number in box)}]"
 
 
 def _number_in_words(value: float, std: float) -> str:

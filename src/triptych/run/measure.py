@@ -234,7 +234,10 @@ class _Seen:
 
 
 def answer(task: Any, output: Output) -> Tensor:
-    """What a task answers: probabilities (B, C), standardised numbers (B), boxes with a confidence (B, 5), or what is told of a written answer (B, 4)."""
+    """What a task answers: probabilities (B, C), standardised numbers (B), what is told of a written answer (B, 4), boxes (B, 5).
+
+    A box is four corners and how sure it is.
+    """
     if task.kind == "generate":
         return written.told(output)
     if task.kind == "ground":

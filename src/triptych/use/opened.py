@@ -35,7 +35,8 @@ class Answer:
     """What a run says of one row.
 
     `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
-    (regress), `said`, `box` and `confidence` (ground), or `nearest`: for each given input and each other one the closest rows of the run's test (contrast).
+    (regress), `said`, `box` and `confidence` (ground), or `nearest`: for each given input and each other one the closest rows of
+    the run's test (contrast).
     """
 
     row: dict[str, str]

@@ -35,7 +35,7 @@ def show(value: Value) -> str:
 
 
 def marked(value: Value, boxes: Mapping[str, Sequence[float]]) -> str:
-    """The thumbnail with boxes drawn over it: `truth` dashed and light on dark, all others drawn through; corners in shares of the picture."""
+    """The thumbnail with boxes drawn over it: `truth` dashed, all others drawn through; corners in shares of the picture."""
     about = f"picture, {value.width} x {value.height} pixels, with boxes: {', '.join(boxes)}"
     small = value.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))

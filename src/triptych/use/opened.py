@@ -256,7 +256,7 @@ class Run:
     def _located(self, task: Any, answers_B5: Tensor, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
         """A box a row, in the unit and form of the cells it was learnt from; none where there is nothing to look at."""
         room, preparation = self.inputs[task.input]
-        told = []
+        told: list[dict[str, Any]] = []
         for answer_5, row in zip(answers_B5, values, strict=True):
             several = each(row[task.input]) if task.input in row else []
             if len(several) != 1:

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
-from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
+from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, MultiLabel, Prefer, Regress
 from triptych.data.settings import (
     BalanceSettings,
     ColumnSettings,
@@ -38,6 +38,7 @@ from triptych.data.settings import (
     WindowSettings,
 )
 from triptych.modalities import rooms
+from triptych.modalities.text import decoders
 from triptych.model import settings as fusion_words
 from triptych.run import approach
 from triptych.run.fit import fit
@@ -105,6 +106,29 @@ TARGET = ["inputs.audio.column=null"]
 BERT = ["inputs.text.prepare={}", "inputs.text.encoder={kind: pretrained, name: ./bert, pool: mean}"]
 ADDED = [*BERT, "inputs.text.encoder.lora={rank: 2}", "stages.0.train=[text.lora, fusion, label, tags, number, match]"]
 
+# A second sound, so that it must be said which is heard; the answer changes case, and its letters come in few frames.
+HEARS = [
+    "inputs={audio: {prepare: {rate: 8000, bins: 16, hop_ms: 4}, encoder: {kind: cnn, widths: [4], width: 8}}, "
+    "again: {modality: audio, column: sound2, prepare: {rate: 8000, bins: 16, hop_ms: 4}, encoder: {kind: cnn, widths: [4], width: 8}}}",
+    "tasks={heard: {kind: ctc, target: shouted, input: audio}}",
+]
+# Answers in writing, of a model that learns a little: an untouched one says the same whatever it is asked.
+DECODER = "decoder={kind: small, layers: 2, width: 16, heads: 2, context: 64, tokenizer: word, vocabulary: 60}"
+WRITES = [
+    DECODER,
+    "fusion={kind: prefix, width: 8, shorten: {image: 8}}",
+    "inputs={image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
+    "tasks={say: {kind: generate, target: label, template: '{image} what is it {speaker}', longest: 3}}",
+]
+WROTE = [*WRITES, "tasks.say.temperature=3"]  # what is drawn is moved by small things
+LLAMA = [*WRITES, "decoder={kind: pretrained, name: ./llama}"]
+PREFERS = [
+    *WRITES,
+    "decoder={kind: pretrained, name: ./llama, lora: {rank: 2}}",
+    "tasks={better: {kind: prefer, chosen: label, rejected: speaker, template: '{image} what is it {text}'}}",
+    "stages.0.train=[decoder.lora]",
+]
+
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
@@ -125,6 +149,12 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Classify: ("tasks.label", []),
     MultiLabel: ("tasks.tags", []),
     Regress: ("tasks.number", []),
+    Ctc: ("tasks.heard", HEARS),
+    Generate: ("tasks.say", WRITES),
+    Prefer: ("tasks.better", PREFERS),
+    decoders.Small: ("decoder", WRITES),
+    decoders.Base: ("decoder", LLAMA),
+    fusion_words.Prefix: ("fusion", WRITES),
 }
 for words in (fusion_words.Concat, fusion_words.Gated, fusion_words.Joint):
     PLACES[words] = ("fusion", [f"fusion.kind={words.model_fields['kind'].default}"])
@@ -212,6 +242,9 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "Contrast.positives": ("label", []),
     "Classify.class_weights": ("{low: 3}", []),
     "MultiLabel.class_weights": ("balanced", []),
+    "Ctc.input": ("again", []),
+    "Ctc.target": ("speaker", []),
+    "Ctc.beam": ("30", []),
     "Classify.target": ("speaker", []),
     "Classify.prompt": ("a {label} one", []),
     "MultiLabel.target": ("label", []),
@@ -224,13 +257,44 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "audio.Prepare.windows": ("3", ["inputs.audio.prepare={seconds: 0.1}", "inputs.audio.encoder={kind: pretrained, name: ./ast}"]),
     "audio.Prepare.fill": ("true", ["inputs.audio.prepare={}", "inputs.audio.encoder={kind: pretrained, name: ./whisper}"]),
 }
+TRY |= {
+    "Generate.target": ("text", []),
+    "Generate.template": ("'{image} what'", []),
+    "Generate.system": ("be brief", []),
+    "Generate.messages": ("talk", ["tasks.say={kind: generate, messages: talk2, longest: 3}"]),
+    "Generate.choices": ("[low, high]", []),
+    "Generate.longest": ("1", ["tasks.say.target=text"]),
+    "Generate.beams": ("4", ["tasks.say.target=text", "tasks.say.longest=8"]),
+    "Generate.temperature": ("5", []),
+    "Generate.top_p": ("0.1", WROTE),
+    "Generate.stop": ("[low]", ["stages.0.epochs=4"]),
+    "Generate.scores": ("[bleu]", []),
+    "Generate.written": ("1", []),
+    "Prefer.chosen": ("text", []),
+    "Prefer.rejected": ("text", []),
+    "Prefer.template": ("'{image} what'", []),
+    "Prefer.system": ("be brief", []),
+    "Prefer.beta": ("1.0", []),
+    "Prefix.projector": ("linear", []),
+    "Prefix.shorten": ("{image: 16}", []),
+    "Prefix.dropout": ("0.5", ["tasks.label={kind: classify, target: label}"]),
+    "Prefix.queries": ("3", ["fusion.projector=resampler"]),
+    "Prefix.layers": ("1", ["fusion.projector=resampler"]),
+    "Small.tokenizer": ("bpe", ["decoder.vocabulary=300"]),
+    "Small.vocabulary": ("16", ["tasks.say.target=text"]),
+    "Small.context": ("16", ["tasks.say.template='{image} what is it or what may it be if it is not what it was {speaker} {text}'"]),
+    "Small.look_every": ("2", ["fusion={kind: concat, width: 8}"]),
+    "Base.look_every": ("2", ["fusion={kind: concat, width: 8}"]),
+    "Base.name": ("./llama2", []),
+    "Base.context": ("24", ["tasks.say.template='{image} what is it or what may it be if it is not what it was {speaker} {text}'"]),
+}
 TRY["Stage.decay"] = ("0.1", BERT)
 TRY["Lora.dropout"] = ("0.5", [])
 TRY["Lora.alpha"] = ("40", [])
 TRY["Lora.targets"] = ("[query]", [])
 TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
 TRY["Training.mixup"] = ("1", [*MIXABLE])
-for kind in ("Classify", "MultiLabel", "Regress"):
+for kind in ("Classify", "MultiLabel", "Regress", "Ctc"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
 for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
     TRY[f"{room}.Input.column"] = (column, [])
@@ -351,6 +415,9 @@ def bench(tiny_table, tmp_path_factory, write_film):
             "piece": row["text"][:9],
             "mixed": "12121?"[number % 6],
         }
+        row["shouted"] = f"{row['label'].upper()}, {row['speaker']}!"
+        says = [{"role": "user", "content": f"<image> {row['speaker']}" if row["image"] else "well"}]
+        row["talk"], row["talk2"] = (json.dumps([*says, {"role": "assistant", "content": row[c]}]) for c in ("label", "speaker"))
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square
@@ -408,7 +475,12 @@ def write_bases(folder: Path, suffix: str, seed: int) -> None:
         transformers.WhisperConfig(d_model=8, num_mel_bins=8, max_source_positions=50, vocab_size=9, **TOKENS, **halves)
     )
     spoken = transformers.WhisperFeatureExtractor(8, chunk_length=1)
-    bases = {"bert": (bert, tokens), "vit": (vit, processor), "ast": (ast, heard), "whisper": (whisper, spoken)}
+    sizes = {**words, "num_key_value_heads": 1, "max_position_embeddings": 128}
+    letters_ = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", eos_token="/")
+    llama = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(vocab_size=len(letters), eos_token_id=letters["/"], bos_token_id=None, pad_token_id=0, **sizes)
+    )
+    bases = {"llama": (llama, letters_), "bert": (bert, tokens), "vit": (vit, processor), "ast": (ast, heard), "whisper": (whisper, spoken)}
     for name, parts in bases.items():
         for part in parts:
             part.save_pretrained(folder / f"{name}{suffix}")

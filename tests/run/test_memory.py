@@ -66,6 +66,25 @@ def test_a_run_with_memory_is_one_without(base_recipe, tmp_path, train_words, fu
     )
 
 
+@pytest.mark.parametrize("train_words", ["fusion, label", "fusion, label, text.last(1)"])
+def test_in_bf16_the_base_is_held_so_while_rows_are_remembered(base_recipe, tmp_path, monkeypatch, train_words):
+    seen, entered = [], Tower._entered
+
+    def looking(self, packed):
+        seen.append(next(self.layers()[0].parameters()).dtype)
+        return entered(self, packed)
+
+    path = base_recipe(train_words)
+    plain = train(path, tmp_path / "plain", "training.precision=bf16", "training.remember=false")
+    monkeypatch.setattr(Tower, "_entered", looking)
+    kept = train(path, tmp_path / "kept", "training.precision=bf16")
+    assert seen[0] == torch.bfloat16
+    assert ("last" in train_words) == (torch.float32 in seen), "blocks that learn do so in float32"
+    for one, other in zip(log(kept), log(plain), strict=True):
+        assert one["train loss"] == pytest.approx(other["train loss"], abs=0.02)
+    assert kept.predict(text="a red dog")["label"]["said"] == plain.predict(text="a red dog")["label"]["said"]
+
+
 def test_the_second_run_computes_nothing(base_recipe, tmp_path, counted):
     first = train(base_recipe(), tmp_path / "one")
     with (tmp_path / "table.csv").open() as file:
@@ -160,7 +179,7 @@ def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_
     """What was written stays, and the next run takes it up."""
     script = (
         "import os, signal, sys\nimport triptych.run.memory as memory\nfrom triptych.data.kept import Kept\n"
-        "memory.ROWS, memory.PART_SECONDS = 4, 0.0\nadd = Kept.add\n"
+        "memory.LEAST, memory.ROWS, memory.PART_SECONDS = 4, 4, 0.0\nadd = Kept.add\n"
         "def killed(self, keys, items):\n    add(self, keys, items)\n    killed.count += 1\n"
         "    killed.count == 2 and os.kill(os.getpid(), signal.SIGKILL)\nkilled.count = 0\nKept.add = killed\n"
         "import triptych\ntriptych.train(sys.argv[1], out=sys.argv[2], quiet=True)\n"

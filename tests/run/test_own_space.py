@@ -102,6 +102,7 @@ def test_prompts_say_what_transformers_says(recipe, clip, tmp_path):
     right = np.mean([row["label"] == said for row, said in zip(test, guess, strict=True)])
     found = evaluate(str(recipe), untouched=True, out=tmp_path / "evaluated")
     assert found.value("label.accuracy by prompts") == pytest.approx(right)
+    assert "label, by prompts" in (tmp_path / "evaluated" / "evaluation.html").read_text()
     assert found.told["baselines"]["label"]["zero-shot by prompts"]["accuracy"] == pytest.approx(right)
 
 
@@ -119,10 +120,29 @@ def test_the_probabilities_are_those_of_transformers(recipe, clip, tmp_path):
     torch.testing.assert_close(measured.prompted["label"], out.logits_per_image.softmax(1), atol=1e-4, rtol=1e-4)
 
 
+def test_of_several_wordings_the_mean_is_taken(recipe, clip, tmp_path):
+    labels, wordings = ["green", "red"], ["a picture of a {label} thing", "the {label}", "{label} in the dark"]
+    out = [theirs(clip, tmp_path, [wording.replace("{label}", label) for label in labels])[1] for wording in wordings]
+    prompts = torch.nn.functional.normalize(torch.stack([one.text_embeds for one in out]).mean(0), dim=-1)
+    expected = (out[0].logits_per_image / (out[0].image_embeds @ out[0].text_embeds.T)).mean() * out[0].image_embeds @ prompts.T
+    told = ", ".join(f'"{wording}"' for wording in wordings)
+    (tmp_path / "several.yaml").write_text(recipe.read_text().replace('"a picture of a {label} thing"', f"[{told}]"))
+    found = evaluate(str(tmp_path / "several.yaml"), untouched=True, out=tmp_path / "evaluated")
+    truth = [row["label"] for row in theirs(clip, tmp_path, labels)[0]]
+    assert found.value("label.accuracy by prompts") == pytest.approx(
+        np.mean([labels[n] == t for n, t in zip(expected.argmax(1), truth, strict=True)])
+    )
+
+
 def test_a_tuned_run_is_told_by_prompts_before_and_after(recipe, tmp_path):
     run = triptych.train(recipe, out=tmp_path / "run", quiet=True)
     rows = [row for row in run.scores if row["of"] == "by prompts" and row["metric"] == "accuracy"]
     assert len(rows) == 1 and {"untouched", "trained"} <= rows[0].keys()
+    matrix = run.folder.read("details.json")["confusion"]["label"]
+    right = sum(matrix["untouched, by prompts"][n][n] for n in range(2)) / sum(map(sum, matrix["untouched, by prompts"]))
+    assert right == pytest.approx(rows[0]["untouched"])
+    page = (run.folder.path / "report.html").read_text()
+    assert page.index("label, untouched, by prompts") < page.index("label, trained"), "what prompts knew beside what was learnt"
     again = evaluate(str(tmp_path / "run"), out=tmp_path / "again")  # from the run folder alone
     assert again.value("label.accuracy by prompts") == pytest.approx(rows[0]["trained"])
 

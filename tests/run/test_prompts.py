@@ -69,6 +69,9 @@ def test_before_and_after_stand_beside_the_other_baselines(tiny_recipe, tmp_path
             ],
             ["no input takes sentences", "image, audio are files"],
         ),
+        (["inputs={text: {}}", "tasks={n: {kind: classify, target: label, prompt: 'a {label}'}}"], ["remove the prompt, or add an input"]),
+        (["tasks={n: {kind: classify, target: label, prompt: ['a {label}', 'one']}}"], ["prompt 'one' says nothing"]),
+        (["tasks={n: {kind: classify, target: label, prompt: []}}"], ["empty list"]),
         (["tasks={n: {kind: regress, target: number, prompt: 'a {label}'}}"], ["unknown field 'prompt'"]),
     ],
 )

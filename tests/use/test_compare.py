@@ -14,7 +14,7 @@ from triptych.objective.intervals import difference
 from triptych.run.answers import answered
 from triptych.run.folder import RunFolder, open_folder
 from triptych.use import overlays
-from triptych.use.compare import MOST, compare, write_page
+from triptych.use.compare import MOST, compare, over_seeds, write_page
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 
@@ -81,6 +81,17 @@ def test_other_tasks_older_runs_and_a_page(pair, tiny_recipe, tmp_path):
     assert "<b>numbers" not in page and "&lt;b&gt;numbers" in page
     assert not re.findall(r"(?:src|href)=\"(?!#)", page) and "<script" not in page
     assert page.count("<svg") == len(found["intervals"]) + len(found["curves"])
+
+
+def test_runs_that_differ_in_their_seed_alone_are_brought_together(pair):
+    recipes = [{"training.seed": seed, "approach": word} for word in ("head", "lora") for seed in (0, 1)]
+    values = [{"value": value} for value in (0.5, 0.75, 0.25, 0.75)]
+    task = {"task": "mood", "metric": "accuracy", "values": values}
+    scores = [{"mood.accuracy by prompts": {"untouched": 0.375}} for _ in range(2)] + [{}, {}]
+    first, second = over_seeds(recipes, [task], scores)
+    assert first == {"runs": [1, 2], "score": "mood.accuracy", "mean": 0.625, "low": 0.5, "high": 0.75, "prompts": 0.375}
+    assert second["runs"] == [3, 4] and second["mean"] == 0.5 and second["prompts"] is None
+    assert over_seeds(recipes[::2], [{**task, "values": values[::2]}], scores[::2]) == [] == compare(pair)["seeds"]
 
 
 def test_many_runs_fit_and_no_more_than_there_are_colours_and_dashes_for(pair, tmp_path):

@@ -16,6 +16,7 @@ from triptych.cli.cache import app as cache_verbs
 from triptych.cli.data import app as data_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
+from triptych.cli.subtitles import subtitles
 from triptych.cli.tools import SOURCE
 
 if TYPE_CHECKING:
@@ -293,6 +294,7 @@ def compare(
 app.command()(tune)
 app.command()(bakeoff)
 app.command()(models)
+app.command()(subtitles)
 
 
 def _recipe_name(source: str) -> str:

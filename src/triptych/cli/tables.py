@@ -40,7 +40,8 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name, task in recipe.tasks.items():
         for score in found:
-            if score["task"] == name and score["metric"] == headline(task):
+            own = score["metric"] in getattr(task, "scores", ()) and not score["of"]
+            if score["task"] == name and (own or score["metric"] == headline(task)):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
                 table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()
@@ -154,7 +155,10 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
         ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[:3]
         yield f"{task}: {told['said']}   ({', '.join(f'{label} {share:.2f}' for label, share in ranked)})"
     else:
-        yield f"{task}: {told['said']}"
+        later = told.get("heard_from")
+        note = f"   (heard from {later:.1f} s on, for the rest is cut off; `triptych subtitles` hears all)" if later else ""
+        note += f"   ({told['why_not']})" if "why_not" in told else ""
+        yield f"{task}: {told['said'] or '-'}{note}"
 
 
 def comparison(found: dict[str, Any]) -> None:
@@ -164,6 +168,8 @@ def comparison(found: dict[str, Any]) -> None:
         lines(f"{number}  {name}   (measured on its {side} rows)")
     if len(set(found["judged_on"])) > 1:
         lines("warning: the runs were measured on different sides of their splits; their scores do not compare")
+    if found["seeds"]:
+        _over_seeds(found["seeds"])
     for task in found["intervals"]:
         _sure(task, found["runs"])
     for part, title in (("recipe", "recipe differences"), ("scores", "scores"), ("cost", "cost")):
@@ -177,6 +183,18 @@ def comparison(found: dict[str, Any]) -> None:
             console.print(table)
         else:
             lines(f"{title}: none")
+
+
+def _over_seeds(rows: list[dict[str, Any]]) -> None:
+    """Runs that differ in their seed alone, a line each set."""
+    table = Table(title="over seeds", title_justify="left", title_style="bold")
+    asked = any(row["prompts"] is not None for row in rows)
+    for header in ("runs", "score", "mean", "lowest to highest", *(["by prompts, untouched"] if asked else [])):
+        table.add_column(header, justify="left" if header in ("runs", "score") else "right", overflow="fold")
+    for row in rows:
+        cells = [", ".join(map(str, row["runs"])), escape(row["score"]), _number(row["mean"]), _range(row)]
+        table.add_row(*cells, *(["-" if row["prompts"] is None else _number(row["prompts"])] if asked else []))
+    _console().print(table)
 
 
 def _sure(task: dict[str, Any], runs: list[str]) -> None:

@@ -6,7 +6,7 @@ imported there: recipes are checked against a room's settings before torch is lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -116,6 +116,17 @@ class Limited(Protocol):
         """Each value's whole length in the limit's unit. Before `fit` this is as after a fit on these values alone."""
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """A preparation whose tensors have frames in the order of time. One that does not, or not always, says a pace of 0."""
+
+    def pace(self) -> float:
+        """Seconds from one frame to the next."""
+
+    def begins(self, value: Value) -> float:
+        """Seconds of a value that lie before its first frame: what is cut off, or left out."""
+
+
 class Modality(Protocol):
     """A room.
 
@@ -208,6 +219,18 @@ class Flat(Protocol):
 
     def marked(self, value: Value, boxes: Mapping[str, Sequence[float]]) -> str:
         """As `show`, with boxes drawn by name: `said`, `truth`; each left, top, right and bottom in shares of the value."""
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A room that reads values of any length piece by piece, in bounded memory."""
+
+    def windows(self, source: Any, seconds: float, overlap: float) -> Iterator[tuple[float, Value]]:
+        """(start in seconds, value) of each window of a path, `seconds` long but for the last, which ends where the value does.
+
+        Raises:
+            BadValue: like `read`.
+        """
 
 
 @runtime_checkable

@@ -118,6 +118,11 @@ class Encoder(Part):
 
     width: int
 
+    @property
+    def stride(self) -> int | None:
+        """How many frames of what goes in one token stands for, where tokens follow each other in time; None where they do not."""
+        return None
+
     @abstractmethod
     def forward(self, packed: Packed) -> Encoded:
         """(P rows of one input) -> tokens_PTD, mask_PT, pooled_PD, and every intermediate by name in `inner`.

@@ -38,6 +38,20 @@ def _weights(value: Any) -> Any:
 ClassWeights = Annotated[Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_weights)]
 
 
+def wordings(prompt: str | list[str]) -> list[str]:
+    """What stands under `prompt`, as a list."""
+    return [prompt] if isinstance(prompt, str) else prompt
+
+
+def check_prompt(prompt: str | list[str] | None) -> None:
+    """Raises ValueError where a wording says nothing of the class, or there is none."""
+    if prompt == []:
+        raise ValueError("prompt is an empty list; write a sentence about a class, or remove it")
+    for wording in wordings(prompt or []):
+        if LABEL not in wording:
+            raise ValueError(f"prompt {wording!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music.")
+
+
 class Classify(_Head):
     """One of several classes: cross-entropy."""
 
@@ -47,18 +61,15 @@ class Classify(_Head):
         description="how much a row of a class counts in the loss: balanced (rows / (classes x rows of it)), or {label: weight}, others 1",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the answer spread over all classes (Szegedy et al. 2016)")
-    prompt: str | None = Field(
+    prompt: str | list[str] | None = Field(
         None,
         description="a sentence about a class, as in This is {label} music.: the classes are also told by how near a row lies to their "
-        "sentences, in the space of a contrast task",
+        "sentences, in the space of a contrast task. Of several wordings in a list the mean is taken",
     )
 
     @model_validator(mode="after")
     def _names_the_class(self) -> Classify:
-        if self.prompt is not None and LABEL not in self.prompt:
-            raise ValueError(
-                f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music."
-            )
+        check_prompt(self.prompt)
         return self
 
 
@@ -107,6 +118,25 @@ class Ground(_Head):
         if self.phrase == self.input:
             raise ValueError(f"phrase and input are both {self.input!r}: remove phrase, or name the input that says what is looked for")
         return self
+
+
+class Ctc(_Head):
+    """What is said in a recording, symbol by symbol: connectionist temporal classification (Graves et al. 2006)."""
+
+    kind: Literal["ctc"] = "ctc"
+    input: str | None = Field(None, description="the input whose sequence is read; by default the only one that lasts in time")
+    symbols: Literal["characters", "words"] = Field(
+        "characters", description="what the text is spelt in; words: for a few words that come again and again, such as commands"
+    )
+    normalise: Literal["none", "basic"] = Field(
+        "basic", description="basic: lower case without punctuation, for learning and for scoring; none: as it stands, spaces made one"
+    )
+    beam: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="texts that are followed at once when a trained model is measured or asked; 1: the best symbol a frame",
+    )
 
 
 class Contrast(_Task):
@@ -166,6 +196,36 @@ class Generate(_Task):
             raise ValueError("top_p says among what is drawn, and temperature 0 draws nothing: set temperature, or remove top_p")
         return self
 
+    def sides(self) -> tuple[Generate, ...]:
+        """The questions with their answers that one row makes."""
+        return (self,)
+
+
+class Prefer(_Task):
+    """Of two answers in writing one is better: direct preference optimisation (DPO, Rafailov et al. 2023) of the decoder's additions."""
+
+    kind: Literal["prefer"] = "prefer"
+    chosen: str = Field(description="column of the table that holds the better answer")
+    rejected: str = Field(description="column of the table that holds the worse answer")
+    template: str = Field(description="the question, as of a generate task")
+    system: str | None = Field(None, description="words that stand before the question, as of a generate task")
+    beta: float = Field(0.1, gt=0, le=10, description="how dear it is to leave the decoder as it is without its additions")
+
+    @model_validator(mode="after")
+    def _two(self) -> Prefer:
+        if self.chosen == self.rejected:
+            raise ValueError(f"chosen and rejected are one column, {self.chosen!r}; an answer is not better than itself")
+        return self
+
+    def sides(self) -> tuple[Generate, ...]:
+        """The question with the better answer, and with the worse one."""
+        words: dict[str, Any] = {"template": self.template, "system": self.system}
+        return Generate(target=self.chosen, **words), Generate(target=self.rejected, **words)
+
+
+IN_WRITING = ("generate", "prefer")
+"""Kinds of tasks that the recipe's decoder answers, or judges answers of."""
+
 
 WRITTEN: dict[str, Direction] = {
     "exact": "higher",
@@ -182,7 +242,7 @@ WRITTEN: dict[str, Direction] = {
 }
 """Scores of written answers."""
 
-Task = Annotated[Classify | MultiLabel | Regress | Ground | Contrast | Generate, Field(discriminator="kind")]
+Task = Annotated[Classify | MultiLabel | Regress | Ground | Contrast | Ctc | Generate | Prefer, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -198,6 +258,7 @@ METRICS: dict[str, dict[str, Direction]] = {
     "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "map": "higher", "roc_auc": "higher", "loss": "lower"},
     "regress": {"r2": "higher", "mae": "lower", "rmse": "lower", "loss": "lower"},
     "ground": {"iou": "higher", "right@50": "higher", "right@75": "higher", "right@90": "higher", "map": "higher", "loss": "lower"},
+    "ctc": {"wer": "lower", "cer": "lower", "exact": "higher", "loss": "lower"},
     "contrast": {
         "recall@1": "higher",
         "recall@5": "higher",
@@ -207,10 +268,23 @@ METRICS: dict[str, dict[str, Direction]] = {
         "loss": "lower",
     },
     "generate": {"accuracy": "higher", "perplexity": "lower", **WRITTEN, "loss": "lower"},
+    "prefer": {"accuracy": "higher", "margin": "higher", "loss": "lower"},
 }
 """The scores of each kind of task and which way is better; the first is its headline."""
+
+
+def metrics(task: Settings) -> list[str]:
+    """The scores that a task has; of those of written answers the ones that it asks for."""
+    if not isinstance(task, Generate):
+        return list(METRICS[task.kind])  # type: ignore[attr-defined]
+    return [metric for metric in METRICS[task.kind] if metric not in WRITTEN or (task.written and metric in task.scores)]
 
 
 def headline(task: Settings) -> str:
     """Name of the one score that stands for a task."""
     return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]
+
+
+def direction(task: Settings) -> Direction:
+    """Which way the headline of a task is better."""
+    return METRICS[task.kind][headline(task)]  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,15 @@ class Fused:
     inner: Mapping[str, Tensor] = field(default_factory=dict)
     prefix: Mapping[str, Sequence[Sequence[Tensor]]] = field(default_factory=dict)
     """{column: of each row the sequence (T, D) of each of its values, in a decoder's width}, of a fusion that puts them between words."""
+
     sequences: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # {column: (tokens_BTD, mask_BT)}
 
     def rows(self, places_P: Tensor) -> Fused:
         """Some of the rows, in the order asked for, a row as often as it is named."""
         chosen = places_P.tolist()
         prefix = {column: [values[place] for place in chosen] for column, values in self.prefix.items()}
+        sequences = {c: (tokens[places_P], mask[places_P]) for c, (tokens, mask) in self.sequences.items()}
         parts, inner = ({name: tensor[places_P] for name, tensor in some.items()} for some in (self.parts, self.inner))
-        sequences = {column: (tokens[places_P], mask[places_P]) for column, (tokens, mask) in self.sequences.items()}
         return Fused(self.tokens_BTD[places_P], self.mask_BT[places_P], self.pooled_BD[places_P], parts, inner, prefix, sequences)
 
 
@@ -174,13 +175,28 @@ def vector(column: str) -> str:
 
 @dataclass(frozen=True)
 class Output:
-    """One task's answer by name (`logits_BC`, `value_BC`, `embedding.<column>_BD`, `scale`), before any loss."""
+    """One task's answer by name (`logits_BC`, `value_BC`, `embedding.<column>_BD`, `scale`), before any loss.
+
+    T of a tensor `..._BTC` is that of the batch's longest row, so it may differ between batches.
+    """
 
     tensors: Mapping[str, Tensor]
 
     def __getitem__(self, name: str) -> Tensor:
         """One tensor of the answer."""
         return self.tensors[name]
+
+
+SEQUENCE = "_BTC"
+"""How the name of an answer ends that has a step T for each token of a batch's longest row."""
+
+
+def level(name: str, pieces: Sequence[Tensor], length: int = 0) -> list[Tensor]:
+    """One tensor of several outputs, each as long as the longest, and as `length`, where it has steps; else as they are."""
+    if not name.endswith(SEQUENCE):
+        return list(pieces)
+    most = max([length, *(piece.shape[1] for piece in pieces)])
+    return [nn.functional.pad(piece, (0, 0, 0, most - piece.shape[1])) for piece in pieces]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A room that can write has a `Decoder`, a `script` and a `generator`; a room that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -21,7 +21,8 @@ class How(NamedTuple):
     beams: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
-    stop: tuple[str, ...] = ()
+    ended: Callable[[Sequence[int]], bool] | None = None
+    """Whether what is written so far has words that end an answer."""
     seed: int = 0
 
 
@@ -34,13 +35,13 @@ class Script(Protocol):
     def columns(self, task: Any, inputs: Sequence[str]) -> list[str]:
         """Columns of the table that a task's question and answer are made of, besides the inputs."""
 
-    def item(self, task: Any, cells: Mapping[str, Any], inputs: Sequence[str]) -> Item:
+    def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int]) -> Item:
         """One row with its answer; without one it ends where the answer begins.
 
         Args:
             task: settings of the generate task.
             cells: what the row has, by column.
-            inputs: the inputs that the row has.
+            inputs: how many values of each input the row has, of those that it has.
 
         Raises:
             BadValue: the row cannot be asked: nothing is left of the question, the answer is empty or too long.

@@ -107,9 +107,8 @@ class Seen:
             return ""
         known = {suffix for room in rooms.values() for suffix in room.suffixes}
         strange = self.values - sum(count for suffix, count in self.by_suffix.items() if suffix in known)
-        return (
-            f"{name}: {strange:,} of {self.values:,} files are of no kind that is read here; they are kept as they are" if strange else ""
-        )
+        said = f"{name}: {strange:,} of {self.values:,} files are of no kind that is read here; they are kept as they are"
+        return said if strange else ""
 
     def read(self, rooms: Mapping[str, Modality]) -> bool:
         """Most cells end like files of one room whose values are files."""

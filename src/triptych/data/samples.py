@@ -17,7 +17,7 @@ from pathlib import Path
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
-from triptych.data import toy_messages, toy_songs
+from triptych.data import toy_commands, toy_messages, toy_songs
 
 VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
 TABLE = "table.csv"
@@ -27,7 +27,7 @@ TABLE = "table.csv"
 class Sample:
     """`rows` a concept and side of the split; `target` is the column that names the concept.
 
-    `draw` gives what all rooms must agree on of one row.
+    `draw` gives what all rooms must agree on of one row; where it gives one called as the target, that is the answer.
     """
 
     concepts: tuple[str, ...]
@@ -51,6 +51,7 @@ SAMPLES = {
         target="digit",
     ),
     "songs": Sample(toy_songs.MOODS, {"train": 160, "validation": 25, "test": 40}, target="mood", draw=toy_songs.song),
+    "commands": Sample(("command",), {"train": 900, "validation": 100, "test": 200}, target="words", draw=toy_commands.command),
     "messages": Sample(toy_messages.FEELINGS, {"train": 160, "validation": 30, "test": 50}, target="feeling", draw=toy_messages.message),
 }
 
@@ -61,15 +62,26 @@ def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
     Raises:
         InputError: the sample is unknown, a column cannot be called so, or a room has nothing of that name.
     """
+    if known := sample_made(name, columns):
+        return known
+    folder = _folder(name, columns)
+    _make(name, columns, folder)
+    return folder / TABLE
+
+
+def sample_made(name: str, columns: Mapping[str, Modality]) -> Path | None:
+    """The sample's table, if it was made before; raises as `make_sample`."""
     if name not in SAMPLES:
         raise unknown_word("sample", name, SAMPLES, where="data.source")
     _check_columns(SAMPLES[name], columns)
-    mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
-    folder = cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
+    folder = _folder(name, columns)
     in_use(folder)
-    if not (folder / TABLE).exists():
-        _make(name, columns, folder)
-    return folder / TABLE
+    return folder / TABLE if (folder / TABLE).exists() else None
+
+
+def _folder(name: str, columns: Mapping[str, Modality]) -> Path:
+    mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
+    return cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
 
 
 def _check_columns(sample: Sample, columns: Mapping[str, Modality]) -> None:
@@ -112,7 +124,7 @@ def _write(sample: Sample, name: str, columns: Mapping[str, Modality], folder: P
             row_id = f"{row.concept}-{index:04d}"
             cells = [_kept(made[column][index], folder, column, row_id) for column in columns]
             groups = [made[column][index].group for column in columns]
-            writer.writerow([row_id, *cells, row.concept, row.split, *groups])
+            writer.writerow([row_id, *cells, dict(row.traits).get(sample.target, row.concept), row.split, *groups])
 
 
 def _kept(cell: ToyCell, folder: Path, column: str, row_id: str) -> str:

@@ -65,10 +65,8 @@ class Table:
         return [cell is not None for cell in self.rows.cells(name)]
 
     def counts(self, name: str) -> list[int]:
-        """How many values each row has in this column: more than one where a cell holds several files."""
-        if name not in self.columns:
-            return [0] * len(self.rows)
-        return [counted(cell) for cell in self.rows.cells(name)]
+        """How many values each row has in this column; none where there is no such column."""
+        return [counted(cell) for cell in self.rows.cells(name)] if name in self.columns else [0] * len(self.rows)
 
     def at(self, split: Split) -> list[int]:
         """Indices of the rows of one side."""

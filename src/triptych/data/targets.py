@@ -12,6 +12,7 @@ from torch import Tensor
 from triptych.base.errors import InputError, unknown_word
 from triptych.data.boxes import learnable, read_boxes
 from triptych.data.table import Cell, Table
+from triptych.data.transcripts import known_transcripts, learn_transcripts
 
 LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit too; NaN is not below it
 
@@ -22,6 +23,7 @@ class Target:
 
     Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together. Boxes are
     corners in the task's unit, until `run/grounding.py` knows what is seen of each value.
+    Of texts, `values` are their classes, padded with -1.
     """
 
     values: Tensor
@@ -42,6 +44,8 @@ def learn_target(name: str, task: Any, table: Table, columns: Mapping[str, str])
     """
     if task.kind == "contrast":
         return _contrast(name, task, table, columns)
+    if task.kind == "ctc":
+        return Target(*learn_transcripts(name, task, table, columns))
     return _LEARN[task.kind](name, task, table)
 
 
@@ -53,6 +57,8 @@ def known_target(name: str, task: Any, table: Table, columns: Mapping[str, str],
     """
     if task.kind == "contrast":
         return _grouped(name, task, table, [columns[given] for given in task.between if columns[given] in table.columns])
+    if task.kind == "ctc":
+        return Target(*known_transcripts(name, task, table, columns, facts))
     return _KNOWN[task.kind](name, task, table, table.column(task.target, f"task {name}"), facts)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from triptych.base import hub
 from triptych.contract.part import Part
 from triptych.layers import adapter
 
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 BASE = "base"
 """Folder of the base's own files within a saved part, and name of its module."""
 
@@ -67,6 +69,26 @@ class Held(Part):
         """Let go of a base that is as it was in its files; it is read again at the next need."""
         if self.made and not self._trained and self.settings.lora is None:
             del self._modules[BASE]
+
+    @contextmanager
+    def halved(self) -> Iterator[None]:
+        """For a while, the weights of a frozen base lie in bf16, norms and statistics apart: autocast then casts none at each step.
+
+        What follows a sum with a float32 weight (a table of places, a bias of attention) stays in bf16 too. A base that
+        was changed since it was read keeps its weights and is cast at each step; any other is read again at the next need.
+        """
+        self.ready()
+        if self._trained or self.settings.lora is not None:
+            yield
+            return
+        for module in self.base.modules():
+            if not isinstance(module, _NORMS):
+                for name, parameter in module.named_parameters(recurse=False):  # new ones: a copy may share those that were
+                    module._parameters[name] = nn.Parameter(parameter.detach().to(torch.bfloat16), requires_grad=False)
+        try:
+            yield
+        finally:
+            self.rest()
 
     def _read(self) -> nn.Module:
         base = self.opened()

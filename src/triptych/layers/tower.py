@@ -78,6 +78,10 @@ class Family(ABC):
         """How `auto` pools: `base`, as `pool` does it; or mean, first, last. `names` are the tensors in the base's files."""
         return "base"
 
+    def stride(self, config: Mapping[str, Any]) -> int | None:
+        """How many frames of what goes in one token stands for, by the base's config; None where tokens do not lie in the order of time."""
+        return None
+
     @abstractmethod
     def enter(self, base: Any, packed: Packed) -> Flow:
         """What enters the first block."""
@@ -132,6 +136,11 @@ class Tower(Held, Encoder):
         """Of the base, known from its files, and of what was added to it."""
         return int(self.facts["parameters"]) + (sum(p.numel() for p in self.attention.parameters()) if self.attention else 0)
 
+    @property
+    def stride(self) -> int | None:
+        """See `Encoder`."""
+        return self.family.stride(hub.config(self.folder))
+
     def fresh(self) -> list[nn.Module]:
         """The learnt pooling."""
         return [self.attention] if self.attention is not None else []
@@ -154,7 +163,8 @@ class Tower(Held, Encoder):
     def forward(self, packed: Packed) -> Encoded:
         """See `Encoder`. `inner` holds each block's output (`block.0` ...)."""
         if TOKENS in packed.tensors:
-            return self._pooled(packed.tensors[TOKENS], packed.mask_PT, packed.tensors.get(POOLED), {})
+            own_PD = packed.tensors.get(POOLED)
+            return self._pooled(_full(packed.tensors[TOKENS]), packed.mask_PT, None if own_PD is None else _full(own_PD), {})
         inner: dict[str, Tensor] = {}
         flow = self._through(packed, self.facts["blocks"], inner)
         tokens_PTD, mask_PT, pooled_PD = self._left(flow)
@@ -190,7 +200,7 @@ class Tower(Held, Encoder):
         if cut is None:
             return self.family.enter(self.base, packed), 0
         rows = {name: tensor for name, tensor in packed.tensors.items() if name != cut}
-        return Flow(packed.tensors[cut], packed.mask_PT, rows), int(cut.removeprefix(BLOCK).split("_")[0])
+        return Flow(_full(packed.tensors[cut]), packed.mask_PT, rows), int(cut.removeprefix(BLOCK).split("_")[0])
 
     def _left(self, flow: Flow) -> tuple[Tensor, Tensor, Tensor | None]:
         tokens_PTD = self.family.leave(self.base, flow)
@@ -208,6 +218,11 @@ class Tower(Held, Encoder):
         else:
             pooled_PD = _POOLS[self.pooling](tokens_PTD, mask_PT)
         return Encoded(tokens_PTD, mask_PT, pooled_PD, inner)
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """What was kept in bf16, in float32 where nothing else would bring it together with float32 weights."""
+    return tensor if torch.is_autocast_enabled(tensor.device.type) else tensor.float()
 
 
 def vectors_alone(pooled_PD: Tensor) -> Packed:

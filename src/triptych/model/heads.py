@@ -169,12 +169,40 @@ class Ground(Head):
         return part_BD * fused.sequences[self.phrase][1].any(1, keepdim=True)
 
 
+class Ctc(Head):
+    """`logits_BTC` of each token of one input, the blank first, and `frames_B`: how many tokens of a row are real.
+
+    A row that lacks the input has none.
+    """
+
+    Settings = tasks.Ctc
+    reads_sequences = True
+
+    def __init__(self, settings: tasks.Ctc, *, width: int, symbols: list[str], input: str, sequence: int, frame: float) -> None:
+        """`sequence`: width of the tokens of `input`; `frame`: seconds from one to the next, for whoever asks when something was said."""
+        super().__init__(settings, width=width, symbols=symbols, input=input, sequence=sequence, frame=frame)
+        self.input, self.sequence = input, sequence
+        self.norm = nn.LayerNorm(sequence)
+        self.dense = mlp(sequence, settings.hidden, len(symbols) + 1, settings.dropout)
+
+    def forward(self, fused: Fused) -> Output:
+        """See the module's text."""
+        rows = len(fused.pooled_BD)
+        if self.input in fused.sequences:
+            sequence_BTD, mask_BT = fused.sequences[self.input]
+        else:
+            sequence_BTD = fused.pooled_BD.new_zeros(rows, 1, self.sequence)
+            mask_BT = torch.zeros(rows, 1, dtype=torch.bool, device=sequence_BTD.device)
+        return Output({"logits_BTC": self.dense(self.norm(sequence_BTD)).float(), "frames_B": mask_BT.sum(1)})
+
+
 HEADS: dict[str, type[Head]] = {
     "classify": Classify,
     "multilabel": MultiLabel,
     "regress": Regress,
     "ground": Ground,
     "contrast": Contrast,
+    "ctc": Ctc,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,11 +24,13 @@ def constant_answer(task: Any, target: Tensor, has: Tensor) -> Bounds:
     """Of a task with a target, over some rows; not a number where none has it.
 
     classify: the entropy of the class shares, ln C where all are as frequent; the floor is what label smoothing leaves.
-    multilabel: the mean entropy of the labels. regress: the variance of the standardised target. ground: what the
-    mean box pays. Not known of answers in writing.
+    multilabel: the mean entropy of the labels. regress: the variance of the standardised target. ground: what the mean box pays.
+    Not known of answers in writing, nor of a ctc, where it depends on how many frames a symbol has.
     """
     known = target[has]
-    if not len(known) or task.kind == "generate":  # what a constant answer would pay depends on the words
+    if task.kind == "prefer" and len(known):
+        return Bounds(math.log(2), 0.0)
+    if not len(known) or task.kind in ("generate", "ctc"):
         return Bounds(float("nan"), 0.0)
     if task.kind == "classify":
         shares_C = torch.bincount(known).double() / len(known)

@@ -57,8 +57,32 @@ def _generate(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -
     return output["nll_B"][rows_B] / count_P.mean().clamp(min=1)
 
 
+def _prefer(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    """Rafailov et al. 2023, equation 7."""
+    return -F.logsigmoid(settings.beta * (output["chosen_B"] - output["rejected_B"])[rows_B])
+
+
+def _ctc(output: Output, target_PL: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    """Negative logarithm of the chance of the text, a symbol. What no class stands for (a symbol of no training row) is left out."""
+    logits_PTC, frames_P = output["logits_BTC"][rows_B].float(), output["frames_B"][rows_B]
+    known_PL = (target_PL > 0) & (target_PL < logits_PTC.shape[2])
+    count_P = known_PL.sum(1)
+    with torch.autocast(logits_PTC.device.type, enabled=False):
+        logs_TPC = logits_PTC.log_softmax(2).transpose(0, 1)
+        loss_P = F.ctc_loss(logs_TPC, target_PL[known_PL].long(), frames_P, count_P, reduction="none", zero_infinity=True)
+    return loss_P / count_P.clamp(min=1)
+
+
 Loss = Callable[[Output, Tensor, Tensor, Any], Tensor]
-_LOSSES: dict[str, Loss] = {"classify": _classify, "multilabel": _multilabel, "regress": _regress, "ground": _ground, "generate": _generate}
+_LOSSES: dict[str, Loss] = {
+    "classify": _classify,
+    "multilabel": _multilabel,
+    "regress": _regress,
+    "ground": _ground,
+    "ctc": _ctc,
+    "generate": _generate,
+    "prefer": _prefer,
+}
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,8 @@ def terms(output: Output, target: Tensor, rows_B: Tensor, settings: Any, present
         settings: the task's.
         present: which rows have which input.
     """
+    if settings.kind == "ctc":
+        rows_B = rows_B & (output["frames_B"] > 0)  # a row that lacks the input, or from which it is hidden, teaches nothing
     if settings.kind != "contrast":
         return {"": Term(rows_B, _LOSSES[settings.kind](output, target[rows_B], rows_B, settings))} if bool(rows_B.any()) else {}
     # Products are in float32 whatever the model computes in: at a scale of 100, bf16 would be off by a quarter.

@@ -43,7 +43,7 @@ def on_rows(
         name: InputColumn(room, preparation, columns[name], table, keep) for name, (room, preparation) in inputs.items()
     }
     facts = {name: {k: v for k, v in part.facts.items() if k != "width"} for name, part in model.parts().items()}
-    asked = asked_rows(recipe, script, table, {name: table.has(column) for name, column in columns.items()})
+    asked = asked_rows(recipe, script, table, {name: table.counts(column) for name, column in columns.items()})
     targets = {
         name: asked[name].target() if name in asked else known_target(name, task, table, columns, facts[name])
         for name, task in recipe.tasks.items()

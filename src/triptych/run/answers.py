@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from triptych.contract.spelling import Spelling, normalised
 from triptych.contract.tasks import headline
+from triptych.layers.ctc import padded
 from triptych.objective.intervals import Interval, Statistics, difference, mcnemar
 from triptych.run.bench import groups_of
 from triptych.run.folder import RunFolder
@@ -73,6 +75,10 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
     if task.kind == "contrast":
         return _embedded(run, name, task)
     rows = run.read_rows("predictions.parquet")
+    if task.kind == "prefer" and f"{name}.answer" in rows:
+        margins = rows[f"{name}.answer"]
+        has_N, margin_N = torch.tensor([one is not None for one in margins]), torch.tensor([one or 0.0 for one in margins])
+        return Measured(rows["id"], [], {name: margin_N}, {name: torch.zeros(len(margins))}, {name: has_N}, {}, {}), [None] * len(margins)
     if task.kind == "generate" and f"{name}.answer" in rows:
         found = rows[f"{name}.answer"]
         has_N = torch.tensor([one is not None for one in found])
@@ -97,11 +103,23 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
             torch.tensor([[float(label in row) for label in labels] for row in given]),
             torch.ones(len(truth), dtype=torch.bool),
         )
+    elif task.kind == "ctc":
+        return _transcribed(rows, name, task), truth
     else:
         truth_N = torch.tensor([_number(cell) for cell in truth], dtype=torch.float64)
         has_N = truth_N.isfinite()
     answers = {name: torch.tensor(rows[f"{name}.answer"], dtype=torch.float64)}
     return Measured(rows["id"], [], answers, {name: truth_N}, {name: has_N}, {}, {}), truth
+
+
+def _transcribed(rows: Mapping[str, list[Any]], name: str, task: Any) -> Measured:
+    """Spelt anew, in symbols of what was said and of what should have been."""
+    said = rows[f"{name}.said"]
+    expected = ["" if cell is None else normalised(str(cell), task.normalise) for cell in rows[f"{name}.truth"]]
+    spelling = Spelling.of([*said, *expected], task.symbols)
+    answers, truth = (padded(spelling.classes(texts)) for texts in (said, expected))
+    has_N = torch.tensor([bool(there) for there in rows[f"{name}.judged"]])
+    return Measured(rows["id"], [], {name: answers}, {name: truth}, {name: has_N}, {}, {})
 
 
 def _number(cell: Any) -> float:

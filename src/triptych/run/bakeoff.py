@@ -15,7 +15,7 @@ from typing import Any
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone, write_json
 from triptych.base.settings import flat, spelled_out
-from triptych.contract.tasks import headline
+from triptych.contract.tasks import direction, headline
 from triptych.objective.intervals import difference, interval
 from triptych.run.answers import Answered, aligned, answered, group_of, pooled
 from triptych.run.fit import fit, resume
@@ -160,13 +160,16 @@ def _ranked(whole: Mapping[str, Mapping[int, RunFolder]], seeds: list[int], name
     found = dict(zip(found, rows, strict=True))
     group_N = group_of(rows[0])
     means = {kind: pooled([found[kind, seed].statistics for seed in seeds]) for kind in whole}
-    order = sorted(whole, key=lambda kind: -means[kind].value)
+    sign = 1 if direction(next(iter(whole.values()))[seeds[0]].recipe().tasks[name]) == "higher" else -1
+    order = sorted(whole, key=lambda kind: -sign * means[kind].value)
     rivals = []
     for kind in order:
         each = [found[kind, seed].statistics.value for seed in seeds]
         behind = [value - found[order[0], seed].statistics.value for value, seed in zip(each, seeds, strict=True)]
         change = difference(means[order[0]], means[kind], group_N)
-        surely = change.high < 0 and max(behind) < 0  # the rows say so, and so does every seed
+        surely = (change.high if sign > 0 else -change.low) < 0 and max(
+            sign * gap for gap in behind
+        ) < 0  # the rows say so, and so does every seed
         rivals.append(
             {
                 "fusion": kind,

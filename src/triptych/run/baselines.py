@@ -21,9 +21,11 @@ from torch import Tensor
 
 from triptych.base.files import remembered_json
 from triptych.contract.part import Encoder
+from triptych.contract.tasks import IN_WRITING
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.objective.retrieval import chance_scores
+from triptych.objective.transcripts import spelling_of
 from triptych.run.bench import Bench
 from triptych.run.measure import Measured, score_values
 
@@ -51,19 +53,37 @@ def baselines(bench: Bench, untouched: Measured) -> dict[str, Told]:
 
     `majority` (or `mean`, `mean box`) is the training rows' most frequent answer. `nearest rows` and `logistic regression` (`ridge
     regression` of numbers and boxes) see the encoders' pooled vectors, each column standardised: scikit-learn's own, as they come.
+    `usual text` is that of most training rows; of texts nothing simpler is tried.
     `chance` is the expectation of a random order, or of a class drawn at random. `zero-shot by prompts` is what the untouched
     space says of the sentences about each class (`prompts.py`).
     """
-    heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind not in ("contrast", "generate")}
-    contrasts = {name: task for name, task in bench.recipe.tasks.items() if task.kind == "contrast"}
-    found: dict[str, Told] = {name: {"chance": _chance(name, task, untouched)} for name, task in contrasts.items()}
-    found |= {name: _usual_words(name, bench, untouched) for name in bench.asked}
+    heads = {name: task for name, task in bench.recipe.tasks.items() if task.kind not in ("contrast", "ctc", *IN_WRITING)}
+    found: dict[str, Told] = {}
+    for name, task in bench.recipe.tasks.items():
+        if task.kind == "contrast":
+            found[name] = {"chance": _chance(name, task, untouched)}
+        elif task.kind == "ctc":
+            found[name] = _usual_text(name, task, bench, untouched)
+        elif name in bench.asked:
+            found[name] = _usual_words(name, bench, untouched)
     if heads:
         train = features(bench.model, bench.loader("train", rows=_some(bench.table.at("train"))), bench.device)
         judged = features(bench.model, bench.loader(bench.judged_side()), bench.device)
         for name, task in heads.items():
             found[name] = _of_head(name, task, train, judged, bench.targets[name].facts) | _without_learning(name, task, untouched)
     return found
+
+
+def _usual_text(name: str, task: Any, bench: Bench, untouched: Measured) -> Told:
+    rows_N, target = untouched.has_truth[name], bench.targets[name]
+    train = torch.tensor(bench.table.at("train"), dtype=torch.long)
+    texts_NL = target.values[train][target.has[train]]
+    if not bool(rows_N.any()) or not len(texts_NL):
+        return {}
+    different_UL, count_U = texts_NL.unique(dim=0, return_counts=True)
+    truth_NL = untouched.truth[name][rows_N]
+    said_NL = different_UL[count_U.argmax()].expand(len(truth_NL), -1)
+    return {"usual text": score_values(task, said_NL, truth_NL, spelling_of(task, target.facts))}
 
 
 def _without_learning(name: str, task: Any, untouched: Measured) -> Told:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from triptych.contract.values import Batch, Output
+from triptych.contract.values import Batch, Output, level
 from triptych.model.assemble import Model
 
 
@@ -38,4 +38,4 @@ def _answers(model: Model, part: Batch, shown: Mapping[str, Tensor]) -> dict[str
 def _joined(pieces: list[Output]) -> Output:
     """Rows one after the other; what is one number for all rows (a scale) is that of the first piece."""
     names = pieces[0].tensors
-    return Output({n: torch.cat([piece[n] for piece in pieces]) if names[n].ndim else names[n] for n in names})
+    return Output({n: torch.cat(level(n, [piece[n] for piece in pieces])) if names[n].ndim else names[n] for n in names})

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from triptych.contract.generator import IDS, side_by_side
+from triptych.contract.generator import side_by_side
 from triptych.contract.part import Encoder
 from triptych.contract.values import Batch, Encoded, Packed
 from triptych.model.assemble import Model
+from triptych.objective.transcripts import joined
 from triptych.run.bench import Bench
 from triptych.run.measure import answer
 
@@ -39,6 +40,8 @@ class EncodedRows:
     present: dict[str, Tensor]
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
+    each: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    """{column: how long each of a row's values is in its sequence}, of inputs that rows may have several of."""
     asked: dict[str, list[Packed]] = field(default_factory=dict)
     """{task that is answered in writing: question and answer of each row that has them}"""
 
@@ -66,7 +69,8 @@ class EncodedRows:
             return Encoded(pooled_BD[:, None], there_B[:, None], pooled_BD)
         rows = [self.sequences[column][n] for n in given.tolist()]
         mask_BT = torch.arange(max(map(len, rows))) < torch.tensor([len(row) for row in rows])[:, None]
-        return Encoded(pad_sequence(rows, batch_first=True), mask_BT & there_B[:, None], pooled_BD)
+        each = tuple(self.each[column][n] for n in given.tolist()) if column in self.each else None
+        return Encoded(pad_sequence(rows, batch_first=True), mask_BT & there_B[:, None], pooled_BD, each=each)
 
     @torch.no_grad()
     def answers(self, model: Model, tasks: Mapping[str, Any], present: Mapping[str, Tensor], donors: Donors) -> dict[str, Tensor]:
@@ -74,12 +78,14 @@ class EncodedRows:
         found: dict[str, list[Tensor]] = {name: [] for name in tasks}
         device = next(model.parameters()).device
         for here, (encoded, shown) in zip(self._places(), self.chunks(present, donors), strict=True):
-            moved = {c: Encoded(e.tokens_BTD.to(device), e.mask_BT.to(device), e.pooled_BD.to(device)) for c, e in encoded.items()}
+            moved = {
+                c: Encoded(e.tokens_BTD.to(device), e.mask_BT.to(device), e.pooled_BD.to(device), each=e.each) for c, e in encoded.items()
+            }
             fused = model.fusion(moved, {c: there.to(device) for c, there in shown.items()})
             outputs = model.ask(fused, self.batch(here, shown).to(device))
             for name, task in tasks.items():
                 found[name].append(answer(task, outputs[name]).cpu())
-        return {name: torch.cat(made) for name, made in found.items()}
+        return {name: joined(made) for name, made in found.items()}
 
 
 @torch.no_grad()
@@ -107,7 +113,7 @@ def encode(bench: Bench, tasks: Mapping[str, Any]) -> EncodedRows:
 
 def _on_cpu(made: Encoded, sequences: bool) -> Encoded:
     pooled_BD = made.pooled_BD.cpu()
-    return Encoded(made.tokens_BTD.cpu() if sequences else pooled_BD[:, :0], made.mask_BT.cpu(), pooled_BD)
+    return Encoded(made.tokens_BTD.cpu() if sequences else pooled_BD[:, :0], made.mask_BT.cpu(), pooled_BD, each=made.each)
 
 
 def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list[tuple[Batch, dict[str, Encoded]]]) -> EncodedRows:
@@ -121,9 +127,24 @@ def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list
     for batch, _ in kept:
         for name, packed in batch.asked.items():
             if name in tasks:
-                asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(len(packed.tensors[IDS])))
+                asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(int(batch.has_target[name].sum())))
     rows = order[: sum(len(batch) for batch, _ in kept)]
-    return EncodedRows(rows, pooled, sequences if model.reads_sequences else {}, present, truth, has, asked)
+    each = {column: found for column in columns if model.reads_sequences and (found := _each(kept, column))}
+    return EncodedRows(rows, pooled, sequences if model.reads_sequences else {}, present, truth, has, each, asked)
+
+
+def _each(kept: list[tuple[Batch, dict[str, Encoded]]], column: str) -> list[tuple[int, ...]]:
+    """How long each value of each row is; nothing where every row has one at most."""
+    if all(column not in encoded or encoded[column].each is None for _, encoded in kept):
+        return []
+    found: list[tuple[int, ...]] = []
+    for batch, encoded in kept:
+        made = encoded.get(column)
+        if made is None:
+            found += [()] * len(batch)
+        else:
+            found += made.each if made.each is not None else [(length,) if length else () for length in made.mask_BT.sum(1).tolist()]
+    return found
 
 
 def _pooled(model: Model, batch: Batch, encoded: Mapping[str, Encoded], column: str) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from triptych.contract.boxes import converted, put_back
 from triptych.data.remembered import Column
 from triptych.objective.boxes import iou
+from triptych.objective.transcripts import spelling_of, wer_of
 from triptych.run.grounding import in_shares
 from triptych.run.measure import Measured
 
@@ -89,8 +90,8 @@ def _query(
 
 
 def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, shown: Shown, rows: int) -> dict[str, Any] | None:
-    """The rows a task got most wrong: least probability for the truth, largest error, or a box that fits least."""
-    if task.kind == "contrast" or not bool(measured.has_truth[name].any()):
+    """The rows a task got most wrong: least probability for the truth, largest error, a box that fits least, or most words wrong."""
+    if task.kind in ("contrast", "prefer") or not bool(measured.has_truth[name].any()):
         return None
     if task.kind == "generate":
         return _worst_written(name, measured, shown, rows)
@@ -126,6 +127,8 @@ def _worst_written(name: str, measured: Measured, shown: Shown, rows: int) -> di
 def _badness(task: Any, answer_N: Tensor, truth_N: Tensor) -> Tensor:
     if task.kind == "ground":
         return 1 - iou(answer_N[:, :4], truth_N)
+    if task.kind == "ctc":
+        return wer_of(answer_N, truth_N, task.symbols).rows[:, 0]
     if task.kind == "classify":
         return 1 - answer_N.gather(1, truth_N.clamp(min=0)[:, None])[:, 0]
     return (answer_N - truth_N).abs().amax(1) if task.kind == "multilabel" else (answer_N - truth_N).abs()
@@ -163,6 +166,8 @@ def in_words(task: Any, facts: Mapping[str, Any], answer: Tensor) -> tuple[str, 
         return _number_in_words(in_unit(facts, answer), facts["std"]), None
     if task.kind == "ground":
         return _box_in_words(task, box_in_unit(task, facts["frame"], answer)), float(answer[4]) if len(answer) > 4 else None
+    if task.kind == "ctc":
+        return spelling_of(task, facts).text(answer.tolist()), None
     labels = facts["labels"]
     if task.kind == "classify":
         best = int(answer.argmax())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import permutations
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from triptych.base.errors import InputError
-from triptych.contract.tasks import LABEL, Classify, headline
+from triptych.contract.tasks import Classify, headline
 from triptych.data.inputs import InputColumn
 from triptych.data.order import Order
 from triptych.data.table import Table
@@ -29,7 +30,7 @@ from triptych.run.again import other_rows
 from triptych.run.bench import Bench
 from triptych.run.measure import measure
 from triptych.run.memory import remember
-from triptych.run.own_space import dual, nearest, sentences, space_of
+from triptych.run.own_space import classes_told, dual, nearest, scale_of, sentences, space_of
 from triptych.run.progress import Voice
 
 
@@ -158,8 +159,8 @@ def _by_prompts(model: Model, bench: Bench, column: str, vectors_PD: Tensor, the
     assert asked is not None and asked.prompt is not None
     cells = _labels(bench.table, asked.target)
     labels = sorted({cell for cell in cells if cell is not None})
-    prompts_CD, scale = sentences(model, column, [asked.prompt.replace(LABEL, label) for label in labels])
-    told_PC = nearest(vectors_PD, torch.ones(len(vectors_PD)), prompts_CD, scale)
+    prompts_CD = classes_told(asked.prompt, labels, partial(sentences, model, column))
+    told_PC = nearest(vectors_PD, torch.ones(len(vectors_PD)), prompts_CD, scale_of(model, column))
     rows = [row for row, has in enumerate(there_N.tolist()) if has]
     judged = [(labels[guess], cells[row]) for guess, row in zip(told_PC.argmax(1).tolist(), rows, strict=True) if cells[row] is not None]
     return float(np.mean([said == truth for said, truth in judged])) if judged else float("nan")

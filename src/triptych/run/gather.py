@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from triptych.base.ranks import Ranks
-from triptych.contract.values import Batch, Output
+from triptych.contract.values import SEQUENCE, Batch, Output, level
 
 
 def gathered(outputs: Mapping[str, Output], batch: Batch, ranks: Ranks) -> tuple[dict[str, Output], Batch]:
@@ -28,12 +28,23 @@ def gathered(outputs: Mapping[str, Output], batch: Batch, ranks: Ranks) -> tuple
         return dict(outputs), batch
     sizes = [len(ids) for ids in batch.shares]
     split = {(task, name): tensor for task, output in outputs.items() for name, tensor in output.tensors.items() if tensor.ndim}
+    split = _level(split)
     # One journey for all of them, in one order everywhere: a process whose rows lack an input must not miss one.
     whole = _rows([tensor.float() for tensor in split.values()], len(batch.ids), sizes)
     told: dict[str, dict[str, Tensor]] = {task: dict(output.tensors) for task, output in outputs.items()}
     for (task, name), tensor in zip(split, whole, strict=True):
-        told[task][name] = tensor
+        told[task][name] = tensor if outputs[task][name].is_floating_point() else tensor.long()
     return {task: Output(tensors) for task, tensors in told.items()}, _batch(batch, sizes)
+
+
+def _level(split: dict[tuple[str, str], Tensor]) -> dict[tuple[str, str], Tensor]:
+    """Answers with a step for each token, as long as those of the process whose rows are the longest."""
+    long = [key for key in split if key[1].endswith(SEQUENCE)]
+    if long:
+        most = torch.tensor([split[key].shape[1] for key in long], device=split[long[0]].device)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        split |= {key: level(key[1], [split[key]], length)[0] for key, length in zip(long, most.tolist(), strict=True)}
+    return split
 
 
 def _rows(tensors: Sequence[Tensor], own: int, sizes: Sequence[int]) -> list[Tensor]:

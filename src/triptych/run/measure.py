@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from triptych.contract.part import Part
 from triptych.contract.values import Batch, Encoded, Fused, Output
+from triptych.layers.ctc import greedy, searched
 from triptych.model.assemble import Model
 from triptych.objective import written
 from triptych.objective.classes import classify_scores, multilabel_scores
@@ -20,6 +22,7 @@ from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.objective.numbers import regress_scores
 from triptych.objective.retrieval import retrieval_scores
 from triptych.objective.scores import Score, as_scores
+from triptych.objective.transcripts import joined, spelling_of, transcript_scores
 from triptych.run.writing import Pen, Written
 
 Mixture = tuple[str, ...]
@@ -41,7 +44,7 @@ class Measured:
     ids: list[str]
     scores: list[Score]
     answers: dict[str, Tensor]
-    """{task: probabilities N x C, standardised numbers N, or boxes with a confidence N x 5}, from all the inputs each row has."""
+    """{task: probabilities N x C, standardised numbers N, boxes N x 5, or classes N x L of a text}, from all the inputs of a row."""
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
     embeddings: dict[str, dict[str, Tensor]]
@@ -91,13 +94,14 @@ def measure(
         batches: rows in a fixed order.
         tasks: the recipe's tasks by name.
         device: where to compute.
-        every_mixture: also from each mixture of inputs, over the rows that have all of them.
+        every_mixture: also from each mixture of inputs, over the rows that have all of them; and texts are searched for as widely
+            as their tasks say, where epochs are judged by the best symbol of each frame.
         vectors: inputs whose encoders' vectors are to be kept.
         pen: writes the answers of tasks that are answered in writing; without it, they are only judged.
     """
     was_training = model.training
     model.eval()
-    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [], vectors, pen)
+    seen = _Seen(mixtures(list(model.encoders)) if every_mixture else [], vectors, pen, searching=every_mixture)
     for batch in batches:
         seen.add(model, batch.to(torch.device(device)), tasks)
     model.train(was_training)
@@ -107,12 +111,12 @@ def measure(
 class _Seen:
     """What has been collected over the batches."""
 
-    def __init__(self, wanted: list[Mixture], vectors: Sequence[str] = (), pen: Pen | None = None) -> None:
-        self.wanted, self.vectors, self.pen = wanted, vectors, pen
+    def __init__(self, wanted: list[Mixture], vectors: Sequence[str] = (), pen: Pen | None = None, searching: bool = False) -> None:
+        self.wanted, self.vectors, self.pen, self.searching = wanted, vectors, pen, searching
         self.written: dict[str, Written] = defaultdict(Written)
         self.ids: list[str] = []
         self.lists: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
-        self.units: dict[str, float] = {}
+        self.units: dict[str, Any] = {}
         self.losses: dict[str, list[tuple[float, int]]] = defaultdict(list)
 
     def keep(self, *key: str, value: Tensor) -> None:
@@ -144,8 +148,10 @@ class _Seen:
             self.keep("truth", name, value=batch.targets[name])
             self.keep("has", name, value=rows_B)
             self._answers(name, task, outputs[name], batch.present)
-            if name in batch.asked and self.pen is not None:
+            if task.kind == "generate" and name in batch.asked and self.pen is not None:
                 self._write(self.pen, model, fused, batch, name, task)
+            if task.kind == "ctc":
+                self.units[name] = spelling_of(task, cast(Part, model.heads[name]).facts)
         for mixture in self.wanted:
             self._mixture(model, encoded, batch, mixture, tasks)
 
@@ -155,7 +161,7 @@ class _Seen:
                 self.keep("embedding", name, column, value=output[f"embedding.{column}_BD"] * present[column][:, None])
         else:
             self.units[name] = float(output["std"]) if task.kind == "regress" else 1.0
-            self.keep("answer", name, value=answer(task, output))
+            self.keep("answer", name, value=answer(task, output, self.searching))
 
     def _write(self, pen: Pen, model: Model, fused: Fused, batch: Batch, name: str, task: Any) -> None:
         """The answers of the first rows that are asked; writing takes long."""
@@ -172,14 +178,16 @@ class _Seen:
         all_B = torch.stack([batch.present[column] for column in mixture]).all(0)
         outputs = model.ask(model.fusion({c: encoded[c] for c in mixture if c in encoded}, present), batch) if bool(all_B.any()) else None
         for name, task in tasks.items():
+            if task.kind == "ctc" and task.input not in mixture:
+                continue
             if task.kind != "contrast" and outputs is not None:
                 rows_B = all_B & batch.has_target[name]
-                self.keep("mixed", name, *mixture, value=answer(task, outputs[name])[rows_B])
+                self.keep("mixed", name, *mixture, value=answer(task, outputs[name], self.searching)[rows_B])
                 self.keep("mixed truth", name, *mixture, value=batch.targets[name][rows_B])
                 self.keep("mixed places", name, *mixture, value=rows_B.nonzero()[:, 0] + len(self.ids) - len(batch))
 
     def whole(self, *key: str) -> Tensor:
-        return torch.cat(self.lists[key])
+        return joined(self.lists[key])
 
     def judged(self, tasks: Mapping[str, Any]) -> Measured:
         named = {
@@ -233,26 +241,37 @@ class _Seen:
         return found
 
 
-def answer(task: Any, output: Output) -> Tensor:
-    """What a task answers: probabilities (B, C), standardised numbers (B), what is told of a written answer (B, 4), boxes (B, 5).
+def answer(task: Any, output: Output, searching: bool = False) -> Tensor:
+    """What a task answers, a row each: probabilities (B, C), standardised numbers (B), or what is told of a written answer (B, 4).
 
-    A box is four corners and how sure it is.
+    Of a text that is heard its classes (B, L), padded with -1.
+    Of a box four corners and how sure it is (B, 5).
+    `searching`: a text is the likeliest of as many as the task follows at once, and not the best symbol of each frame.
     """
     if task.kind == "generate":
         return written.told(output)
+    if task.kind == "prefer":
+        return written.preferred(output, task.beta)
     if task.kind == "ground":
         return torch.cat([output["box_B4"], output["sure_B"].sigmoid()[:, None]], 1)
+    if task.kind == "ctc":
+        logits_BTC, frames_B = output["logits_BTC"], output["frames_B"]
+        return searched(logits_BTC, frames_B, task.beam) if searching and task.beam > 1 else greedy(logits_BTC, frames_B)
     if task.kind == "classify":
         return output["logits_BC"].softmax(1)
     return output["logits_BC"].sigmoid() if task.kind == "multilabel" else output["standard_B"]
 
 
-def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: float) -> dict[str, float]:
-    """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers."""
+def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: Any) -> dict[str, float]:
+    """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers, or a spelling."""
     if task.kind == "generate":
         return written.written_scores(answer_N)
     if task.kind == "ground":
         return located_scores(answer_N, truth_N)
+    if task.kind == "prefer":
+        return {"accuracy": float(written.preferred_right(answer_N).mean()), "margin": float(answer_N.mean())}
+    if task.kind == "ctc":
+        return transcript_scores(answer_N, truth_N, unit)
     if task.kind == "classify":
         return classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":

@@ -35,8 +35,8 @@ from triptych.run.lengths import digest_of
 from triptych.run.progress import Voice
 from triptych.run.recipe import TRAINABLE, Stage
 
-ROWS = 32
-"""Encoded at once; rows of like length come together."""
+LEAST, ROWS = 8, 32
+"""Encoded at once: as many as a step of training takes, between these, so that memory is no more than its; rows of like length together."""
 PART_BYTES, PART_SECONDS = 2**26, 20.0
 """A part is written when it holds so much, or so long after the last: what a kill may cost."""
 
@@ -146,17 +146,19 @@ class _Frozen:
         for one in missing:
             first.setdefault(keys[one], one)
         todo = list(first.values())
-        batches = [todo[start : start + ROWS] for start in range(0, len(todo), ROWS)]
+        size = max(LEAST, min(ROWS, self.bench.batch_size))
+        batches = [todo[start : start + size] for start in range(0, len(todo), size)]
         waiting: tuple[list[Key], list[Item]] = ([], [])
         began = time.monotonic()
-        with self.voice.bar() as bar:
+        half = isinstance(self.encoder, Tower) and self.bench.precision == "bf16"
+        with self.voice.bar() as bar, self.encoder.halved() if half else contextlib.nullcontext():  # type: ignore[operator]
             task = bar.add_task(f"remembering {self.name}", total=len(todo), note="")
             for batch, packed in zip(batches, ahead(pack, batches, 1, 2), strict=True):
                 assert packed is not None
                 waiting[0].extend(keys[one] for one in batch)
                 waiting[1].extend(_given(self.bench, self.encoder, packed, *self.cut))
-                size = sum(tensor.nbytes for item in waiting[1] for tensor in item.values())
-                if size > PART_BYTES or time.monotonic() - began > PART_SECONDS:
+                held = sum(tensor.nbytes for item in waiting[1] for tensor in item.values())
+                if held > PART_BYTES or time.monotonic() - began > PART_SECONDS:
                     self.kept.add(*waiting)
                     waiting, began = ([], []), time.monotonic()
                 bar.update(task, advance=len(batch))

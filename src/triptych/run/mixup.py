@@ -63,6 +63,6 @@ def mixed_terms(name: str, output: Output, batch: Batch, task: Any) -> dict[str,
     own = terms(output, batch.targets[name], rows_B, task, batch.present)
     if SHARE not in batch.targets:
         return own
-    share_P = batch.targets[SHARE][rows_B]
+    share_B = batch.targets[SHARE]
     other = terms(output, batch.targets[PARTNER + name], rows_B, task, batch.present)
-    return {part: Term(term.rows_B, torch.lerp(other[part].loss_P, term.loss_P, share_P)) for part, term in own.items()}
+    return {part: Term(term.rows_B, torch.lerp(other[part].loss_P, term.loss_P, share_B[term.rows_B])) for part, term in own.items()}

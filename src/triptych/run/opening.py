@@ -13,7 +13,7 @@ from triptych.data.doctor import diagnose
 from triptych.data.facts import Facts
 from triptych.data.looks import Looks
 from triptych.data.rows import Source
-from triptych.data.samples import make_sample
+from triptych.data.samples import make_sample, sample_made
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
@@ -80,6 +80,8 @@ def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, row
         if not source.startswith(SAMPLE):
             return source
         name = source.removeprefix(SAMPLE)
+        if known := sample_made(name, columns):
+            return str(known)
         with voice.waiting(f"making the sample {name!r} (once; it is kept in the cache folder)"):
             return str(make_sample(name, columns))
 

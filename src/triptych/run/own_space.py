@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from triptych.base.errors import InputError
 from triptych.contract.modality import Modality, Preparation
 from triptych.contract.part import Encoder
+from triptych.contract.tasks import LABEL, wordings
 from triptych.data.kept import key
 from triptych.layers.tower import Tower
 from triptych.modalities import rooms
@@ -51,8 +52,8 @@ def space_of(recipe: Recipe, model: Model, asked: str) -> str:
     return of_files[0]
 
 
-def sentences(model: Model, column: str, told: Sequence[str]) -> tuple[Tensor, float]:
-    """Sentences (C) as unit vectors (C, D) of the space of an input's base, and by how much similarities are scaled there.
+def sentences(model: Model, column: str, told: Sequence[str]) -> Tensor:
+    """Sentences (C) as unit vectors (C, D) of the space of an input's base.
 
     The other half is the base's as it came: what was tuned since is measured against what it knew. What it gives is kept.
     """
@@ -65,7 +66,21 @@ def sentences(model: Model, column: str, told: Sequence[str]) -> tuple[Tensor, f
         packed = half.preparation.collate(half.preparation.prepare([half.room.read(sentence) for sentence in missing]))
         kept.add([key(f"cell {json.dumps(sentence)}") for sentence in missing], vectors_of(tower, packed))
     vectors_CD = torch.cat([item["pooled_PD"] for item in kept.items(keys)]).float()
-    return F.normalize(vectors_CD, dim=-1), float(encoder.facts["scale"])
+    return F.normalize(vectors_CD, dim=-1)
+
+
+def scale_of(model: Model, column: str) -> float:
+    """By how much similarities are scaled in the space of an input's base."""
+    return float(cast(Tower, model.encoders[column]).facts["scale"])
+
+
+def classes_told(prompt: str | list[str], labels: Sequence[str], vectors: Callable[[list[str]], Tensor]) -> Tensor:
+    """Unit vectors (C, D) of classes; of several wordings the mean (prompt ensembles: Radford et al. 2021, section 3.1.4).
+
+    `vectors` gives those of sentences, of length one.
+    """
+    told = [vectors([wording.replace(LABEL, label) for label in labels]) for wording in wordings(prompt)]
+    return told[0] if len(told) == 1 else F.normalize(torch.stack(told).mean(0), dim=-1)
 
 
 def _other_half(encoder: Tower) -> tuple[_Half, Tower]:

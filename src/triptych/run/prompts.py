@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from triptych.contract.modality import Modality, Preparation
-from triptych.contract.tasks import LABEL
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.model.heads import Contrast
 from triptych.objective.scores import as_scores
 from triptych.run.measure import Measured, score_values
+from triptych.run.own_space import classes_told, scale_of, sentences, space_of
 from triptych.run.own_space import nearest as own_nearest
-from triptych.run.own_space import sentences as own_sentences
-from triptych.run.own_space import space_of
 from triptych.run.recipe import Recipe
 
 BY_PROMPTS = "by prompts"
@@ -44,12 +43,13 @@ def with_prompts(
     for name, task in recipe.tasks.items():
         if task.kind == "classify" and task.prompt is not None and (space := recipe.prompted(name)):
             contrast, column = space
-            asked = [task.prompt.replace(LABEL, label) for label in labels[name]]
             if not contrast:
                 column = space_of(recipe, model, f"tasks.{name}")
-                prompted[name] = own_nearest(measured.vectors[column], measured.present[column], *own_sentences(model, column, asked))
+                prompts_CD = classes_told(task.prompt, labels[name], partial(sentences, model, column))
+                shown = measured.vectors[column], measured.present[column]
+                prompted[name] = own_nearest(*shown, prompts_CD, scale_of(model, column))
             else:
-                prompts_CD = embedded(model, contrast, column, *rooms[column], asked)
+                prompts_CD = classes_told(task.prompt, labels[name], partial(embedded, model, contrast, column, *rooms[column]))
                 scale = float(cast(Contrast, model.parts()[contrast]).log_scale.detach().exp())
                 prompted[name] = nearest(measured.embeddings[contrast], measured.present, column, prompts_CD, scale)
             rows_N = measured.has_truth[name]

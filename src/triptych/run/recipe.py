@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
-from triptych.contract.modality import Flat, InputSettings
-from triptych.contract.tasks import METRICS, Task, headline
+from triptych.contract.modality import Flat, InputSettings, Timed
+from triptych.contract.tasks import IN_WRITING, METRICS, Task, headline, metrics
 from triptych.contract.writes import Writes
 from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
@@ -173,6 +173,8 @@ class Recipe(Settings):
         if not isinstance(tree.get("inputs"), dict):  # refused later; the fusion, which nobody need say, must not be missed before
             return {"fusion": "joint", **tree}
         inputs = {str(name): _with_modality(str(name), settings) for name, settings in tree["inputs"].items()}
+        if isinstance(tree.get("tasks"), dict):
+            tree = {**tree, "tasks": {name: _with_input(settings, inputs) for name, settings in tree["tasks"].items()}}
         plainest = "prefix" if tree.get("decoder") is not None else "single" if len(inputs) == 1 else "joint"
         return {"fusion": plainest, **tree, "inputs": inputs}
 
@@ -183,6 +185,7 @@ class Recipe(Settings):
         _check_contrasts(self)
         _check_writing(self)
         _check_grounds(self)
+        _check_sequences(self)
         for name in self.tasks:
             self.prompted(name)
         for number, stage in enumerate(self.stages):
@@ -198,7 +201,7 @@ class Recipe(Settings):
     def parts(self) -> list[str]:
         """Names a stage may train."""
         decoder = ["decoder"] if self.decoder is not None else []
-        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind != "generate")]
+        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind not in IN_WRITING)]
 
     def named(self) -> dict[str, str]:
         """{input: column of the source}, as the recipe names it."""
@@ -259,6 +262,15 @@ def _with_modality(name: str, settings: Any) -> Any:
     return settings
 
 
+def _with_input(task: Any, inputs: Mapping[str, Any]) -> Any:
+    """A task that reads a sequence, told which where there is but one input that lasts in time."""
+    if not isinstance(task, dict) or task.get("kind") != "ctc" or task.get("input") is not None:
+        return task
+    modalities = {name: settings.get("modality") if isinstance(settings, dict) else None for name, settings in inputs.items()}
+    lasting = [name for name, modality in modalities.items() if isinstance(rooms().get(str(modality)), Timed)]
+    return {**task, "input": lasting[0]} if len(lasting) == 1 else task
+
+
 def _check_names(recipe: Recipe) -> None:
     own = {"all", "fusion", "decoder"}
     both = sorted(set(recipe.inputs) & set(recipe.tasks) | own & {*recipe.inputs, *recipe.tasks})
@@ -304,7 +316,11 @@ def _check_contrasts(recipe: Recipe) -> None:
 
 def _check_writing(recipe: Recipe) -> None:
     """A decoder writes for tasks, tasks need a decoder; what takes whole outputs apart does not go with either."""
-    names = [name for name, task in recipe.tasks.items() if task.kind == "generate"]
+    names = [name for name, task in recipe.tasks.items() if task.kind in IN_WRITING]
+    preferring = [name for name, task in recipe.tasks.items() if task.kind == "prefer"]
+    if preferring and recipe.decoder is not None and getattr(recipe.decoder, "lora", None) is None:
+        what = f"task {preferring[0]!r} compares a decoder with what it is without its additions, and it has none"
+        raise InputError(what, where="decoder", fix="decoder: {name: OWNER/NAME, lora: {}}, and a stage that trains decoder.lora")
     if names and recipe.decoder is None:
         fix = "decoder: small, or OWNER/NAME of a language model"
         raise InputError(f"task {names[0]!r} is answered in writing, and the recipe has no decoder", where="decoder", fix=fix)
@@ -337,6 +353,17 @@ def _check_grounds(recipe: Recipe) -> None:
             raise InputError(f"training.mixup makes two rows one, and the boxes of {name!r} have no mean", fix="remove training.mixup")
 
 
+def _check_sequences(recipe: Recipe) -> None:
+    for name, task in recipe.tasks.items():
+        if task.kind != "ctc":
+            continue
+        if task.input is None:
+            what = f"tasks.{name} reads the sequence of one input, and it is not clear of which"
+            raise InputError(what, where=f"tasks.{name}.input", known=recipe.inputs, fix=f"--set tasks.{name}.input=NAME")
+        if task.input not in recipe.inputs:
+            raise unknown_word(f"input of tasks.{name}.input", task.input, recipe.inputs)
+
+
 def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:
     trained: set[str] = set()
     for words in stage.train:
@@ -362,17 +389,18 @@ def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[s
         what = f"tasks.{name} has a prompt, and no input takes sentences: the cells of {', '.join(inputs)} are files"
         return InputError(what, where=where, fix="add an input whose cells are texts, and a contrast task over it; or remove the prompt")
     there = "; ".join(f"{task} is between {', '.join(between)}" for task, between in spaces.items()) or "the recipe has no contrast task"
-    others = [column for column in inputs if column != values[0]] or [values[0]]
+    others = [column for column in inputs if column != values[0]]
+    match = f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt" if others else ""
     return InputError(
         f"tasks.{name} has a prompt, and no contrast task brings {' or '.join(values)} together with another input: {there}",
         where=where,
-        fix=f"tasks: {{match: {{kind: contrast, between: [{others[0]}, {values[0]}]}}}}, or remove the prompt",
+        fix=match or "remove the prompt, or add an input that sentences can be compared with",
     )
 
 
 def _in_full(recipe: Recipe, select: str) -> str:
     """`macro_f1` as `label.macro_f1`, where one task has such a score."""
-    having = [name for name, task in recipe.tasks.items() if select in METRICS[task.kind]]
+    having = [name for name, task in recipe.tasks.items() if select in metrics(task)]
     if select == "loss" or not having:
         return select
     if len(having) > 1:
@@ -410,11 +438,17 @@ def _check_variants(recipe: Recipe) -> None:
 
 def _check_select(recipe: Recipe) -> None:
     selected = recipe.selected()
-    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
+    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in metrics(task)] + ["loss"]
     if selected in known:
         return
     task, _, metric = selected.rpartition(".")
-    kinds = [kind for kind, metrics in METRICS.items() if (metric or selected) in metrics]
+    kinds = [kind for kind, scores in METRICS.items() if (metric or selected) in scores]
+    if task in recipe.tasks and recipe.tasks[task].kind in kinds:
+        what, fix = (
+            f"nothing that {task!r} writes is scored by {metric}",
+            f"add {metric} to tasks.{task}.scores, and let tasks.{task}.written be above 0",
+        )
+        raise InputError(what, where="training.select", known=[name for name in known if name.startswith(f"{task}.")], fix=fix)
     if task in recipe.tasks and kinds:
         kind = recipe.tasks[task].kind
         what = f"{metric} is no score of {task!r}, a {kind} task; {' and '.join(kinds)} tasks have it"

@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
+from triptych.contract.tasks import Generate, Prefer
 from triptych.data.sampling import Plan
 from triptych.objective.classes import confusion, per_class, reliability
 from triptych.objective.gap import gap
@@ -22,6 +23,7 @@ from triptych.run.callbacks import Best
 from triptych.run.folder import RunFolder
 from triptych.run.inspect import told
 from triptych.run.measure import Measured
+from triptych.run.prompts import BY_PROMPTS
 from triptych.run.variants import came_of, variants_shown
 from triptych.run.verdict import parts, verdict
 from triptych.run.writing import Written
@@ -112,7 +114,12 @@ def details(bench: Bench, pairs: Mapping[str, Measured]) -> dict[str, Any]:
         found["classes"][name] = _each_class(task, labels, last.answers[name][rows], truth)
         if task.kind == "classify":
             matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs.items()}
-            found["confusion"][name] = {"labels": labels, **matrices}
+            by_prompts = {
+                f"{when}, {BY_PROMPTS}": confusion(measured.prompted[name][rows], truth)
+                for when, measured in pairs.items()
+                if name in measured.prompted
+            }
+            found["confusion"][name] = {"labels": labels, **matrices, **by_prompts}
             found["reliability"][name] = reliability(last.answers[name][rows], truth)
     return found
 
@@ -181,7 +188,7 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         if task.kind == "contrast":
             continue
         facts, answers = bench.targets[name].facts, measured.answers[name]
-        if task.kind == "generate":
+        if isinstance(task, Generate | Prefer):
             columns |= _written(name, measured)
             continue
         frames_N4 = bench.targets[name].frames
@@ -198,6 +205,8 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]
         columns[f"{name}.said"] = [words for words, _ in said]
         columns[f"{name}.confidence"] = [confidence for _, confidence in said]
+        if task.kind == "ctc":  # a row without the input has a truth, and no answer
+            columns[f"{name}.judged"] = measured.has_truth[name].tolist()
         columns[f"{name}.answer"] = [examples.in_unit(facts, answer) for answer in answers] if task.kind == "regress" else answers.tolist()
     return columns
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from triptych.base.errors import unknown_word
 from triptych.base.settings import Settings
-from triptych.contract.tasks import LABEL
+from triptych.contract.tasks import check_prompt
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 
@@ -18,7 +18,9 @@ class Forgetting(Settings):
 
     source: str = Field(min_length=1, description="rows with the recipe's inputs, of what the base should still know")
     target: str = Field("label", description="column with the class of each row")
-    prompt: str | None = Field(None, description="a sentence about a class, as in This is {label} music., in the base's own space")
+    prompt: str | list[str] | None = Field(
+        None, description="a sentence about a class, as in This is {label} music., in the base's own space; or several wordings of it"
+    )
     between: list[str] = Field([], description="or two inputs, each to be found by the other in the base's own space")
     shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         [0.25, 0.5, 0.75], description="how much of the tuning is left in the weights at the points between untouched and tuned"
@@ -28,8 +30,7 @@ class Forgetting(Settings):
     def _one_task(self) -> Forgetting:
         if (self.prompt is None) == (not self.between):
             raise ValueError("forgetting says either a prompt (This is {label} music.) or the two inputs that it lies between")
-        if self.prompt is not None and LABEL not in self.prompt:
-            raise ValueError(f"prompt {self.prompt!r} says nothing of the class; write {LABEL} where its name belongs")
+        check_prompt(self.prompt)
         if self.between and len(set(self.between)) != 2:
             raise ValueError("forgetting.between names two different inputs")
         return self

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.contract.tasks import METRICS, headline
+from triptych.contract.tasks import Direction, direction, headline
 from triptych.objective.boxes import iou
 from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
 from triptych.objective.retrieval import right_ranks
-from triptych.objective.written import accuracy_of
+from triptych.objective.transcripts import wer_of
+from triptych.objective.written import accuracy_of, preferred_right
 from triptych.run.baselines import Told
 from triptych.run.measure import Measured
 
@@ -28,23 +29,25 @@ def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baseli
     Returns:
         `metric`, `untouched`, `trained`, `change`: each `{value, low, high}` (95 %, paired bootstrap; rows of one group
         are drawn together). `p_value` of McNemar's test where an answer is right or wrong. `verdict`: the change's interval
-        lies above zero, holds it, or lies below. `baselines`, and `beaten`: those that the lower end of `trained` is above.
+        lies above zero, holds it, or lies below; of an error that is worse, not told apart, better. `baselines`, and `beaten`: those
+        that the whole interval of `trained` is better than.
         `prompts`: of a task with a prompt, `untouched`, `trained`, `change` and `verdict` of the answers by prompts.
     """
     before, after = statistics(name, task, untouched), statistics(name, task, trained)
     if before is None or after is None:
         return None
     metric = headline(task)
-    assert METRICS[task.kind][metric] == "higher"  # every headline is
+    way = direction(task)
     change, now = difference(before, after, group_N), interval(after, group_N)
     told: dict[str, Any] = {
         "metric": metric,
+        "direction": way,
         "untouched": asdict(interval(before, group_N)),
         "trained": asdict(now),
         "change": asdict(change),
-        "verdict": _judged(change),
+        "verdict": judged(change, way),
         "baselines": baselines,
-        "beaten": [baseline for baseline, values in baselines.items() if now.low > values.get(metric, float("nan"))],
+        "beaten": [baseline for baseline, values in baselines.items() if _surely(now, values.get(metric, float("nan")), way)],
     }
     if task.kind == "classify":
         told["p_value"] = mcnemar(*(_right(name, measured) for measured in (untouched, trained)))
@@ -58,7 +61,7 @@ def _by_prompts(name: str, untouched: Measured, trained: Measured, group_N: Tens
     before, after = (_among(mean_of(_right(name, m, m.prompted)), m.has_truth[name]) for m in (untouched, trained))
     change = difference(before, after, group_N)
     told = {"untouched": interval(before, group_N), "trained": interval(after, group_N), "change": change}
-    return {**{when: asdict(found) for when, found in told.items()}, "verdict": _judged(change)}
+    return {**{when: asdict(found) for when, found in told.items()}, "verdict": judged(change, "higher")}
 
 
 def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, dict[str, Any]]:
@@ -70,7 +73,7 @@ def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N:
         return {}
     before, after = (_parted(name, task, measured, group_N) for measured in (untouched, trained))
     changes = {of: difference(before[of][0], after[of][0], after[of][1]) for of in after if of in before}
-    return {of: {"change": asdict(change), "verdict": _judged(change)} for of, change in changes.items()}
+    return {of: {"change": asdict(change), "verdict": judged(change, direction(task))} for of, change in changes.items()}
 
 
 def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) -> dict[str, tuple[Statistics, Tensor | None]]:
@@ -93,8 +96,14 @@ def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) ->
     return seen
 
 
-def _judged(change: Interval) -> str:
-    return BETTER if change.low > 0 else WORSE if change.high < 0 else SAME
+def judged(change: Interval, way: Direction) -> str:
+    """What a change is, by its interval, of a score that is better this way."""
+    up, down = change.low > 0, change.high < 0
+    return (BETTER if up == (way == "higher") else WORSE) if up or down else SAME
+
+
+def _surely(now: Interval, value: float, way: Direction) -> bool:
+    return now.low > value if way == "higher" else now.high < value
 
 
 def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
@@ -107,10 +116,14 @@ def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
     answer, truth = measured.answers[name], measured.truth[name]
     if task.kind == "generate":
         return _among(accuracy_of(answer), rows_N)
+    if task.kind == "prefer":
+        return _among(mean_of(preferred_right(answer)), rows_N)
     if task.kind == "classify":
         return _among(mean_of(_right(name, measured)), rows_N)
     if task.kind == "ground":
         return _among(mean_of(iou(answer[:, :4].double(), truth.double())), rows_N)
+    if task.kind == "ctc":
+        return _among(wer_of(answer, truth, task.symbols), rows_N)
     if task.kind == "multilabel":
         return _among(macro_f1_of(truth.bool(), answer > task.threshold), rows_N)
     return _among(r2_of(torch.where(rows_N, answer, 0), torch.where(rows_N, truth, truth[rows_N].mean())), rows_N)
@@ -165,13 +178,20 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
             f"by prompts {with_interval(prompts['trained'])}, untouched {with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
             + f" ({with_interval(prompts['change'], sign='+')})"
         )
-    values = {baseline: found.get(told["metric"]) for baseline, found in told["baselines"].items()}
-    if values:
-        lines.append("without training: " + ", ".join(f"{b} {'-' if v is None else f'{v:.3f}'}" for b, v in values.items()))
+    if told["baselines"]:
+        lines.append("without training: " + ", ".join(_cheaply(name, found, told["metric"]) for name, found in told["baselines"].items()))
     if above := unbeaten(told):
         named = " and ".join([", ".join(above[:-1])] * bool(above[1:]) + above[-1:])
-        lines.append(f"the trained model is not surely above {named}: it may not be worth its cost")
+        side = "below" if told.get("direction") == "lower" else "above"
+        lines.append(f"the trained model is not surely {side} {named}: it may not be worth its cost")
     return lines
+
+
+def _cheaply(name: str, found: Mapping[str, float | None], metric: str) -> str:
+    """A baseline and its score; of one that does not have that score its own first one, by name."""
+    own = metric if metric in found else next(iter(found), metric)
+    value = found.get(own)
+    return f"{name} {'' if own == metric else f'{own} '}{'-' if value is None else f'{value:.3f}'}"
 
 
 def unbeaten(told: Mapping[str, Any]) -> list[str]:

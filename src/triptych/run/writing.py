@@ -12,6 +12,7 @@ from torch import Tensor
 from triptych.base.errors import InputError
 from triptych.contract.generator import IDS, LEARNT, SLOTS, TEXT, Generator, answer_start, opened
 from triptych.contract.modality import Modality
+from triptych.contract.tasks import IN_WRITING
 from triptych.contract.values import Fused, Packed
 from triptych.contract.writes import How, Script, Writes
 from triptych.data.asked import AskedRows
@@ -36,8 +37,8 @@ class Written:
 
 
 def tasks_of(recipe: Recipe) -> dict[str, Any]:
-    """The tasks that are answered in writing."""
-    return {name: task for name, task in recipe.tasks.items() if task.kind == KIND}
+    """The tasks that the decoder answers, or judges answers of."""
+    return {name: task for name, task in recipe.tasks.items() if task.kind in IN_WRITING}
 
 
 def room_of(recipe: Recipe) -> tuple[Writes, Modality]:
@@ -59,13 +60,13 @@ def script_of(recipe: Recipe) -> Script | None:
 def words_of(recipe: Recipe, task: Any) -> list[str]:
     """Columns besides the inputs that a task's question and answer are made of."""
     script = script_of(recipe)
-    return [] if script is None else script.columns(task, list(recipe.inputs))
+    return [] if script is None else list(dict.fromkeys(c for side in task.sides() for c in script.columns(side, list(recipe.inputs))))
 
 
 def asked_words(recipe: Recipe) -> list[str]:
     """What the recipe's questions are made of besides the inputs, and are no answers: columns that a user types."""
     tasks = tasks_of(recipe).values()
-    answers = {task.target for task in tasks}
+    answers = {side.target for task in tasks for side in task.sides()}
     return [column for column in dict.fromkeys(c for task in tasks for c in words_of(recipe, task)) if column not in answers]
 
 
@@ -74,8 +75,8 @@ def pen_of(recipe: Recipe, script: Script | None) -> Pen | None:
     return None if script is None else Pen(recipe, script)
 
 
-def asked_rows(recipe: Recipe, script: Script | None, table: Table, inputs: Mapping[str, Sequence[bool]]) -> dict[str, AskedRows]:
-    """Each such task over a table; `inputs` says which rows have which input."""
+def asked_rows(recipe: Recipe, script: Script | None, table: Table, inputs: Mapping[str, Sequence[int]]) -> dict[str, AskedRows]:
+    """Each such task over a table; `inputs` says how many values of each input each row has."""
     return {} if script is None else {name: AskedRows(name, task, script, table, inputs) for name, task in tasks_of(recipe).items()}
 
 
@@ -105,9 +106,10 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
     train = table.at("train")
     for name, one in asked.items():
         if not bool(found[name].has[train].any()):
-            why = "; ".join(found[name].findings) or f"no training row has a {one.task.target or one.task.messages!r}"
+            wanted = " and a ".join(repr(side.target or side.messages) for side in one.sides)
+            why = "; ".join(found[name].findings) or f"no training row has a {wanted}"
             raise InputError(f"task {name}: nothing can be learnt: {why}", where=table.source, fix="check the task's columns and template")
-        if one.task.target is not None:
+        if one.task.kind == KIND and one.task.target is not None:
             some = [row for row in train if bool(found[name].has[row])][:DOUBTED]
             answers = [[str(cells[one.task.target])] for _, cells in one.cells(some)]
             said = [f"task {name}: {text}" for text in room_of(recipe)[0].written_doubts(one.task.scores, answers)]
@@ -120,7 +122,8 @@ class Pen:
 
     def __init__(self, recipe: Recipe, script: Script) -> None:
         """The script has learnt, or was read from a run."""
-        self.script, self.tasks = script, tasks_of(recipe)
+        self.script = script
+        self.tasks = {name: task for name, task in tasks_of(recipe).items() if task.kind == KIND}
         self.room = room_of(recipe)[0]
 
     def write(self, model: Model, asked: Packed, fused: Fused, task: Any) -> list[str]:
@@ -130,15 +133,24 @@ class Pen:
         if task.choices:
             best = self.chances(model, question, fused, task).argmax(1).tolist()
             return [task.choices[n] for n in best]
-        return [self._text(ids, task) for ids in model.decoder.write(question, fused, how(task))]
+        return [self._text(ids, task) for ids in model.decoder.write(question, fused, self.how(task))]
 
     def stream(self, model: Model, asked: Packed, fused: Fused, task: Any) -> Iterator[str]:
         """One row's answer as far as it is written, again and again."""
         assert model.decoder is not None
         ids: list[int] = []
-        for one in model.decoder.stream(asked, fused, how(task)):
+        for one in model.decoder.stream(asked, fused, self.how(task)):
             ids.append(one)
             yield self._text(ids, task)
+
+    def how(self, task: Any) -> How:
+        """How a task's answers are written."""
+
+        def ended(ids: Sequence[int]) -> bool:
+            said = self.script.text(ids)
+            return any(word in said for word in task.stop)
+
+        return How(task.longest, task.beams, task.temperature, task.top_p, ended if task.stop else None)
 
     def chances(self, model: Model, question: Packed, fused: Fused, task: Any) -> Tensor:
         """Probability of each of the task's choices, (P, C): softmax of how likely the model finds it as the answer."""
@@ -174,11 +186,6 @@ class Pen:
             counted[one] = counted.get(one, 0) + 1
         best = max(counted, key=lambda text: counted[text], default="")
         return self.scores(name, Written(written.places, [best] * len(written.said), written.expected))
-
-
-def how(task: Any) -> How:
-    """How a task's answers are written."""
-    return How(task.longest, task.beams, task.temperature, task.top_p, tuple(task.stop))
 
 
 def _answered(question: Packed, ids: Sequence[int]) -> Packed:

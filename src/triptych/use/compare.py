@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from triptych.base.errors import InputError
 from triptych.base.files import write_text
 from triptych.base.settings import flat, spelled_out
-from triptych.contract.tasks import headline
+from triptych.contract.tasks import Direction, direction, headline
+from triptych.objective.intervals import Interval
 from triptych.run.folder import RunFolder
+from triptych.run.verdict import judged
 
 FILES = ("recipe.yaml", "scores.json", "verdicts.json", "log.jsonl", "details.json", "predictions.parquet", "embeddings.parquet")
 MOST = 20
+SEED = "training.seed"
 
 
 def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
@@ -22,8 +26,8 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
 
     Returns:
         `runs` (paths), `judged_on`, `made`; `recipe` (the fields that differ, by path), `scores`, `cost`: lists of rows;
-        `curves`: by figure, (epoch, value) pairs a run; `intervals`: by task, `{value, low, high}` a run, and the
-        `differences` of each later run to the first that has the task.
+        `curves`: by figure, (epoch, value) pairs a run; `seeds`: see `over_seeds`; `intervals`: by task, `{value, low, high}` a
+        run, and the `differences` of each later run to the first that has the task.
 
     Raises:
         InputError: a run is damaged, or there are too many.
@@ -35,13 +39,15 @@ def compare(runs: Sequence[RunFolder]) -> dict[str, Any]:
     recipes = [flat(spelled_out(run.recipe())) for run in runs]
     scores = [{score["name"]: score for score in run.read("scores.json")} for run in runs]
     abouts = [run.read("run.json") for run in runs]
+    intervals = [told for name in _in_order([run.recipe().tasks for run in runs]) for told in [_task(name, runs)] if told]
     return {
         "runs": [str(run.path) for run in runs],
         "made": [about["made"][:16].replace("T", " ") for about in abouts],
         "judged_on": [about["judged_on"] for about in abouts],
         "recipe": [row for row in _rows(recipes) if len({repr(value) for value in row["values"]}) > 1],
         "curves": _curves(runs),
-        "intervals": [told for name in _in_order([run.recipe().tasks for run in runs]) for told in [_task(name, runs)] if told],
+        "intervals": intervals,
+        "seeds": over_seeds(recipes, intervals, scores),
         "scores": [_score_row(name, scores) for name in _in_order(scores)],
         "cost": [
             {"name": "seconds", "values": [about["cost"]["seconds"] for about in abouts]},
@@ -75,6 +81,32 @@ def write_page(found: dict[str, Any], path: Path) -> Path:
     }
     write_text(path, rendered("compare.html.j2", facts))
     return path
+
+
+def over_seeds(
+    recipes: Sequence[dict[str, Any]], intervals: Sequence[dict[str, Any]], scores: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Runs whose recipes say the same but for the seed, task by task; none where no two do.
+
+    Returns:
+        A row each: `runs` (numbers from 1), `score`, `mean`, `low` and `high` (of the runs, no interval), and `prompts`: the mean of what
+        prompts alone gave before training, None where nothing has a prompt.
+    """
+    alike: dict[str, list[int]] = {}
+    for number, recipe in enumerate(recipes):
+        alike.setdefault(repr(sorted((word, repr(value)) for word, value in recipe.items() if word != SEED)), []).append(number)
+    if all(len(numbers) < 2 for numbers in alike.values()):
+        return []
+    found = []
+    for task in intervals:
+        name = f"{task['task']}.{task['metric']}"
+        for numbers in alike.values():
+            values = [one["value"] for n in numbers if (one := task["values"][n]) is not None and one["value"] is not None]
+            asked = [told["untouched"] for n in numbers if (told := scores[n].get(f"{name} by prompts")) and told["untouched"] is not None]
+            if values:
+                row = {"runs": [n + 1 for n in numbers], "score": name, "mean": fmean(values), "low": min(values), "high": max(values)}
+                found.append({**row, "prompts": fmean(asked) if asked else None})
+    return found
 
 
 def best_of(row: dict[str, Any]) -> float | None:
@@ -126,31 +158,31 @@ def _difference(name: str, first: RunFolder, other: RunFolder, before: dict[str,
     """Paired over the rows where both answered the same ones; else from the two intervals, and why."""
     from triptych.run.answers import against, aligned, answered
 
+    way = direction(first.recipe().tasks[name])
     both = [answered(run, name) for run in (first, other)]
     told = [one for one in both if not isinstance(one, str)]
     rows = aligned(told) if len(told) == 2 else next(one for one in both if isinstance(one, str))
     if isinstance(rows, str):
-        return {**_unpaired(before, after), "p_value": None, "paired": False, "why": rows}
+        return {**_unpaired(before, after, way), "p_value": None, "paired": False, "why": rows}
     change, p_value = against(*rows)
     found = {part: _number(value) for part, value in asdict(change).items()}
-    return {**found, "verdict": _verdict(found), "p_value": p_value, "paired": True, "why": ""}
+    return {**found, "verdict": _verdict(found, way), "p_value": p_value, "paired": True, "why": ""}
 
 
-def _unpaired(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def _unpaired(before: dict[str, Any], after: dict[str, Any], way: Direction) -> dict[str, Any]:
     """The difference of two scores of different rows: their variances add up (each taken from its interval)."""
     if any(one[part] is None for one in (before, after) for part in ("value", "low", "high")):
         return {"value": None, "low": None, "high": None, "verdict": "not compared"}
     value = after["value"] - before["value"]
     half = sum((one["high"] - one["low"]) ** 2 / 4 for one in (before, after)) ** 0.5
     found = {"value": value, "low": value - half, "high": value + half}
-    return {**found, "verdict": _verdict(found)}
+    return {**found, "verdict": _verdict(found, way)}
 
 
-def _verdict(found: dict[str, Any]) -> str:
-    """Every headline score is better the higher it is."""
+def _verdict(found: dict[str, Any], way: Direction) -> str:
     if found["low"] is None:
         return "not compared"
-    return "better" if found["low"] > 0 else "worse" if found["high"] < 0 else "not told apart"
+    return judged(Interval(**{part: found[part] for part in ("value", "low", "high")}), way)
 
 
 def _number(value: float) -> float | None:

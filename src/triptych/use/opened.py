@@ -13,18 +13,20 @@ import torch
 from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
-from triptych.contract.modality import Modality, Preparation
-from triptych.contract.values import Batch, Packed, Passed, Value
+from triptych.contract.modality import Modality, Paced, Preparation
+from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
 from triptych.contract.writes import Script
 from triptych.data.lacking import costs_row
 from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
+from triptych.objective.transcripts import spelling_of
 from triptych.run.examples import box_in_unit, in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.grounding import frame_of
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
+from triptych.run.spoken import spoken
 from triptych.run.writing import Pen, asked_words, script_of
 
 NEAREST = 3
@@ -35,7 +37,8 @@ class Answer:
     """What a run says of one row.
 
     `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
-    (regress), `said`, `box` and `confidence` (ground), or `nearest`: for each given input and each other one the closest rows of
+    (regress), `said`, `box` and `confidence` (ground), `said` and `words` with their times (ctc), or `nearest`: for each given input
+    and each other one the closest rows of
     the run's test (contrast).
     """
 
@@ -143,7 +146,7 @@ class Run:
 
     def embed_rows(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, list[list[float] | None]]:
         """Vectors of several rows: `fused`, and `<task>.<input>` for each contrastive task; None where the row lacks the input."""
-        passed, present = self._pass([self._values(row) for row in rows])
+        passed, present = self.passed([self._values(row) for row in rows])
         vectors: dict[str, list[list[float] | None]] = {"fused": passed.fused.pooled_BD.float().tolist()}
         for name, task in self.recipe.tasks.items():
             for column in task.between if task.kind == "contrast" else ():
@@ -160,7 +163,21 @@ class Run:
         given = {name: value for name, value in row.items() if value is not None}
         if not given:
             raise InputError("there is no input at all", known=known, fix="give at least one of the run's inputs")
-        return self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
+        values = self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
+        self._check_asked(given, values)
+        return values
+
+    def _check_asked(self, row: Mapping[str, Any], values: Mapping[str, Value]) -> None:
+        """Raises BadValue where a row has nothing that any task could be asked of."""
+        problems = []
+        for task in self.recipe.tasks.values():
+            made = (
+                self._question(task, row, {name: len(each(value)) for name, value in values.items()}) if task.kind == "generate" else None
+            )
+            if not isinstance(made, BadValue):
+                return
+            problems.append(made)
+        raise problems[0]
 
     def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
         """Values by input, `Several` where a list of files was given; a file that has nothing of one of several inputs leaves that one out.
@@ -190,15 +207,17 @@ class Run:
         """`values` are what was read of `rows`."""
         if not rows:
             return []
-        passed, present = self._pass(values)
-        told = {name: self._told(name, passed, present, rows, values) for name in self.recipe.tasks}
+        passed, present = self.passed(values)
+        counts = {name: torch.tensor([len(each(row[name])) if name in row else 0 for row in values]) for name in present}
+        told = {name: self._told(name, passed, counts, rows, values) for name, task in self.recipe.tasks.items() if task.kind != "prefer"}
         return [
             Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
             for i, row in enumerate(rows)
         ]
 
     @torch.inference_mode()
-    def _pass(self, rows: Sequence[Mapping[str, Value]]) -> tuple[Passed, Mapping[str, Tensor]]:
+    def passed(self, rows: Sequence[Mapping[str, Value]]) -> tuple[Passed, Mapping[str, Tensor]]:
+        """One forward pass over rows of values that rooms have read, and which rows have which input."""
         batch = self._batch(rows)
         return self.model(batch), batch.present
 
@@ -216,22 +235,46 @@ class Run:
     def asked(self, name: str, rows: Sequence[Mapping[str, Any]], present: Mapping[str, Tensor]) -> Packed:
         """The questions that a task which is answered in writing puts to some rows, without answers.
 
+        `present` says which rows have which input, or how many values of it.
+
         Raises:
             BadValue: nothing is left of a question.
         """
         assert self.script is not None
-        there = [[column for column in present if bool(present[column][n])] for n in range(len(rows))]
-        cells = [{key: row[key] for key in self.words if row.get(key) is not None} for row in rows]
-        task = self.recipe.tasks[name]
-        return self.script.collate([self.script.item(task, one, has) for one, has in zip(cells, there, strict=True)])
+        items = []
+        for n, row in enumerate(rows):
+            made = self._question(self.recipe.tasks[name], row, _counts(present, n))
+            if isinstance(made, BadValue):
+                raise made
+            items.append(made)
+        return self.script.collate(items)
+
+    def _question(self, task: Any, row: Mapping[str, Any], counts: Mapping[str, int]) -> Item | BadValue:
+        """What a task asks of one row, or why it cannot."""
+        assert self.script is not None
+        try:
+            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts)
+        except BadValue as problem:
+            return problem
 
     @torch.inference_mode()
     def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What is written of the rows that can be asked; of the others why they cannot."""
         task: Any = self.recipe.tasks[name]
-        pen, asked = self.pen, self.asked(name, rows, present)
+        made = [self._question(task, row, _counts(present, n)) for n, row in enumerate(rows)]
+        places = [n for n, one in enumerate(made) if not isinstance(one, BadValue)]
+        found = [{"said": "", "why_not": one.what} if isinstance(one, BadValue) else {} for one in made]
+        if places:
+            assert self.script is not None
+            asked = self.script.collate([one for one in made if not isinstance(one, BadValue)])
+            for place, one in zip(places, self._answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
+                found[place] = one
+        return found
+
+    def _answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
         if not task.choices:
-            return [{"said": said} for said in pen.write(self.model, asked, passed.fused, task)]
-        shares = pen.chances(self.model, asked, passed.fused, task).tolist()
+            return [{"said": said} for said in self.pen.write(self.model, asked, fused, task)]
+        shares = self.pen.chances(self.model, asked, fused, task).tolist()
         found = [dict(zip(task.choices, row, strict=True)) for row in shares]
         return [{"said": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row} for row in found]
 
@@ -248,6 +291,8 @@ class Run:
             return self._located(task, answer(task, passed.outputs[name]), values)
         if task.kind == "generate":
             return self._written(name, passed, present, rows)
+        if task.kind == "ctc":
+            return self._transcribed(name, task, passed, values)
         if task.kind == "contrast":
             return self._nearest(name, task, passed, present)
         facts = self.model.parts()[name].facts
@@ -267,6 +312,21 @@ class Run:
             said, confidence = in_words(task, {"frame": frame_4}, answer_5)
             told.append({"said": said, "confidence": confidence, "box": box_in_unit(task, frame_4, answer_5)})
         return told
+
+    def _transcribed(self, name: str, task: Any, passed: Passed, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
+        """What is said, and when; `heard_from` where the beginning of a value was cut off."""
+        facts = self.model.parts()[name].facts
+        given = facts["input"]
+        preparation = self.inputs[given][1]
+        paced = preparation if isinstance(preparation, Paced) else None
+        begins = [paced.begins(row[given]) if paced and given in row else 0.0 for row in values]
+        rows = spoken(task, facts, passed.outputs[name], begins)
+        spelt = spelling_of(task, facts)
+        said = [spelt.text(row) for row in answer(task, passed.outputs[name], searching=True).tolist()]
+        return [
+            {"said": text, "words": [word.as_dict() for word in words], **({"heard_from": round(begin, 3)} if begin else {})}
+            for text, words, begin in zip(said, rows, begins, strict=True)
+        ]
 
     def _nearest(self, name: str, task: Any, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         rows = len(next(iter(present.values())))
@@ -296,6 +356,11 @@ def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]
     if task.kind == "regress":
         return {"said": said, "value": in_unit(facts, row)}
     return {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
+
+
+def _counts(present: Mapping[str, Tensor], row: int) -> dict[str, int]:
+    """How many values of each input a row has, of those that it has."""
+    return {name: int(there[row]) for name, there in present.items() if there[row]}
 
 
 def _brief(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +120,18 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
 
 def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
     """Every score of each task over the epochs, small."""
-    from triptych.contract.tasks import METRICS
+    from triptych.contract.tasks import metrics
     from triptych.use import dots
 
     best = about["best"]["epoch"]
-    names = {name: [f"validation {name}.{metric}" for metric in METRICS[task.kind]] for name, task in recipe.tasks.items()}
+    names = {name: [f"validation {name}.{metric}" for metric in metrics(task)] for name, task in recipe.tasks.items()}
     short = [{key.removeprefix("validation "): value for key, value in row.items()} for row in log]
     drawn = [dots.multiples(short, [n.removeprefix("validation ") for n in of], f"{name}, validation", best) for name, of in names.items()]
     return [svg for svg in drawn if svg]
 
 
 def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Scores by task and metric; the headline of each task is `main`, the others are folded away below."""
+    """Scores by task and metric; the headline of each task, and what it asks for, is `main`, the others are folded away below."""
     from triptych.contract.tasks import headline
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -138,7 +139,7 @@ def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, An
         groups.setdefault((score["task"], score["metric"]), []).append(
             {**score, "name": score["of"] or "overall", "same": _same(score, verdicts)}
         )
-    main = {(name, headline(task)) for name, task in recipe.tasks.items()}
+    main = {(name, metric) for name, task in recipe.tasks.items() for metric in (headline(task), *getattr(task, "scores", ()))}
     return [
         _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()
@@ -169,12 +170,20 @@ def _classes(details: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for task, classes in details.get("classes", {}).items():
         matrix = details["confusion"].get(task)
-        drawn = {
-            when: charts.confusion(matrix[when], matrix["labels"], f"{task}, {when}") if matrix else "" for when in ("untouched", "trained")
-        }
+        drawn = matrices(task, matrix or {}, ("untouched, by prompts", "untouched", "trained"))
         reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability of the trained model")
-        found.append({"title": task, **drawn, "classes": classes, "reliability": reliable})
+        found.append({"title": task, "matrices": drawn, "classes": classes, "reliability": reliable})
     return found
+
+
+def matrices(task: str, matrix: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
+    """The confusion matrices that there are of those `shown`, drawn. What a new head says untouched says nothing where prompts do."""
+    from triptych.use import charts
+
+    there = [when for when in shown if when in matrix]
+    if shown[0] in there and shown[0] != there[-1]:
+        there = [when for when in there if when != "untouched"]
+    return [charts.confusion(matrix[when], matrix["labels"], f"{task}, {when}") for when in there]
 
 
 def _cost(about: dict[str, Any]) -> list[tuple[str, str]]:

@@ -123,9 +123,10 @@ def _classes(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for task, classes in details["classes"].items():
         matrix = details["confusion"].get(task)
-        drawn = charts.confusion(matrix["measured"], matrix["labels"], f"{task}, what was said") if matrix else ""
+        ways = {"measured, by prompts": "by prompts", "measured": "what was said"}
+        drawn = [charts.confusion(matrix[key], matrix["labels"], f"{task}, {way}") for key, way in ways.items() if matrix and key in matrix]
         reliable = charts.reliability(details["reliability"].get(task, []), f"{task}, reliability")
-        found.append({"title": task, "confusion": drawn, "reliability": reliable, "classes": classes})
+        found.append({"title": task, "matrices": drawn, "reliability": reliable, "classes": classes})
     return found
 
 

@@ -183,6 +183,19 @@ class TestTwins:
         if name.startswith("clap"):
             assert tower.facts["scale"] == pytest.approx(float(base.logit_scale_a.detach().exp()), rel=1e-6)
 
+    def test_half_the_bits_give_nearly_the_same(self, name, twin):
+        """With frozen weights in bf16 as with weights cast at each step; afterwards all is as it was."""
+        tower, preparation = opened(twin(name)[0])
+        packed = packed_of(preparation, waves(name), RATES.get(name, 16_000))
+        with torch.no_grad():
+            whole = tower(packed).pooled_BD
+            with tower.halved(), torch.autocast("cpu", torch.bfloat16):
+                cut = tower.cut(packed, 1)
+                half = tower(cut).pooled_BD.float()
+            assert torch.equal(tower(packed).pooled_BD, whole)
+        assert all(tensor.dtype == torch.bfloat16 for name, tensor in cut.tensors.items() if name.startswith("block."))
+        assert torch.nn.functional.cosine_similarity(half, whole).min() > 1 - 1e-4
+
     @pytest.mark.parametrize("prepare", [{}, {"windows": 3, "seconds": 0.2}, {"fill": True}])
     def test_a_cut_goes_on_to_the_same(self, name, prepare, twin):
         if "fill" in prepare and name != "whisper":

@@ -134,6 +134,19 @@ class TestTwins:
         torch.testing.assert_close(ours.pooled_BD, pooled, atol=1e-5, rtol=1e-5)
         assert ours.pooled_BD.shape[1] == tower.width == ours.tokens_BTD.shape[2]
 
+    def test_half_the_bits_give_nearly_the_same(self, name, twin):
+        """With frozen weights in bf16 as with weights cast at each step; afterwards all is as it was."""
+        tower, preparation = opened(twin(name)[0])
+        packed = packed_of(preparation)
+        with torch.no_grad():
+            whole = tower(packed).pooled_BD
+            with tower.halved(), torch.autocast("cpu", torch.bfloat16):
+                cut = tower.cut(packed, 1)
+                half = tower(cut).pooled_BD.float()
+            assert torch.equal(tower(packed).pooled_BD, whole)
+        assert all(tensor.dtype == torch.bfloat16 for name, tensor in cut.tensors.items() if name.startswith("block."))
+        assert torch.nn.functional.cosine_similarity(half, whole).min() > 1 - 1e-4
+
     def test_a_cut_goes_on_to_the_same(self, name, twin):
         tower, preparation = opened(twin(name)[0])
         packed = packed_of(preparation)

@@ -64,7 +64,7 @@ def _put(cells: dict[str, Cell], name: str, value: Any, media: AsMedia | None) -
     if media and files:
         cell: Cell = together([file for item in files if (file := media(item)) is not None])
     else:
-        cell = media(value) if media and is_media else as_cell(value, name)
+        cell = media(value) if media and is_media else as_cell(value)
     if cell is None:
         return
     if isinstance(cell, Blob) and not suffix_of(cell.name):

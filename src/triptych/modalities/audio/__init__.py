@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.modality import Preparation, ToyCell, ToyRow
@@ -42,6 +42,12 @@ class Audio:
         from triptych.modalities.audio.duration import duration
 
         return duration(source)
+
+    def windows(self, source: Any, seconds: float, overlap: float) -> Iterator[tuple[float, Value]]:
+        """(start, `Recording`) of each window of a path, decoded once from front to back."""
+        from triptych.modalities.audio.stream import windows
+
+        return windows(source, seconds, overlap)
 
     def holds(self, source: Any) -> bool:
         """Whether a file has a sound track."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import string
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -52,6 +52,43 @@ def decode(file: BinaryIO, span: Span | None = None) -> tuple[np.ndarray, int, b
         if sound.channels > MAX_CHANNELS:
             raise BadValue(f"the file says it has {sound.channels} channels; {MAX_CHANNELS} are allowed")
         return _with_libsndfile(sound, span), sound.samplerate, sound.subtype in WHOLE
+
+
+@contextmanager
+def streamed(file: BinaryIO) -> Iterator[tuple[int, float, Iterator[np.ndarray]]]:
+    """The rate of an open file, seconds of a film that pass before its sound begins, and its mono samples block by block.
+
+    However long it is, one block is in memory. What is damaged or cut off is said where the blocks come to it.
+
+    Raises:
+        BadValue: without the file's name, which the caller knows.
+    """
+    with ExitStack() as stack:
+        try:
+            sound = stack.enter_context(_straight()(_native(file), closefd=False))
+        except Exception as refused:
+            container = stack.enter_context(_opened(file, str(refused)))
+            stream, rate = _track(container)
+            late = max(0.0, base.begins(stream) - base.origin(container, stream)) if base.moving(container) is not None else 0.0
+            yield rate, late, _mixed(frames(container, stream, rate), rate, 0)
+            return
+        check_rate(sound.samplerate)
+        promised = sound.frames if 0 <= sound.frames < 1 << 62 else 0
+        yield sound.samplerate, 0.0, _mixed(_blocks(sound), sound.samplerate, promised)
+
+
+def _mixed(blocks: Iterator[np.ndarray], rate: int, promised: int) -> Iterator[np.ndarray]:
+    """Blocks as they come, mixed; what fails, or is less than promised, is refused with the seconds that were read."""
+    count, problem = 0, ""
+    try:
+        for block_NC in blocks:
+            count += len(block_NC)
+            yield mono(block_NC)
+    except BadValue:
+        raise
+    except Exception as error:
+        problem = str(error).strip() or type(error).__name__
+    _refuse_short(count, promised, rate, problem)
 
 
 def _with_libsndfile(sound: Any, span: Span | None) -> np.ndarray:
@@ -194,23 +231,22 @@ def _collected(blocks: Iterator[np.ndarray], rate: int, promised: int) -> np.nda
         raise
     except Exception as error:
         problem = str(error).strip() or type(error).__name__
+    _refuse_short(count, promised, rate, problem)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.float32)])
+
+
+def _refuse_short(count: int, promised: int, rate: int, problem: str) -> None:
     if problem or count < promised:
         length = f" of {promised / rate:.2f}" if promised else ""
         raise BadValue(
             f"the sound is damaged or cut off: {count / rate:.2f}{length} s could be read" + (f" ({problem})" if problem else ""),
             fix="copy the file again, or convert what is left of it",
         )
-    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.float32)])
 
 
 def _with_ffmpeg(file: BinaryIO, refused: str, span: Span | None) -> tuple[np.ndarray, int]:
     with _opened(file, refused) as container:
-        if not container.streams.audio:
-            others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise Absent(f"there is no sound in the file, only {others}")
-        stream = container.streams.audio[0]
-        rate = (stream.codec_context.sample_rate if stream.codec_context is not None else 0) or 0
-        check_rate(rate)
+        stream, rate = _track(container)
         film = base.moving(container) is not None
         seconds = container.duration / 1_000_000 if container.duration and (film or base.is_format(container, base.INDEXED)) else 0.0
         if span is not None and seconds and base.is_format(container, base.INDEXED):
@@ -223,6 +259,17 @@ def _with_ffmpeg(file: BinaryIO, refused: str, span: Span | None) -> tuple[np.nd
             f"the sound is cut off: {len(samples_N) / rate:.2f} of {promised / rate:.2f} s could be read", fix="copy the file again"
         )
     return _in_film(_cut(samples_N, rate, span, seconds), film, span), rate
+
+
+def _track(container: Any) -> tuple[Any, int]:
+    """The first sound track and its rate."""
+    if not container.streams.audio:
+        others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise Absent(f"there is no sound in the file, only {others}")
+    stream = container.streams.audio[0]
+    rate = (stream.codec_context.sample_rate if stream.codec_context is not None else 0) or 0
+    check_rate(rate)
+    return stream, rate
 
 
 def _opened(file: BinaryIO, refused: str) -> Any:

@@ -33,6 +33,11 @@ class CnnEncoder(Encoder):
         self.join = nn.Sequential(nn.Linear(channels * rows, settings.width), nn.GELU())
         self.width = settings.width
 
+    @property
+    def stride(self) -> int:
+        """Every block halves time."""
+        return 2 ** len(self.convs)
+
     def blocks(self) -> list[nn.Module]:
         """The convolution blocks, then the layer that joins all frequencies of a step."""
         return [*self.convs, self.join]
@@ -63,6 +68,11 @@ class TransformerEncoder(Encoder):
         self.stem = Stem(self.patch[0] * self.patch[1], self.bands, settings.width, settings.dropout)
         self.layers = nn.ModuleList(Block(settings.width, settings.heads, settings.dropout) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.width)
+
+    @property
+    def stride(self) -> int | None:
+        """The frames of a patch; with several bands there are several tokens at one time."""
+        return self.patch[0] if self.bands == 1 else None
 
     def blocks(self) -> list[nn.Module]:
         """The transformer blocks; the patch layer counts with the first, the last norm with the last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,6 +98,10 @@ class Wav2Vec2(SoundFamily):
             least = (least - 1) * stride + kernel
         return {**super().facts(config), "least": least}
 
+    def stride(self, config: Mapping[str, Any]) -> int:
+        """Samples; 320 where the config keeps to what all of them have."""
+        return prod(config.get("conv_stride", (5, 2, 2, 2, 2, 2, 2)))
+
     def ends(self, base: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The norm stands before the blocks or after them."""
         norm = ("encoder.layer_norm",)
@@ -184,6 +189,10 @@ class Whisper(SoundFamily):
     def facts(self, config: Any) -> dict[str, Any]:
         """The width, and how many frames fit."""
         return {"width": config.d_model, "frames": 2 * config.max_source_positions}
+
+    def stride(self, config: Mapping[str, Any]) -> int:
+        """The second convolution halves time."""
+        return 2
 
     def trimmed(self, base: Any) -> None:
         """The encoder alone."""

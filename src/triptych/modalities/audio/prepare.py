@@ -70,6 +70,14 @@ class Features:
         features_PTF = torch.nn.utils.rnn.pad_sequence([item["features"] for item in items], batch_first=True)
         return Packed({"features": features_PTF}, torch.arange(features_PTF.shape[1])[None, :] < lengths_P[:, None])
 
+    def pace(self) -> float:
+        """The hop."""
+        return self.settings.hop / self.settings.rate
+
+    def begins(self, value: Recording) -> float:
+        """What is cut off in front."""
+        return begin(value, self.settings, self.settings.seconds)
+
     def limit(self) -> Limit:
         """`seconds`."""
         return Limit("seconds", "seconds", self.settings.seconds, 0.1, learnt=False)
@@ -135,6 +143,16 @@ def wave(recording: Recording, settings: Prepare) -> np.ndarray:
         samples_N = trimmed(samples_N)
     most = max(1, round(settings.seconds * recording.rate))
     return resampled(middle(samples_N, most), recording.rate, settings.rate)
+
+
+def begin(recording: Recording, settings: Prepare, seconds: float) -> float:
+    """Seconds of a recording that lie before what is heard of it: a silent start that is dropped, and what is before the middle."""
+    samples_N, silent = recording.samples_N, 0
+    if settings.trim_silence:
+        loud = np.abs(samples_N)
+        silent = int(np.argmax(loud > loud.max() * SILENCE))
+        samples_N = trimmed(samples_N)
+    return (silent + max(0, len(samples_N) - max(1, round(seconds * recording.rate))) // 2) / recording.rate
 
 
 def trimmed(samples_N: np.ndarray) -> np.ndarray:

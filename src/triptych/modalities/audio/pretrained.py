@@ -25,7 +25,7 @@ from triptych.contract.values import Encoded, Item, Packed
 from triptych.layers.tower import TOKENS, Flow, Tower, described, quiet
 from triptych.modalities.audio.families import FAMILIES
 from triptych.modalities.audio.features import middle
-from triptych.modalities.audio.prepare import resampled, trimmed
+from triptych.modalities.audio.prepare import begin, resampled, trimmed
 from triptych.modalities.audio.processors import PROCESSORS, Processor, of_extractor
 from triptych.modalities.audio.read import Recording
 from triptych.modalities.audio.settings import Prepare
@@ -91,6 +91,14 @@ class BasePreparation:
     def seconds(self) -> float:
         """The longest piece: what the recipe says, and no more than the base hears at once."""
         return min(self.settings.seconds, self.processor.longest or self.settings.seconds)
+
+    def pace(self) -> float:
+        """A sample, or the hop of the base's spectrogram; 0 where windows lie one behind the other, or frames not in the order of time."""
+        return self.processor.pace if self.settings.windows == 1 else 0.0
+
+    def begins(self, value: Recording) -> float:
+        """What is cut off in front."""
+        return begin(value, self.settings, self.seconds)
 
     def limit(self) -> Limit:
         """`seconds`, or `windows` where there are several."""

@@ -168,11 +168,12 @@ def _recording(samples_N: np.ndarray, rate: int, name: str, sure: bool = False) 
     if not len(samples_N):
         raise BadValue("there are no samples in the sound: only a header, or nothing")
     if not sure:
-        samples_N = _bounded(samples_N, rate)
+        samples_N = bounded(samples_N, rate)
     return Recording(np.ascontiguousarray(samples_N, dtype=np.float32), rate, name)
 
 
-def _bounded(samples_N: np.ndarray, rate: int) -> np.ndarray:
+def bounded(samples_N: np.ndarray, rate: int) -> np.ndarray:
+    """Samples from -1 to 1: scaled down where they are louder. Raises BadValue where they are no numbers."""
     peak = max(float(samples_N.max()), -float(samples_N.min()))  # NaN and infinity come through both
     if not np.isfinite(peak):
         _refuse_numbers(samples_N, rate)

@@ -1,4 +1,4 @@
-"""Small honest samples without a network: digits and messages spoken by eSpeak NG, songs made of sine waves.
+"""Small honest samples without a network: digits, messages and commands spoken by eSpeak NG, songs made of sine waves.
 
 No voice and no composer is on two sides of the split.
 """
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MOODS = ("happy", "sad", "suspense", "epic")
 FEELINGS = ("angry", "worried", "content")
-SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS}
+COMMANDS = ("command",)
+SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -55,7 +56,7 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One recording a row, 16 bit: a spoken word (WAV) or message (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+    """One recording a row, 16 bit: a spoken word (WAV), message or command (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
 
     Voice, accent, speed and pitch are drawn by the seed and the row's place; what a song is like stands in the row's traits.
 
@@ -73,6 +74,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         return [_song(row) for row in rows]
     if sample == "messages":
         return [_message(row, place, seed) for place, row in enumerate(rows)]
+    if sample == "commands":
+        return [_command(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
     return [_cell(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
 
 
@@ -85,6 +88,12 @@ def drawn(split: Split, seed: int, place: int) -> Speaker:
 def _cell(row: ToyRow, speaker: Speaker) -> ToyCell:
     sound = speak(row.concept, f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
     return ToyCell(sound, group=f"voice-{speaker.name}", suffix=".wav")
+
+
+def _command(row: ToyRow, speaker: Speaker) -> ToyCell:
+    """The row's words, as one says them to a device: at one pace."""
+    sound = said(dict(row.traits)["words"], f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
+    return ToyCell(_loud(sound, 0.8), group=f"voice-{speaker.name}", suffix=".flac")
 
 
 def _song(row: ToyRow) -> ToyCell:

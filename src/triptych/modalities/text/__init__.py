@@ -97,10 +97,14 @@ class Text:
         return TextScript(decoder, inputs)
 
     def generator(self, decoder: Any, facts: Mapping[str, Any]) -> Generator:
-        """A language model, new or pretrained. See `generate.py`."""
-        from triptych.modalities.text.generate import BaseWriter, SmallWriter
+        """A language model, new or pretrained. See `causal.py`, `seq2seq.py`."""
+        if decoder.kind == "pretrained":
+            from triptych.modalities.text.basewriter import writer
 
-        return BaseWriter.named(decoder, facts) if decoder.kind == "pretrained" else SmallWriter(decoder, **facts)
+            return writer(decoder, facts)
+        from triptych.modalities.text.causal import SmallWriter
+
+        return SmallWriter(decoder, **facts)
 
     def written_scores(self, names: Sequence[str], said: Sequence[str], expected: Sequence[Sequence[str]]) -> dict[str, float]:
         """See `score.py`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from scenes import write_scenes
 from triptych.base.errors import InputError
 from triptych.contract.boxes import put_back, seen_from
 from triptych.contract.tasks import Ground
@@ -22,7 +23,7 @@ from triptych.data.boxes import read_box
 from triptych.layers.pointing import place_code
 from triptych.modalities.image import MODALITY
 from triptych.modalities.image.prepare import ImagePreparation
-from triptych.modalities.image.pretrained import cropped, resized
+from triptych.modalities.image.pretrained import BasePreparation, cropped, resized
 from triptych.modalities.image.settings import Prepare
 from triptych.model.heads import build_head
 from triptych.objective.losses import terms
@@ -31,6 +32,41 @@ from triptych.run.recipe import read
 from triptych.use.evaluate import evaluate
 from triptych.use.opened import open_run
 from triptych.use.report import write_report
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 230)}
+SHAPES = ("circle", "square")
+Box = tuple[int, int, int, int]
+
+
+def scene(rng: random.Random, width: int, height: int) -> tuple[Image.Image, dict[str, Box]]:
+    """A picture with one shape of each colour, and where each lies: left, top, width and height in pixels."""
+    image = Image.new("RGB", (width, height), (245, 245, 235))
+    draw, found = ImageDraw.Draw(image), dict[str, Box]()
+    cells = rng.sample([(x, y) for x in range(2) for y in range(2)], len(COLOURS))
+    for (colour, ink), (x, y) in zip(COLOURS.items(), cells, strict=True):
+        across, down = rng.randint(width // 5, width // 2 - 2), rng.randint(height // 5, height // 2 - 2)
+        left, top = x * width // 2 + rng.randint(0, width // 2 - across), y * height // 2 + rng.randint(0, height // 2 - down)
+        shape = rng.choice(SHAPES)
+        drawn = draw.ellipse if shape == "circle" else draw.rectangle
+        drawn((left, top, left + across - 1, top + down - 1), fill=ink)
+        found[f"the {colour} {shape}"] = left, top, across, down
+    return image, found
+
+
+def write_scenes(folder: Path, rows: int, sizes: tuple[tuple[int, int], ...] = ((64, 64),), own: bool = False, seed: int = 0) -> Path:
+    """`table.csv` with id, image, phrase, box and side, and its pictures: a row a picture, two pictures of ten for the test."""
+    rng, lines = random.Random(seed), ["id,image,phrase,box,side"]
+    for row in range(rows):
+        width, height = sizes[row % len(sizes)]
+        image, found = scene(rng, width, height)
+        image.save(folder / f"{row}.png")
+        phrase, (left, top, across, down) = rng.choice(sorted(found.items()))
+        box = [left, top, across, down] if own else [left / width, top / height, across / width, down / height]
+        side = "test" if row % 10 < 2 else "train"
+        lines.append(f'{row},{row}.png,{phrase},"{json.dumps(box)}",{side}')
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "table.csv"
+
 
 TASK = Ground(target="box", input="image", phrase="phrase", width=16, depth=1)
 
@@ -64,8 +100,6 @@ def test_a_box_lies_where_its_thing_is_seen(width, height, fit_as):
             {"shortest": 48, "size": None, "crop": [40, 40]} if fit_as == "shortest" else {"shortest": 0, "size": [40, 40], "crop": None}
         )
         steps |= {"resample": 2}
-        from triptych.modalities.image.pretrained import BasePreparation
-
         preparation = BasePreparation.__new__(BasePreparation)
         preparation._steps = steps
         levels = np.asarray(cropped(resized(image, steps), steps["crop"])) / 255

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_charts")
 VERBS = {
     "models",
     "cache",
+    "chat",
     "data",
     "continue",
     "evaluate",

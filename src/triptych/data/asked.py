@@ -57,6 +57,8 @@ class AskedRows:
         first: dict[str, int] = {}
         everything = range(len(self.table.rows))
         for index, cells in zip(everything, self._cells(everything), strict=True):
+            if not all(side.messages in cells for side in self.sides if side.messages):
+                continue
             try:
                 has[index] = all(bool(item["learnt"].any()) for item in self._items(index, cells))
             except BadValue as problem:

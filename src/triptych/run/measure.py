@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from triptych.contract.generator import named_rows
 from triptych.contract.part import Part
 from triptych.contract.values import Batch, Encoded, Fused, Output
 from triptych.layers.ctc import greedy, searched
@@ -170,7 +171,8 @@ class _Seen:
         if len(places):
             asked = batch.asked[name].part(0, len(places))
             held.places += (places + len(self.ids) - len(batch)).tolist()
-            held.said += pen.write(model, asked, fused.rows(places), task)
+            with named_rows([batch.ids[place] for place in places.tolist()] if batch.ids else ()):
+                held.said += pen.write(model, asked, fused.rows(places), task)
             held.expected += pen.expected(asked)
 
     def _mixture(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, mixture: Mixture, tasks: Mapping[str, Any]) -> None:

@@ -270,7 +270,7 @@ class Run:
         Raises:
             InputError: an unknown input, a value that cannot be read, or nothing is left of the question.
         """
-        held = task or self.recipe.tasks[name]
+        held: Any = task or self.recipe.tasks[name]
         values = self._values(row)
         item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
         if isinstance(item, BadValue):

@@ -61,7 +61,7 @@ def ground_facts(recipe: Recipe, inputs: Mapping[str, InputColumn], encoders: Ma
         was, places = encoder.training, 0
         encoder.eval()
         with torch.no_grad():
-            places = encoder(held.preparation.collate(held.items([row])[:1])).tokens_BTD.shape[1]
+            places = encoder(held.preparation.collate(held.items([row])[:1])).mask_BT.shape[1]
         encoder.train(was)
         if places < 2:
             what = f"tasks.{name} asks where something lies in {task.input!r}, and its encoder says one thing of the whole value"

@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
-from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, MultiLabel, Prefer, Regress
+from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, Ground, MultiLabel, Prefer, Regress
 from triptych.data.settings import (
     BalanceSettings,
     ColumnSettings,
@@ -130,6 +130,10 @@ PREFERS = [
     "stages.0.train=[decoder.lora]",
 ]
 
+# A box where the text says, in a picture that is not square.
+OTHER = "inputs.other={modality: image, column: picture2, prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}"
+FOUND = [OTHER, "tasks={find: {kind: ground, target: box, input: image, phrase: text, width: 8, depth: 1}}"]
+
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
@@ -150,6 +154,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Classify: ("tasks.label", []),
     MultiLabel: ("tasks.tags", []),
     Regress: ("tasks.number", []),
+    Ground: ("tasks.find", FOUND),
     Ctc: ("tasks.heard", HEARS),
     Generate: ("tasks.say", WRITES),
     Prefer: ("tasks.better", PREFERS),
@@ -297,8 +302,11 @@ TRY["Lora.dropout"] = ("0.5", [])
 TRY["Lora.alpha"] = ("40", [])
 TRY["Lora.targets"] = ("[query]", [])
 TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
+TRY["Ground.target"] = ("box2", [])
+TRY["Ground.input"] = ("other", [])
+TRY["Ground.phrase"] = ("null", [])
 TRY["Training.mixup"] = ("1", [*MIXABLE])
-for kind in ("Classify", "MultiLabel", "Regress", "Ctc"):
+for kind in ("Classify", "MultiLabel", "Regress", "Ctc", "Ground"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
 for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
     TRY[f"{room}.Input.column"] = (column, [])
@@ -422,6 +430,7 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
         row["shouted"] = f"{row['label'].upper()}, {row['speaker']}!"
         says = [{"role": "user", "content": f"<image> {row['speaker']}" if row["image"] else "well"}]
         row["talk"], row["talk2"] = (json.dumps([*says, {"role": "assistant", "content": row[c]}]) for c in ("label", "speaker"))
+        row["box"], row["box2"] = f"[0.1, 0.{number % 5 + 1}, 0.3, 0.25]", f"[0.{number % 5 + 1}, 0.2, 0.3, 0.25]"
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square

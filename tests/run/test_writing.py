@@ -161,7 +161,7 @@ def test_choices_have_the_probabilities_that_the_model_gives_them(run, recipe):
     told = run.predict(**row)["echo"]
     assert told["said"] == "two"
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    passed, present = run._pass([run._values(row)])
+    passed, present = run.passed([run._values(row)])
     asked = run.asked("echo", [row], present)
     decoder = run.model.decoder
     with torch.no_grad():

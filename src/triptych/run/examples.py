@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import permutations
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from triptych.contract.boxes import converted, put_back
+from triptych.data.asked import AskedRows
 from triptych.data.remembered import Column
 from triptych.objective.boxes import iou
 from triptych.objective.transcripts import spelling_of, wer_of
@@ -19,6 +22,8 @@ from triptych.run.grounding import in_shares
 from triptych.run.measure import Measured
 
 HITS = 4
+MOST_WORDS = 600
+"""Characters of a question that are shown."""
 
 
 class Shown:
@@ -120,8 +125,17 @@ def _worst_written(name: str, measured: Measured, shown: Shown, rows: int) -> di
     for n in order:
         place, share = held.places[n], float(hits_N[n] / count_N[n])
         entry = {"id": measured.ids[place], "said": held.said[n], "truth": held.expected[n], "confidence": share}
-        listed.append({**entry, "values": shown.row(place)})
+        listed.append({**entry, "place": place, "values": shown.row(place)})
     return {"task": name, "rows": listed}
+
+
+def with_question(worst: dict[str, Any], asked: AskedRows, rows: Sequence[int]) -> None:
+    """Put before the values of each row the words of the table that its question was made of; `rows` as `Shown` has them."""
+    for entry in worst["rows"]:
+        index = rows[entry.pop("place")]
+        (row,) = asked.table.rows.take([index], asked.columns)
+        words = [f"{column}: {row.cells[column]}" for column in asked.question if row.cells.get(column) is not None]
+        entry["values"] = [f"<p>{escape(shorten(text, MOST_WORDS))}</p>" for text in words] + entry["values"]
 
 
 def _badness(task: Any, answer_N: Tensor, truth_N: Tensor) -> Tensor:

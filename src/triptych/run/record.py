@@ -156,6 +156,9 @@ def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:
     words = {name: _row_words(bench, task, rows) for name, task in tasks.items() if task.kind == "contrast"}
     grids = {n: examples.retrieval(n, tasks[n], trained, shown, words[n], count) for n in words}
     poor = [examples.worst(name, task, bench.targets[name].facts, trained, shown, count) for name, task in tasks.items()]
+    for one in filter(None, poor):
+        if one["task"] in bench.asked:
+            examples.with_question(one, bench.asked[one["task"]], rows)
     return {
         "seen": examples.what_the_network_sees(bench.inputs, rows),
         "variants": variants_shown(bench.varied, bench.table.at("train")),

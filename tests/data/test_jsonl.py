@@ -168,6 +168,8 @@ SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
 )
 NAMES = st.text(st.characters(exclude_characters=".", exclude_categories=["Cs"]), min_size=1, max_size=6)
+
+
 def test_a_list_of_conversations_is_read_as_it_is(tmp_path):
     """LLaVA's file: one JSON list, indented or on one line."""
     asked = [

@@ -50,7 +50,9 @@ def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
         raise InputError(f"there is no file or folder {str(path)!r}", fix=fix)
     reader = _reader(path) or (read_jsonl if path.name.lower().endswith(LISTS) else None)
     if reader is None:
-        raise InputError(f"cannot read rows from a {path.suffix or 'suffixless'} file", where=str(path), known=["a folder", *READERS, *LISTS])
+        raise InputError(
+            f"cannot read rows from a {path.suffix or 'suffixless'} file", where=str(path), known=["a folder", *READERS, *LISTS]
+        )
     return reader(path, rooms)
 
 

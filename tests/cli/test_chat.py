@@ -314,3 +314,58 @@ def test_another_source_with_typed_columns_is_evaluated(cli, run, files, tmp_pat
     code, out, err = cli("evaluate", run.folder.path, "--data", files / "other.json", "--out", tmp_path / "judged", "--json")
     assert code == 0, err
     assert "see" in out and "pair" in out
+
+
+def test_odd_values_are_answered_in_bounded_work(run, files, tmp_path):
+    """A recording of three hours, of which the part that the recipe names is heard; a picture of one row of dots."""
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "long.flac", np.zeros(3 * 3600 * 1000, np.int16), 1000)
+    Image.new("RGB", (4000, 1)).save(tmp_path / "wide.png")
+    Image.new("RGB", (1, 4000)).save(tmp_path / "high.png")
+    rows = [{"voice": tmp_path / "long.flac"}, {"image": tmp_path / "wide.png"}, {"image": tmp_path / "high.png"}]
+    for one in run.predict_each(rows):
+        assert isinstance(one, triptych.use.opened.Answer) and one["see"]["said"]
+
+
+def test_a_question_in_sound_or_words_alone_is_asked_as_it_is(run, files):
+    assert run.question("see", {"voice": files / "0.wav"}) == "<voice>"
+    assert run.question("see", {"question": "is it dark"}).split() == ["is", "it", "dark"]
+    assert run.predict(question="is it dark")["see"].keys() == {"said"}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"messages": "ASK", "image": 1}, "names 2 x image, and the row has 1"),
+        ({"messages": "ASK"}, "names 2 x image, and the row has 0"),
+        ({"messages": "hello", "image": 1}, "names 0 x image, and the row has 1"),
+        ({"image": 1}, "the row has no messages"),
+        ({"voice": 1}, "the row has no messages"),
+    ],
+)
+def test_media_without_a_place_and_places_without_media_say_so(run, files, row, why):
+    held = {name: files / ("0.wav" if name == "voice" else "0-0.png") for name in row if name != "messages"}
+    said = [{"role": "user", "content": ASK if row.get("messages") == "ASK" else "hello"}] if "messages" in row else None
+    assert why in run.predict(**held, messages=said)["pair"]["why_not"]
+
+
+def test_rows_that_cannot_be_learnt_are_counted_with_their_reasons(cli, run, files):
+    """An empty answer, an answer beyond the context, a picture that no message names, a message that names none there."""
+    lines = [json.loads(line) for line in (files / "rows.jsonl").read_text().splitlines()]
+    empty, named = {"role": "assistant", "content": " "}, {"role": "user", "content": "<image> what"}
+    lines += [
+        {"messages": [named, empty]},
+        {"messages": [named, {"role": "assistant", "content": "dark " * 200}]},
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "dark"}]},
+        {"messages": [named, named, {"role": "assistant", "content": "dark"}]},
+        {"question": "is it dark", "shade": "dark " * 200},
+    ]
+    (files / "bad.jsonl").write_text(
+        "\n".join(json.dumps({"side": "train", "image": "0-0.png", **line, "id": f"r{n}"}) for n, line in enumerate(lines))
+    )
+    code, out, err = cli("check", files / "recipe.yaml", "--set", f"data.source={files}/bad.jsonl", "--json")
+    assert code == 0, err
+    for number, why in enumerate(
+        ("says nothing", "places and there are 96", "names 0 x image", "names 2 x image", "places and there are 96")
+    ):
+        assert why in out and f"r{48 + number}" in out

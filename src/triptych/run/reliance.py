@@ -63,9 +63,16 @@ def reliance(bench: Bench) -> dict[str, Any]:
     for given in rows.pooled:
         changed = _changed(bench, rows, tasks, given)
         for name, task in tasks.items():
-            told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group_N)
+            if _shown(recipe, task, given):
+                told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group_N)
     bench.model.train(was_training)
     return {**told, "rows": len(rows.rows)}
+
+
+def _shown(recipe: Any, task: Any, given: str) -> bool:
+    """Whether a task is shown an input at all: one that stands between words is seen by the questions that name it alone."""
+    template = getattr(task, "template", None)
+    return recipe.fusion.kind != "prefix" or task.kind not in IN_WRITING or template is None or f"{{{given}}}" in template
 
 
 def why_not(recipe: Any) -> str:

@@ -316,15 +316,17 @@ def test_another_source_with_typed_columns_is_evaluated(cli, run, files, tmp_pat
     assert "see" in out and "pair" in out
 
 
-def test_odd_values_are_answered_in_bounded_work(run, files, tmp_path):
-    """A recording of three hours, of which the part that the recipe names is heard; a picture of one row of dots."""
+def test_odd_values_are_answered_in_bounded_work_or_refused(run, files, tmp_path):
+    """Of a long recording the part is heard that the recipe names; one of three hours is refused; pictures of one row of dots."""
     soundfile = pytest.importorskip("soundfile")
-    soundfile.write(tmp_path / "long.flac", np.zeros(3 * 3600 * 1000, np.int16), 1000)
+    for name, seconds in (("long", 6_000), ("endless", 10_800)):
+        soundfile.write(tmp_path / f"{name}.flac", np.zeros(seconds * 1000, np.int16), 1000)
     Image.new("RGB", (4000, 1)).save(tmp_path / "wide.png")
     Image.new("RGB", (1, 4000)).save(tmp_path / "high.png")
-    rows = [{"voice": tmp_path / "long.flac"}, {"image": tmp_path / "wide.png"}, {"image": tmp_path / "high.png"}]
-    for one in run.predict_each(rows):
-        assert isinstance(one, triptych.use.opened.Answer) and one["see"]["said"]
+    rows = [{"voice": tmp_path / "long.flac"}, *({"image": tmp_path / f"{name}.png"} for name in ("wide", "high"))]
+    *answers, refused = run.predict_each([*rows, {"voice": tmp_path / "endless.flac"}])
+    assert [one["see"].get("why_not") for one in answers] == [None] * 3
+    assert isinstance(refused, BadValue) and "10,800 s long" in str(refused) and "cut it into shorter files" in str(refused)
 
 
 def test_a_question_in_sound_or_words_alone_is_asked_as_it_is(run, files):

@@ -37,6 +37,7 @@ VERBS = {
     "check",
     "recipes",
     "schema",
+    "subtitles",
 }
 
 

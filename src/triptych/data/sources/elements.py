@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from triptych.data.sources.encoded import CHUNK, TextFile
 
-ELEMENT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+MARK = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 """A whole string, a bracket or a comma; a lone quotation mark begins a string whose end is not read yet."""
 
 
@@ -23,7 +23,7 @@ def elements(text: TextFile, longest: int, chunk: int = CHUNK) -> Iterator[str |
         held, at, depth, long = "", 0, 0, False
         while piece := file.read(chunk):
             held, start = held + piece, 0
-            while found := ELEMENT.search(held, at):
+            while found := MARK.search(held, at):
                 mark = found[0]
                 if mark == '"':  # its end comes with the next piece
                     at = found.start()

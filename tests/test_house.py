@@ -85,7 +85,7 @@ def test_a_quick_start_loads_nothing_heavy(module):
 
 OPTIONAL = (
     *("sklearn", "espeakng_loader", "piper", "py3langid", "datasets", "transformers", "hypothesis", "pytest"),
-    *("optuna", "tensorboard", "wandb", "mlflow", "python_stretch", "sacrebleu", "rouge_score", "nltk", "jiwer"),
+    *("optuna", "tensorboard", "wandb", "mlflow", "python_stretch", "sacrebleu", "rouge_score", "nltk"),
 )
 
 

@@ -8,29 +8,28 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from triptych.base.extras import need
-
 if TYPE_CHECKING:
     from triptych.modalities.text.score import Summed
 
 
 def wer(said: Sequence[str], expected: Sequence[Sequence[str]]) -> Summed:
     """Words put in, left out or exchanged, and words expected. Any white space parts words."""
-    return _edits("wer", "process_words", [_spaced(text) for text in said], [[_spaced(text) for text in texts] for texts in expected])
+    return _edits("process_words", [_spaced(text) for text in said], [[_spaced(text) for text in texts] for texts in expected])
 
 
 def cer(said: Sequence[str], expected: Sequence[Sequence[str]]) -> Summed:
     """Characters put in, left out or exchanged, and characters expected; spaces within a text count."""
-    return _edits("cer", "process_characters", said, expected)
+    return _edits("process_characters", said, expected)
 
 
 def _spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def _edits(name: str, process: str, said: Sequence[str], expected: Sequence[Sequence[str]]) -> Summed:
+def _edits(process: str, said: Sequence[str], expected: Sequence[Sequence[str]]) -> Summed:
     """Of several expected texts the one with the lowest rate counts, of equals the longest."""
-    jiwer = need("jiwer", extra="metrics", why=f"the score {name}")
+    import jiwer
+
     pairs = [(one, text) for text, texts in zip(said, expected, strict=True) for one in texts]
     counted = iter(_counted(getattr(jiwer, process), pairs))
     rows = [min((next(counted) for _ in texts), key=lambda row: (row[0] / max(row[1], 1), -row[1])) for texts in expected]

@@ -1,8 +1,9 @@
-"""Samples of songs and messages: causes are shared by all answers, rooms agree on a row, sides share nobody."""
+"""Samples of songs, messages and scenes: causes are shared by all answers, rooms agree on a row, sides share nobody."""
 
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from triptych.contract.modality import ToyRow
 from triptych.data.samples import SAMPLES
 from triptych.data.toy_messages import FEELINGS, message
+from triptych.data.toy_scenes import ABOUT, scene
 from triptych.data.toy_songs import MOODS, STYLES, song
 from triptych.modalities import rooms
 
@@ -84,3 +86,73 @@ def test_anger_is_faster_and_louder_than_worry():
     loud = [np.abs(one.samples_N).max() for one in heard]
     assert min(loud[::2]) > max(loud[1::2])
     assert np.mean([len(one.samples_N) for one in heard[::2]]) < np.mean([len(one.samples_N) for one in heard[1::2]])
+
+
+def scenes(split, count=60):
+    draws = [(about, scene(about, split, random.Random(f"{n}/{about}"))) for n in range(count) for about in ABOUT]
+    return [(about, traits, [thing.split() for thing in traits["things"].split(", ")]) for about, traits in draws]
+
+
+def asked(traits):
+    return traits["question"] or traits["said"]
+
+
+def true_answer(about, question, things):
+    """What is right, found anew from the things themselves: [size, colour, shape, place, ...] each."""
+    words = (
+        question.replace("circles", "circle").replace("squares", "square").replace("triangles", "triangle").replace("stars", "star").split()
+    )
+    if about == "colour":
+        return next(colour for _, colour, shape, *_ in things if shape == words[-1])
+    if about == "shape":
+        return next(shape for _, colour, shape, *_ in things if colour == words[-1])
+    if about == "count":
+        return ("none", "one", "two", "three")[sum(len(places) for _, _, shape, *places in things if shape == words[2])]
+    if about == "presence":
+        return "yes" if any([colour, shape] == words[-2:] for _, colour, shape, *_ in things) else "no"
+    at = {shape: divmod(int(place), 3) for _, _, shape, place in things}
+    (row, column), (other_row, other_column) = at[words[2]], at[words[-1]]
+    right = {"left": column < other_column, "right": column > other_column, "above": row < other_row, "below": row > other_row}
+    return "yes" if right[words[3]] else "no"
+
+
+def test_answers_about_a_scene_are_right_and_its_sentence_counts():
+    for about, traits, things in scenes("train"):
+        assert traits["answer"] == true_answer(about, asked(traits), things)
+        assert all(f"{size} {colour} {shape}" in traits["caption"] for size, colour, shape, *_ in things)
+        if len(things) == 2 and all(len(thing) == 4 for thing in things):
+            assert any(f" {side} a " in traits["caption"] for side in ("left of", "right of", "above", "below"))
+
+
+def test_a_question_alone_tells_no_more_than_chance():
+    told = [(about, asked(traits), traits["answer"]) for about, traits, _ in scenes("train", 600)]
+    half = len(told) // 2
+    counts = defaultdict(Counter)
+    for _, question, answer in told[:half]:
+        counts[question][answer] += 1
+    right = [counts[question].most_common(1)[0][0] == answer for _, question, answer in told[half:] if question in counts]
+    assert np.mean(right) < 0.4  # three kinds have four answers, two have two: 0.35
+
+
+def test_an_arrangement_stands_on_one_side_and_half_of_the_questions_are_spoken():
+    sides = {split: {re.sub("circle|square|triangle|star", "", t["things"]) for _, t, _ in scenes(split)} for split in ("train", "test")}
+    assert not sides["train"] & sides["test"]
+    traits = [traits for _, traits, _ in scenes("train", 200)]
+    assert 0.4 < np.mean([not one["question"] for one in traits]) < 0.5 and 0.4 < np.mean([not one["said"] for one in traits]) < 0.5
+    assert all(one["question"] in ("", one["said"]) or not one["said"] for one in traits)
+
+
+def test_a_scene_is_drawn_as_its_things_are_told():
+    traits = {"things": "large red square 0 8, small blue circle 5", "seed": "3", "caption": "-"}
+    (cell,) = rooms()["image"].toy("scenes", [ToyRow("count", "train", tuple(traits.items()))], 0)
+    levels = np.asarray(rooms()["image"].read(cell.content)).astype(int)
+    middles = levels[8::16, 8::16]
+    assert [tuple(place) for place in np.argwhere(middles[..., 0] > 150)] == [(0, 0), (2, 2)]
+    assert [tuple(place) for place in np.argwhere(middles[..., 2] > 150)] == [(1, 2)]
+
+
+def test_only_spoken_questions_have_a_recording():
+    pytest.importorskip("espeakng_loader")
+    rows = [ToyRow("shape", "train", (("said", said),)) for said in ("what shape is red", "")]
+    heard, none = rooms()["audio"].toy("scenes", rows, 0)
+    assert heard.suffix == ".flac" and none.content == "" and none.group == ""

@@ -21,7 +21,9 @@ from triptych.base.errors import InputError, nearest
 from triptych.base.files import cache_root, digest, kept_digest, remembered_json, written_aside
 from triptych.base.small import is_small, small
 
-WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
+WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
+TEXTS = (".json", ".txt", ".model", ".jinja")
+"""Files beside the weights that say how something is prepared or asked."""
 ELSEWHERE = ("onnx/*", "openvino/*", "coreml/*", "original/*", "*.fp16.*", "*.bf16.*", "*.int8.*")
 """Other forms of the same weights, which some owners put beside them."""
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -46,6 +48,29 @@ def located(name: str, revision: str = "main") -> Path:
     folder = Path(name).expanduser() if is_folder(name) else _downloaded(name, revision)
     weights(folder)
     return folder
+
+
+def one_file(name: str, revision: str, file: str) -> Path:
+    """One file of a folder, or of a name on the Hub.
+
+    Raises:
+        InputError: there is none, or the Hub cannot be reached or says no.
+    """
+    if is_folder(name):
+        path = Path(name).expanduser() / file
+        if not path.is_file():
+            known = sorted(one.name for one in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
+            raise InputError(f"there is no file {file!r} in {name}", where=str(path), known=known, fix="name a file that is there")
+        return path
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, file, revision=revision))
+    except Exception as error:  # of huggingface_hub, its HTTP client, the disk
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise InputError(f"{name} has no file {file!r}", where=revision, fix="see the list of files on its page") from error
+        raise _refused(name, revision, error) from error
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -182,7 +207,7 @@ def fingerprint(folder: Path) -> str:
     Raises:
         InputError: as `weights`.
     """
-    texts = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".txt", ".model"))
+    texts = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in TEXTS)
     told = sha256()
     for path in (*weights(folder), *texts):
         if path.suffix == ".safetensors" or path.stat().st_size > 2**20:
@@ -205,10 +230,11 @@ def carry(folder: Path, out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     files = [folder / CONFIG, *weights(folder), *([folder / INDEX] if (folder / INDEX).exists() else [])]
-    files += [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".txt", ".model") and file not in files]
+    files += [file for file in sorted(folder.iterdir()) if file.suffix in TEXTS and file not in files]
     for file in files:
         source = file.resolve()
-        if file.suffix == ".safetensors" and not file.is_symlink() and folder.name != "base":
+        own = folder.name == "base" or folder.is_relative_to(cache_root())
+        if file.suffix == ".safetensors" and not file.is_symlink() and not own:
             source = _own_copy(file)
         _link(source, out / file.name)
 

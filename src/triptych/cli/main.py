@@ -198,7 +198,8 @@ def embed(
 def export(
     run: RunArg,
     base: Annotated[str, typer.Option(metavar="FOLDER", help="new folder for the run's trained base, as save_pretrained writes one")],
-    column: Annotated[str | None, typer.Option("--input", help="input whose base is meant, where the run has several")] = None,
+    column: Annotated[str | None, typer.Option("--input", help="input whose base is meant, or decoder, where the run has several")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="write its low-rank additions alone, as peft opens them")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's trained base as a folder that transformers, and any recipe, can begin with."""
@@ -209,11 +210,14 @@ def export(
     from triptych.use.export import export_base
     from triptych.use.opened import Run
 
-    told = export_base(Run(folder), Path(base), column)
+    told = export_base(Run(folder), Path(base), column, adapter)
     if as_json:
         print(json.dumps(told))
         return
     inputs = " and ".join(told["inputs"])
+    if adapter:
+        tables.lines(f"additions to {told['trained']} layers (of {inputs}) -> {told['out']}")
+        return
     tables.lines(f"{told['trained']} of {told['tensors']} tensors are trained ones (from {inputs}) -> {told['out']}")
 
 

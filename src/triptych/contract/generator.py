@@ -19,6 +19,8 @@ IDS, SLOTS, LEARNT = "ids_PT", "slot_PT", "learnt_PT"
 """Names of what a row is asked: the ids of its words; where the value of an input stands (its number, or -1); what is the answer."""
 WRITTEN = ("nll_B", "count_B", "hits_B", "words_B")
 """What a generator tells of each row; see `Generator.forward`."""
+PREFERRED = ("chosen_B", "rejected_B")
+"""What is told of each row with two answers: by how much likelier (in nats) each is than it is without the generator's additions."""
 TEXT = -1
 """Stands in `slot_PT` where there is a word."""
 FILL: Mapping[str, int | bool] = {IDS: 0, SLOTS: TEXT, LEARNT: False}
@@ -65,6 +67,11 @@ class Generator(Part):
             `words_B` how many there are, and `hits_B` how many of them came first (zero while training).
         """
 
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """Within it the part is as it was before anything was added to it (LoRA); one to which nothing is added is as it is."""
+        yield
+
     @abstractmethod
     def write(self, asked: Packed, fused: Fused, how: How) -> list[list[int]]:
         """P rows that end where the answer begins -> the ids of each answer, without what ends it."""
@@ -78,6 +85,9 @@ def side_by_side(several: Sequence[Packed]) -> Packed:
     """The rows of several, one below the other, padded on the right to the longest."""
     if len(several) == 1:
         return several[0]
+    counts = [one.counts_P for one in several if one.counts_P is not None]
+    if counts and len(counts) < len(several):
+        raise ValueError("rows with one answer and rows with several do not go side by side")
     longest = max(one.tensors[IDS].shape[1] for one in several)
 
     def filled(tensor: Tensor, value: int | bool) -> Tensor:
@@ -85,7 +95,7 @@ def side_by_side(several: Sequence[Packed]) -> Packed:
 
     tensors = {name: torch.cat([filled(one.tensors[name], FILL[name]) for one in several]) for name in FILL}
     masks = [one.mask_PT for one in several if one.mask_PT is not None]
-    return Packed(tensors, torch.cat([filled(mask, False) for mask in masks]))
+    return Packed(tensors, torch.cat([filled(mask, False) for mask in masks]), torch.cat(counts) if counts else None)
 
 
 def opened(asked: Packed) -> Packed:

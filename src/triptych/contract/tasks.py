@@ -92,6 +92,34 @@ class Regress(_Head):
     kind: Literal["regress"] = "regress"
 
 
+class Ground(_Head):
+    """Where in one input lies what another one speaks of: a box (DETR's losses: Carion et al. 2020)."""
+
+    kind: Literal["ground"] = "ground"
+    input: str = Field(description="the input in which the box lies; its values have a width and a height")
+    phrase: str | None = Field(None, description="the input that says what is looked for; by default the fusion of all inputs says it")
+    form: Literal["xywh", "xyxy", "cxcywh"] = Field(
+        "xywh", description="what a cell's four numbers are: left, top, width, height; corners; or middle, width, height"
+    )
+    unit: Literal["shares", "own"] = Field(
+        "shares",
+        description="of what they are: shares of the value's width and height (0 to 1), or the value's own unit, as COCO writes them",
+    )
+    width: int = Field(128, ge=4, le=4096, multiple_of=4, description="width of the attention from the phrase to places of the input")
+    depth: int = Field(2, ge=1, le=12, description="blocks of that attention")
+    l1: float = Field(5.0, ge=0, description="weight of how far two boxes are apart: middle, width and height together, in shares")
+    giou: float = Field(2.0, ge=0, description="weight of 1 - GIoU (Rezatofighi et al. 2019)")
+    sure: float = Field(1.0, ge=0, description="weight of learning how good each box is, its confidence")
+
+    @model_validator(mode="after")
+    def _learns(self) -> Ground:
+        if not self.l1 and not self.giou:
+            raise ValueError("l1 and giou are both 0, so no box would be learnt")
+        if self.phrase == self.input:
+            raise ValueError(f"phrase and input are both {self.input!r}: remove phrase, or name the input that says what is looked for")
+        return self
+
+
 class Ctc(_Head):
     """What is said in a recording, symbol by symbol: connectionist temporal classification (Graves et al. 2006)."""
 
@@ -168,6 +196,36 @@ class Generate(_Task):
             raise ValueError("top_p says among what is drawn, and temperature 0 draws nothing: set temperature, or remove top_p")
         return self
 
+    def sides(self) -> tuple[Generate, ...]:
+        """The questions with their answers that one row makes."""
+        return (self,)
+
+
+class Prefer(_Task):
+    """Of two answers in writing one is better: direct preference optimisation (DPO, Rafailov et al. 2023) of the decoder's additions."""
+
+    kind: Literal["prefer"] = "prefer"
+    chosen: str = Field(description="column of the table that holds the better answer")
+    rejected: str = Field(description="column of the table that holds the worse answer")
+    template: str = Field(description="the question, as of a generate task")
+    system: str | None = Field(None, description="words that stand before the question, as of a generate task")
+    beta: float = Field(0.1, gt=0, le=10, description="how dear it is to leave the decoder as it is without its additions")
+
+    @model_validator(mode="after")
+    def _two(self) -> Prefer:
+        if self.chosen == self.rejected:
+            raise ValueError(f"chosen and rejected are one column, {self.chosen!r}; an answer is not better than itself")
+        return self
+
+    def sides(self) -> tuple[Generate, ...]:
+        """The question with the better answer, and with the worse one."""
+        words: dict[str, Any] = {"template": self.template, "system": self.system}
+        return Generate(target=self.chosen, **words), Generate(target=self.rejected, **words)
+
+
+IN_WRITING = ("generate", "prefer")
+"""Kinds of tasks that the recipe's decoder answers, or judges answers of."""
+
 
 WRITTEN: dict[str, Direction] = {
     "exact": "higher",
@@ -184,7 +242,7 @@ WRITTEN: dict[str, Direction] = {
 }
 """Scores of written answers."""
 
-Task = Annotated[Classify | MultiLabel | Regress | Contrast | Ctc | Generate, Field(discriminator="kind")]
+Task = Annotated[Classify | MultiLabel | Regress | Ground | Contrast | Ctc | Generate | Prefer, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -199,6 +257,7 @@ METRICS: dict[str, dict[str, Direction]] = {
     },
     "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "map": "higher", "roc_auc": "higher", "loss": "lower"},
     "regress": {"r2": "higher", "mae": "lower", "rmse": "lower", "loss": "lower"},
+    "ground": {"iou": "higher", "right@50": "higher", "right@75": "higher", "right@90": "higher", "map": "higher", "loss": "lower"},
     "ctc": {"wer": "lower", "cer": "lower", "exact": "higher", "loss": "lower"},
     "contrast": {
         "recall@1": "higher",
@@ -209,8 +268,16 @@ METRICS: dict[str, dict[str, Direction]] = {
         "loss": "lower",
     },
     "generate": {"accuracy": "higher", "perplexity": "lower", **WRITTEN, "loss": "lower"},
+    "prefer": {"accuracy": "higher", "margin": "higher", "loss": "lower"},
 }
 """The scores of each kind of task and which way is better; the first is its headline."""
+
+
+def metrics(task: Settings) -> list[str]:
+    """The scores that a task has; of those of written answers the ones that it asks for."""
+    if not isinstance(task, Generate):
+        return list(METRICS[task.kind])  # type: ignore[attr-defined]
+    return [metric for metric in METRICS[task.kind] if metric not in WRITTEN or (task.written and metric in task.scores)]
 
 
 def headline(task: Settings) -> str:

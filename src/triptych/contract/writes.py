@@ -83,6 +83,9 @@ class Writes(Protocol):
     def generator(self, decoder: Any, facts: Mapping[str, Any]) -> Generator:
         """The part that writes, new or pretrained. `facts` are the script's, and `inputs`, and the `fused` width it looks at."""
 
+    def hand_over(self, generator: Generator, script: Script, folder: Path) -> None:
+        """Write a decoder that began with nothing, and its script, as other programs open such."""
+
     def written_scores(self, names: Sequence[str], said: Sequence[str], expected: Sequence[Sequence[str]]) -> dict[str, float]:
         """Scores of what was written against one or several right answers each."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,27 +32,41 @@ class AskedRows:
     inputs: Mapping[str, Sequence[int]]
     """{input: how many values of it each row has}."""
     columns: list[str] = field(init=False)
+    sides: Sequence[Any] = field(init=False)
+    """What one row is asked: a question with its answer; of a preference, with the better answer and with the worse."""
 
     def __post_init__(self) -> None:
         """Raises InputError where a column is not there."""
-        self.columns = self.script.columns(self.task, list(self.inputs))
+        self.sides = self.task.sides()
+        self.columns = list(dict.fromkeys(column for side in self.sides for column in self.script.columns(side, list(self.inputs))))
         for column in self.columns:
             self.table.require(column, f"task {self.name}")
 
+    @property
+    def question(self) -> list[str]:
+        """Columns that the question is made of, without the answers."""
+        answers = {side.target for side in self.sides}
+        return [column for column in self.columns if column not in answers]
+
     def cells(self, indices: Sequence[int]) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """The task with each row's cells, for a script to learn from."""
+        """Each question with each row's cells, for a script to learn from."""
+        return ((side, cells) for cells in self._cells(indices) for side in self.sides)
+
+    def _cells(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(indices), AT_ONCE):
             for row in self.table.rows.take(indices[start : start + AT_ONCE], self.columns):
-                yield self.task, {c: row.cells[c] for c in self.columns if row.cells.get(c) is not None}
+                yield {c: row.cells[c] for c in self.columns if row.cells.get(c) is not None}
 
     def target(self) -> Target:
         """Which rows have an answer that can be learnt; why the others have none, said as findings."""
         has, why = torch.zeros(len(self.table.rows), dtype=torch.bool), Counter[str]()
         first: dict[str, int] = {}
         everything = range(len(self.table.rows))
-        for index, (_, cells) in zip(everything, self.cells(everything), strict=True):
+        for index, cells in zip(everything, self._cells(everything), strict=True):
+            if not all(side.messages in cells for side in self.sides if side.messages):
+                continue
             try:
-                has[index] = bool(self._item(index, cells)["learnt"].any())
+                has[index] = all(bool(item["learnt"].any()) for item in self._items(index, cells))
             except BadValue as problem:
                 why[problem.what] += 1
                 first.setdefault(problem.what, index)
@@ -67,12 +81,13 @@ class AskedRows:
         return said + ([f"task {self.name}: {_not_used(rest)} for {len(why) - len(told):,} other reasons"] if rest else [])
 
     def pack(self, indices: Sequence[int]) -> Packed:
-        """Rows that have an answer, side by side."""
-        found = self.cells(indices)
-        return self.script.collate([self._item(index, cells) for index, (_, cells) in zip(indices, found, strict=True)])
+        """Rows that have an answer, side by side; where a row has two, one after the other, and counted."""
+        items = [item for index, cells in zip(indices, self._cells(indices), strict=True) for item in self._items(index, cells)]
+        packed = self.script.collate(items)
+        return packed if len(self.sides) == 1 else replace(packed, counts_P=torch.full((len(indices),), len(self.sides)))
 
-    def _item(self, index: int, cells: Mapping[str, Any]) -> Item:
-        return self.script.item(self.task, cells, self._there(index))
+    def _items(self, index: int, cells: Mapping[str, Any]) -> list[Item]:
+        return [self.script.item(side, cells, self._there(index)) for side in self.sides]
 
     def _there(self, index: int) -> dict[str, int]:
         return {name: int(counts[index]) for name, counts in self.inputs.items() if counts[index]}

@@ -17,7 +17,7 @@ from pathlib import Path
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
-from triptych.data import toy_commands, toy_messages, toy_songs
+from triptych.data import toy_commands, toy_messages, toy_scenes, toy_songs
 
 VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
 TABLE = "table.csv"
@@ -27,13 +27,15 @@ TABLE = "table.csv"
 class Sample:
     """`rows` a concept and side of the split; `target` is the column that names the concept.
 
-    `draw` gives what all rooms must agree on of one row; where it gives one called as the target, that is the answer.
+    `draw` gives what all rooms must agree on of one row; where it gives one called as the target, that is the answer. `told` are those
+    of its traits that are columns of the table too.
     """
 
     concepts: tuple[str, ...]
     rows: Mapping[Split, int]
     target: str
     draw: Callable[[str, Split, random.Random], Mapping[str, str]] | None = None
+    told: tuple[str, ...] = ()
 
     def wanted(self, seed: int = 0) -> list[ToyRow]:
         """Every row; what is drawn depends on the seed and the row's place alone."""
@@ -53,6 +55,13 @@ SAMPLES = {
     "songs": Sample(toy_songs.MOODS, {"train": 160, "validation": 25, "test": 40}, target="mood", draw=toy_songs.song),
     "commands": Sample(("command",), {"train": 900, "validation": 100, "test": 200}, target="words", draw=toy_commands.command),
     "messages": Sample(toy_messages.FEELINGS, {"train": 160, "validation": 30, "test": 50}, target="feeling", draw=toy_messages.message),
+    "scenes": Sample(
+        toy_scenes.ABOUT,
+        {"train": 1200, "validation": 60, "test": 80},
+        target="about",
+        draw=toy_scenes.scene,
+        told=("caption", "question", "said", "answer"),
+    ),
 }
 
 
@@ -86,7 +95,7 @@ def _folder(name: str, columns: Mapping[str, Modality]) -> Path:
 
 def _check_columns(sample: Sample, columns: Mapping[str, Modality]) -> None:
     """A sample's columns are called as the recipe likes, in plain words, which also name its folder."""
-    taken = {"id", "split", sample.target, *(f"{column}_group" for column in columns)}
+    taken = {"id", "split", sample.target, *sample.told, *(f"{column}_group" for column in columns)}
     for column in columns:
         if column in taken or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", column):
             raise InputError(
@@ -116,15 +125,16 @@ def _make(name: str, columns: Mapping[str, Modality], folder: Path) -> None:
 def _write(sample: Sample, name: str, columns: Mapping[str, Modality], folder: Path) -> None:
     wanted = sample.wanted()
     made = {column: room.toy(name, wanted, seed=0) for column, room in columns.items()}
-    header = ["id", *columns, sample.target, "split", *(f"{column}_group" for column in columns)]
+    header = ["id", *columns, sample.target, *sample.told, "split", *(f"{column}_group" for column in columns)]
     with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for index, row in enumerate(wanted):
             row_id = f"{row.concept}-{index:04d}"
             cells = [_kept(made[column][index], folder, column, row_id) for column in columns]
-            groups = [made[column][index].group for column in columns]
-            writer.writerow([row_id, *cells, dict(row.traits).get(sample.target, row.concept), row.split, *groups])
+            groups, traits = [made[column][index].group for column in columns], dict(row.traits)
+            told = [traits.get(sample.target, row.concept), *(traits[name] for name in sample.told)]
+            writer.writerow([row_id, *cells, *told, row.split, *groups])
 
 
 def _kept(cell: ToyCell, folder: Path, column: str, row_id: str) -> str:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from triptych.base.errors import unknown_word
+from triptych.base.errors import InputError, unknown_word
 from triptych.layers.mlp import mlp
 from triptych.layers.transformer import CrossBlock
 
@@ -32,7 +32,7 @@ class Projector(nn.Module, ABC):
         """From `width_in` to `width_out`; 1 leaves the length as it is."""
         super().__init__()
         self.shorten, self.width = shorten, width_out
-        self.norm = nn.LayerNorm(width_in * shorten)
+        self.norm: nn.Module = nn.LayerNorm(width_in * shorten)
 
     def forward(self, tokens_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """See the module's text."""
@@ -89,7 +89,23 @@ class Resampler(Projector):
         return self.norm_out(found_BQE), mask_BQ
 
 
-PROJECTORS: dict[str, type[Projector]] = {"linear": Linear, "mlp": Mlp, "resampler": Resampler}
+class AsItIs(Projector):
+    """Nothing is changed: for a decoder that was trained with the encoder."""
+
+    def __init__(self, width_in: int, width_out: int, shorten: int = 1) -> None:
+        """Raises InputError where the widths differ."""
+        if width_in != width_out or shorten != 1:
+            what = f"projector none leaves a sequence as it is, {width_in} numbers a step, and the decoder takes {width_out}"
+            raise InputError(what, where="fusion.projector", known=[kind for kind in PROJECTORS if kind != "none"], fix="projector: mlp")
+        super().__init__(width_in, width_out)
+        self.norm = nn.Identity()
+
+    def through(self, tokens_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Projector.through`."""
+        return tokens_BTD, mask_BT
+
+
+PROJECTORS: dict[str, type[Projector]] = {"linear": Linear, "mlp": Mlp, "resampler": Resampler, "none": AsItIs}
 
 
 def projector(kind: str, width_in: int, width_out: int, shorten: int = 1, *, queries: int = 64, layers: int = 2) -> Projector:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from triptych.base.errors import InputError
-from triptych.contract.generator import WRITTEN, Generator, named_rows, side_by_side
+from triptych.contract.generator import PREFERRED, WRITTEN, Generator, named_rows, side_by_side
 from triptych.contract.part import ABOUT, Encoder, Part
-from triptych.contract.values import Batch, Encoded, Fused, Output, Passed
+from triptych.contract.values import Batch, Encoded, Fused, Output, Packed, Passed
 from triptych.layers.named import ByName
 from triptych.model.fusion import FusionPart
 from triptych.model.heads import Head
@@ -81,7 +81,7 @@ class Model(nn.Module):
         assert self.decoder is not None
         names = [name for name in batch.has_target if name not in dict(self.heads.items())]
         places = {name: batch.has_target[name].nonzero()[:, 0] for name in names}
-        asked = [name for name in names if name in batch.asked]
+        asked = [name for name in names if name in batch.asked and batch.asked[name].counts_P is None]
         nothing = fused.pooled_BD.float().sum(1) * 0.0
         made = {}
         if asked:
@@ -90,13 +90,31 @@ class Model(nn.Module):
                 made = dict(self.decoder(side_by_side([batch.asked[name] for name in asked]), fused.rows(rows_P)).tensors)
         found: dict[str, Output] = {}
         for name in names:
-            if name in asked:
+            if name in batch.asked and batch.asked[name].counts_P is not None:
+                found[name] = Output(
+                    {
+                        key: nothing.index_copy(0, places[name], x)
+                        for key, x in self._preferred(batch.asked[name], fused.rows(places[name])).items()
+                    }
+                )
+            elif name in asked:
                 mine = {key: tensor[: len(places[name])] for key, tensor in made.items()}
                 made = {key: tensor[len(places[name]) :] for key, tensor in made.items()}
                 found[name] = Output({key: nothing.index_copy(0, places[name], tensor.float()) for key, tensor in mine.items()})
             else:
-                found[name] = Output(dict.fromkeys(WRITTEN, nothing))
+                found[name] = Output(dict.fromkeys((*WRITTEN, *PREFERRED), nothing))
         return found
+
+    def _preferred(self, asked: Packed, fused: Fused) -> dict[str, Tensor]:
+        """Rows with two answers each, the better one first: what the decoder's additions make of either."""
+        assert self.decoder is not None and asked.counts_P is not None
+        twice = fused.rows(torch.arange(len(asked.counts_P), device=asked.counts_P.device).repeat_interleave(2))
+        alone = Packed(asked.tensors, asked.mask_PT)
+        now = self.decoder(alone, twice)["nll_B"]
+        with torch.no_grad(), self.decoder.plain():
+            before = self.decoder(alone, twice)["nll_B"]
+        gained_B2 = (before - now).unflatten(0, (-1, 2))
+        return dict(zip(PREFERRED, gained_B2.unbind(1), strict=True))
 
     def parts(self) -> dict[str, Part]:
         """The parts by the names a recipe's stages use: columns, `fusion`, `decoder`, tasks."""

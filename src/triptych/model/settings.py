@@ -67,15 +67,24 @@ class Prefix(_Fusion):
     """Each input's sequence, projected to the decoder's width, stands among the words where the template says (LLaVA, Liu et al. 2023)."""
 
     kind: Literal["prefix"] = "prefix"
-    projector: Literal["linear", "mlp", "resampler"] = Field(
+    projector: Literal["linear", "mlp", "resampler", "none"] = Field(
         "mlp",
-        description="linear: one dense layer; mlp: two (LLaVA-1.5); resampler: learnt queries look at the sequence (Flamingo)",
+        description="linear: one dense layer; mlp: two (LLaVA-1.5); resampler: learnt queries look at the sequence (Flamingo); "
+        "none: as it is, for a decoder that was trained with the encoder (Whisper)",
     )
     shorten: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(
         {}, description="so many steps of an input's sequence are made one before they are projected: {voice: 4}"
     )
     queries: int = Field(32, ge=1, le=1024, description="of a resampler: what a sequence becomes, however long it is")
     layers: int = Field(2, ge=1, description="of a resampler")
+
+    @model_validator(mode="after")
+    def _as_it_is(self) -> Prefix:
+        if self.projector == "none" and (longer := [name for name, by in self.shorten.items() if by > 1]):
+            raise ValueError(
+                f"projector none leaves a sequence as it is, and shorten makes that of {longer[0]} shorter: remove one of them"
+            )
+        return self
 
 
 Fusion = Annotated[

@@ -23,6 +23,16 @@ def written_scores(answer_N4: Tensor) -> dict[str, float]:
     return {"accuracy": float(hits / words), "perplexity": float((nll / count).exp())}
 
 
+def preferred(output: Output, beta: float) -> Tensor:
+    """What is kept of a preference, (B,): the margin, beta times by how many nats the better answer gained more than the worse."""
+    return beta * (output["chosen_B"] - output["rejected_B"])
+
+
+def preferred_right(margin_N: Tensor) -> Tensor:
+    """Whether the better answer gained more; half where both gained the same, as they do before anything was learnt."""
+    return (margin_N > 0).double() + 0.5 * (margin_N == 0)
+
+
 def accuracy_of(answer_N4: Tensor) -> Statistics:
     """What the accuracy is made of."""
     return Statistics(answer_N4[:, :2].double(), lambda sums: sums[..., 0] / sums[..., 1])

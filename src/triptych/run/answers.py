@@ -75,6 +75,10 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
     if task.kind == "contrast":
         return _embedded(run, name, task)
     rows = run.read_rows("predictions.parquet")
+    if task.kind == "prefer" and f"{name}.answer" in rows:
+        margins = rows[f"{name}.answer"]
+        has_N, margin_N = torch.tensor([one is not None for one in margins]), torch.tensor([one or 0.0 for one in margins])
+        return Measured(rows["id"], [], {name: margin_N}, {name: torch.zeros(len(margins))}, {name: has_N}, {}, {}), [None] * len(margins)
     if task.kind == "generate" and f"{name}.answer" in rows:
         found = rows[f"{name}.answer"]
         has_N = torch.tensor([one is not None for one in found])
@@ -89,6 +93,10 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
         number = {label: n for n, label in enumerate(labels)}
         truth_N = torch.tensor([number.get(str(cell), -1) for cell in truth])
         has_N = truth_N >= 0
+    elif task.kind == "ground":
+        boxes = rows[f"{name}.box"]
+        truth_N = torch.tensor([one or [0.0] * 4 for one in boxes], dtype=torch.float64)
+        has_N = torch.tensor([one is not None for one in boxes])
     elif task.kind == "multilabel":
         given = [{part.strip() for part in str(cell or "").split(task.separator)} for cell in truth]
         truth_N, has_N = (

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from triptych.base.errors import InputError
 from triptych.base.explain import explained
 from triptych.base.settings import Settings, base_or_word, word
+from triptych.contract.tasks import IN_WRITING
 
 Rate = Annotated[float, Field(gt=0, le=10)]
 
@@ -100,7 +101,7 @@ def _with_stages(tree: dict[str, Any]) -> dict[str, Any]:
         fix = "give an input a pretrained encoder: inputs: {text: {encoder: OWNER/NAME}}; or say stages"
         raise InputError(f"approach {asked.kind!r} is about pretrained encoders, and no input has one", where="approach", fix=fix)
     new = ["decoder"] if writes and "decoder" not in bases else []
-    heads = [str(name) for name, task in tasks.items() if not isinstance(task, dict) or task.get("kind") != "generate"]
+    heads = [str(name) for name, task in tasks.items() if not isinstance(task, dict) or task.get("kind") not in IN_WRITING]
     fresh = [*(str(name) for name in inputs if str(name) not in bases), "fusion", *new, *heads]
     return {
         **{key: value for key, value in tree.items() if key != "approach"},

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from triptych.base.ranks import ALONE, Ranks
 from triptych.base.runtime import Choices, choose_device, choose_keep, choose_precision, choose_threads
+from triptych.contract.tasks import IN_WRITING
+from triptych.contract.writes import Script
 from triptych.data.loader import InputColumn
 from triptych.data.sampling import Plan
 from triptych.data.table import Table
+from triptych.data.targets import Target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.bench import Bench
+from triptych.run.grounding import framed, ground_facts
 from triptych.run.inspect import check_select
-from triptych.run.lengths import measure_lengths
+from triptych.run.lengths import Lengths, measure_lengths
 from triptych.run.lit import check_depths
 from triptych.run.ordering import note_weights, training_order
 from triptych.run.own_space import base_facts
@@ -47,26 +52,10 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     script = script_of(recipe)
     asked = asked_rows(recipe, script, table, {name: held.counts_N.tolist() for name, held in inputs.items()})
     learn(script, asked, table.at("train"))
-    targets = targets_of(recipe, table, asked)
+    targets = framed(recipe, table, targets_of(recipe, table, asked), inputs, voice)
     check_select(recipe, table, targets)
     varied = varied_inputs(recipe, inputs, targets, choices)
-    encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
-    widths = {name: encoder.width for name, encoder in encoders.items()}
-    if recipe.fusion.kind == "prefix":
-        decoder = generator_of(recipe, script)
-        fusion = build_fusion(recipe.fusion, widths, decoder.width if decoder else None)
-    else:
-        fusion = build_fusion(recipe.fusion, widths)
-        decoder = generator_of(recipe, script, fusion.width)
-    own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
-    for name, task in recipe.tasks.items():
-        if task.kind == "ctc":
-            own[name] = read = sequence_facts(recipe, name, inputs, encoders)
-            column = recipe.columns()[read["input"]]
-            targets[name] = fitting(name, targets[name], table, column, read["input"], read["frame"], lengths)
-    judged = {name: task for name, task in recipe.tasks.items() if name not in asked}
-    heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in judged.items()}
-    model = Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder).to(device)
+    model = _model(recipe, table, inputs, targets, script, lengths).to(device)
     check_depths(model, recipe.stages)
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
@@ -92,6 +81,35 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     return Bench(
         recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks, varied, script, asked
     )
+
+
+def _model(
+    recipe: Recipe,
+    table: Table,
+    inputs: Mapping[str, InputColumn],
+    targets: dict[str, Target],
+    script: Script | None,
+    lengths: Sequence[Lengths],
+) -> Model:
+    """Encoders, a fusion, heads, a decoder; from `targets` go rows whose text cannot be heard in so few steps."""
+    encoders = {name: inputs[name].room.encoder(settings, inputs[name].preparation.facts()) for name, settings in recipe.inputs.items()}
+    widths = {name: encoder.width for name, encoder in encoders.items()}
+    if recipe.fusion.kind == "prefix":
+        decoder = generator_of(recipe, script)
+        fusion = build_fusion(recipe.fusion, widths, decoder.width if decoder else None)
+    else:
+        fusion = build_fusion(recipe.fusion, widths)
+        decoder = generator_of(recipe, script, fusion.width)
+    own = {name: base_facts(recipe, encoders, name) for name, task in recipe.tasks.items() if getattr(task, "space", "") == "own"}
+    for name, task in recipe.tasks.items():
+        if task.kind == "ctc":
+            own[name] = read = sequence_facts(recipe, name, inputs, encoders)
+            column = recipe.columns()[read["input"]]
+            targets[name] = fitting(name, targets[name], table, column, read["input"], read["frame"], lengths)
+    own |= ground_facts(recipe, inputs, encoders)
+    judged = {name: task for name, task in recipe.tasks.items() if task.kind not in IN_WRITING}
+    heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in judged.items()}
+    return Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder)
 
 
 def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from triptych.contract.generator import IDS, side_by_side
+from triptych.contract.generator import side_by_side
 from triptych.contract.part import Encoder
 from triptych.contract.values import Batch, Encoded, Packed
 from triptych.model.assemble import Model
@@ -36,7 +36,7 @@ class EncodedRows:
     """Their numbers in the table."""
     pooled: dict[str, Tensor]
     sequences: dict[str, list[Tensor]]
-    """{column: N sequences (T, D), T the row's own}; empty where the fusion looks at vectors alone."""
+    """{column: N sequences (T, D), T the row's own}; empty where only vectors are looked at."""
     present: dict[str, Tensor]
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
@@ -127,7 +127,7 @@ def _joined(model: Model, tasks: Mapping[str, Any], order: list[int], kept: list
     for batch, _ in kept:
         for name, packed in batch.asked.items():
             if name in tasks:
-                asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(len(packed.tensors[IDS])))
+                asked.setdefault(name, []).extend(packed.part(row, row + 1) for row in range(int(batch.has_target[name].sum())))
     rows = order[: sum(len(batch) for batch, _ in kept)]
     each = {column: found for column in columns if model.reads_sequences and (found := _each(kept, column))}
     return EncodedRows(rows, pooled, sequences if model.reads_sequences else {}, present, truth, has, each, asked)

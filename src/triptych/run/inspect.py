@@ -13,7 +13,7 @@ from triptych.base.errors import InputError
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
-from triptych.contract.tasks import METRICS
+from triptych.contract.tasks import IN_WRITING, metrics
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
@@ -58,7 +58,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
 
 def _answers(task: Any) -> str:
     """The column that a task's answers stand in."""
-    return str(task.target or getattr(task, "messages", None))
+    return str(getattr(task, "target", None) or getattr(task, "messages", None) or task.chosen)
 
 
 def _counted(table: Table, task: Any, side: Split) -> str:
@@ -69,7 +69,7 @@ def _counted(table: Table, task: Any, side: Split) -> str:
     if not filled:
         return "-"
     rows = f"{len(filled):,} row{'s' if len(filled) > 1 else ''}"
-    if task.kind == "generate":
+    if task.kind == "ground" or task.kind in IN_WRITING:
         return rows
     if task.kind == "regress":
         numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]
@@ -99,7 +99,7 @@ def asked_of(recipe: Recipe) -> Asked:
     used = {
         *recipe.columns().values(),
         *wanted,
-        *(column for task in recipe.tasks.values() if task.kind == "generate" for column in words_of(recipe, task)),
+        *(column for task in recipe.tasks.values() if task.kind in IN_WRITING for column in words_of(recipe, task)),
         split.column,
         split.group,
         *split.test_where,
@@ -147,8 +147,7 @@ def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) ->
         why = f"all validation rows say the same of {name}"
     else:
         return
-    kind = recipe.tasks[name].kind
-    others = [f"{name}.{other}" for other in METRICS[kind] if other != metric]
+    others = [f"{name}.{other}" for other in metrics(recipe.tasks[name]) if other != metric]
     raise InputError(f"training.select: {name}.{metric} cannot tell epochs apart: {why}", where="training.select", known=others)
 
 

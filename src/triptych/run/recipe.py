@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
-from triptych.contract.modality import InputSettings, Timed
-from triptych.contract.tasks import METRICS, Task, headline
+from triptych.contract.modality import Flat, InputSettings, Timed
+from triptych.contract.tasks import IN_WRITING, METRICS, Task, headline, metrics
 from triptych.contract.writes import Writes
 from triptych.data.kinds import share
 from triptych.data.samples import SAMPLES
@@ -184,6 +184,7 @@ class Recipe(Settings):
         _check_columns(self)
         _check_contrasts(self)
         _check_writing(self)
+        _check_grounds(self)
         _check_sequences(self)
         for name in self.tasks:
             self.prompted(name)
@@ -200,7 +201,7 @@ class Recipe(Settings):
     def parts(self) -> list[str]:
         """Names a stage may train."""
         decoder = ["decoder"] if self.decoder is not None else []
-        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind != "generate")]
+        return [*self.inputs, "fusion", *decoder, *(name for name, task in self.tasks.items() if task.kind not in IN_WRITING)]
 
     def named(self) -> dict[str, str]:
         """{input: column of the source}, as the recipe names it."""
@@ -315,7 +316,11 @@ def _check_contrasts(recipe: Recipe) -> None:
 
 def _check_writing(recipe: Recipe) -> None:
     """A decoder writes for tasks, tasks need a decoder; what takes whole outputs apart does not go with either."""
-    names = [name for name, task in recipe.tasks.items() if task.kind == "generate"]
+    names = [name for name, task in recipe.tasks.items() if task.kind in IN_WRITING]
+    preferring = [name for name, task in recipe.tasks.items() if task.kind == "prefer"]
+    if preferring and recipe.decoder is not None and getattr(recipe.decoder, "lora", None) is None:
+        what = f"task {preferring[0]!r} compares a decoder with what it is without its additions, and it has none"
+        raise InputError(what, where="decoder", fix="decoder: {name: OWNER/NAME, lora: {}}, and a stage that trains decoder.lora")
     if names and recipe.decoder is None:
         fix = "decoder: small, or OWNER/NAME of a language model"
         raise InputError(f"task {names[0]!r} is answered in writing, and the recipe has no decoder", where="decoder", fix=fix)
@@ -327,6 +332,25 @@ def _check_writing(recipe: Recipe) -> None:
         raise InputError(what, where="fusion", fix="decoder: small, or OWNER/NAME; or fusion: joint")
     if names and recipe.training.mixup:
         raise InputError(f"training.mixup makes two rows one, and the words of {names[0]!r} have no mean", fix="remove training.mixup")
+
+
+def _check_grounds(recipe: Recipe) -> None:
+    """A box lies in one flat input, and nothing may move what lies there."""
+    for name, task in recipe.tasks.items():
+        if task.kind != "ground":
+            continue
+        for word, given in (("input", task.input), ("phrase", task.phrase)):
+            if given is not None and given not in recipe.inputs:
+                raise unknown_word(f"input of tasks.{name}.{word}", given, recipe.inputs)
+        flat = [one for one, settings in recipe.inputs.items() if isinstance(rooms()[settings.modality], Flat)]
+        if task.input not in flat:
+            what = f"tasks.{name} asks for a box, and values of {task.input!r} have no width and height"
+            raise InputError(what, where=f"tasks.{name}.input", known=flat)
+        if moving := [step.kind for step in recipe.inputs[task.input].augment if step.moves]:
+            what = f"augment {moving[0]} moves what lies in {task.input!r}, and the box of task {name!r} would stay where it is"
+            raise InputError(what, where=f"inputs.{task.input}.augment", fix=f"remove {moving[0]}; what changes colours only may stay")
+        if recipe.training.mixup:
+            raise InputError(f"training.mixup makes two rows one, and the boxes of {name!r} have no mean", fix="remove training.mixup")
 
 
 def _check_sequences(recipe: Recipe) -> None:
@@ -376,7 +400,7 @@ def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[s
 
 def _in_full(recipe: Recipe, select: str) -> str:
     """`macro_f1` as `label.macro_f1`, where one task has such a score."""
-    having = [name for name, task in recipe.tasks.items() if select in METRICS[task.kind]]
+    having = [name for name, task in recipe.tasks.items() if select in metrics(task)]
     if select == "loss" or not having:
         return select
     if len(having) > 1:
@@ -414,11 +438,17 @@ def _check_variants(recipe: Recipe) -> None:
 
 def _check_select(recipe: Recipe) -> None:
     selected = recipe.selected()
-    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in METRICS[task.kind]] + ["loss"]
+    known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in metrics(task)] + ["loss"]
     if selected in known:
         return
     task, _, metric = selected.rpartition(".")
-    kinds = [kind for kind, metrics in METRICS.items() if (metric or selected) in metrics]
+    kinds = [kind for kind, scores in METRICS.items() if (metric or selected) in scores]
+    if task in recipe.tasks and recipe.tasks[task].kind in kinds:
+        what, fix = (
+            f"nothing that {task!r} writes is scored by {metric}",
+            f"add {metric} to tasks.{task}.scores, and let tasks.{task}.written be above 0",
+        )
+        raise InputError(what, where="training.select", known=[name for name in known if name.startswith(f"{task}.")], fix=fix)
     if task in recipe.tasks and kinds:
         kind = recipe.tasks[task].kind
         what = f"{metric} is no score of {task!r}, a {kind} task; {' and '.join(kinds)} tasks have it"

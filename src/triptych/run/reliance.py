@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from triptych.contract.spelling import PAD
-from triptych.contract.tasks import direction, headline
+from triptych.contract.tasks import IN_WRITING, direction, headline
 from triptych.objective.intervals import Interval, Statistics, difference, interval, mean_of_all
 from triptych.run.bench import Bench
 from triptych.run.encoded import EncodedRows, encode
@@ -48,7 +48,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
     """
     recipe = bench.recipe
     alone = len(recipe.inputs) < 2  # then only words could stand in for it
-    tasks = {name: task for name, task in recipe.tasks.items() if task.kind == "generate" or not (alone or task.kind == "contrast")}
+    tasks = {name: task for name, task in recipe.tasks.items() if task.kind in IN_WRITING or not (alone or task.kind == "contrast")}
     judged = len(bench.table.at(bench.judged_side()))
     told: dict[str, Any] = {"rows": 0, "of": judged, "shuffles": SHUFFLES, "tasks": {}, "why_not": why_not(recipe)}
     if told["why_not"]:
@@ -63,14 +63,21 @@ def reliance(bench: Bench) -> dict[str, Any]:
     for given in rows.pooled:
         changed = _changed(bench, rows, tasks, given)
         for name, task in tasks.items():
-            told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group_N)
+            if _shown(recipe, task, given):
+                told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group_N)
     bench.model.train(was_training)
     return {**told, "rows": len(rows.rows)}
 
 
+def _shown(recipe: Any, task: Any, given: str) -> bool:
+    """Whether a task is shown an input at all: one that stands between words is seen by the questions that name it alone."""
+    template = getattr(task, "template", None)
+    return recipe.fusion.kind != "prefix" or task.kind not in IN_WRITING or template is None or f"{{{given}}}" in template
+
+
 def why_not(recipe: Any) -> str:
     """Why a recipe's inputs cannot be audited; empty where they can."""
-    if len(recipe.inputs) < 2 and all(task.kind != "generate" for task in recipe.tasks.values()):
+    if len(recipe.inputs) < 2 and all(task.kind not in IN_WRITING for task in recipe.tasks.values()):
         return "what each input adds can be asked of two or more inputs; this recipe has one"
     if all(task.kind == "contrast" for task in recipe.tasks.values()):
         return "a contrast task embeds each input alone, so none can be ignored; its directions say what each is worth"
@@ -109,7 +116,7 @@ def _input(
     group_N: Tensor | None,
 ) -> dict[str, Any] | None:
     """One input of one task; None where no row with the target has it and another."""
-    others = torch.stack([there for column, there in rows.present.items() if column != given or task.kind == "generate"]).any(0)
+    others = torch.stack([there for column, there in rows.present.items() if column != given or task.kind in IN_WRITING]).any(0)
     judged_N = rows.has_truth[name] & rows.present[given] & others
 
     def of(answers: Tensor) -> Statistics:
@@ -122,7 +129,7 @@ def _input(
         return None
     before = of(whole[name])
     made = {how: mean_of_all([of(one[name]) for one in several]) for how, several in changed.items()}
-    blind = of(changed["none"][0][name] if task.kind == "generate" else constant(task, rows.truth[name], judged_N, whole[name]))
+    blind = of(changed["none"][0][name] if task.kind in IN_WRITING else constant(task, rows.truth[name], judged_N, whole[name]))
 
     def gain(worse: Statistics, better: Statistics) -> Interval:
         return difference(worse, better, group_N) if direction(task) == "higher" else difference(better, worse, group_N)
@@ -140,7 +147,9 @@ def _input(
 
 
 def constant(task: Any, truth: Tensor, judged_N: Tensor, answers: Tensor) -> Tensor:
-    """The best answer that looks at nothing: the most frequent class, all labels, the mean, no word."""
+    """The best answer that looks at nothing: the most frequent class, all labels, the mean, the mean box, no word."""
+    if task.kind == "ground":
+        return torch.cat([truth[judged_N].mean(0), torch.ones(1)]).expand(len(truth), -1)
     if task.kind == "ctc":
         return torch.full_like(answers, PAD)
     if task.kind == "classify":

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from triptych.contract.tasks import Direction, direction, headline
+from triptych.objective.boxes import iou
 from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
 from triptych.objective.retrieval import right_ranks
 from triptych.objective.transcripts import wer_of
-from triptych.objective.written import accuracy_of
+from triptych.objective.written import accuracy_of, preferred_right
 from triptych.run.baselines import Told
 from triptych.run.measure import Measured
 
@@ -115,8 +116,12 @@ def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
     answer, truth = measured.answers[name], measured.truth[name]
     if task.kind == "generate":
         return _among(accuracy_of(answer), rows_N)
+    if task.kind == "prefer":
+        return _among(mean_of(preferred_right(answer)), rows_N)
     if task.kind == "classify":
         return _among(mean_of(_right(name, measured)), rows_N)
+    if task.kind == "ground":
+        return _among(mean_of(iou(answer[:, :4].double(), truth.double())), rows_N)
     if task.kind == "ctc":
         return _among(wer_of(answer, truth, task.symbols), rows_N)
     if task.kind == "multilabel":

@@ -12,6 +12,7 @@ from torch import Tensor
 from triptych.base.errors import InputError
 from triptych.contract.generator import IDS, LEARNT, SLOTS, TEXT, Generator, answer_start, opened
 from triptych.contract.modality import Modality
+from triptych.contract.tasks import IN_WRITING
 from triptych.contract.values import Fused, Packed
 from triptych.contract.writes import How, Script, Writes
 from triptych.data.asked import AskedRows
@@ -36,8 +37,8 @@ class Written:
 
 
 def tasks_of(recipe: Recipe) -> dict[str, Any]:
-    """The tasks that are answered in writing."""
-    return {name: task for name, task in recipe.tasks.items() if task.kind == KIND}
+    """The tasks that the decoder answers, or judges answers of."""
+    return {name: task for name, task in recipe.tasks.items() if task.kind in IN_WRITING}
 
 
 def room_of(recipe: Recipe) -> tuple[Writes, Modality]:
@@ -59,13 +60,13 @@ def script_of(recipe: Recipe) -> Script | None:
 def words_of(recipe: Recipe, task: Any) -> list[str]:
     """Columns besides the inputs that a task's question and answer are made of."""
     script = script_of(recipe)
-    return [] if script is None else script.columns(task, list(recipe.inputs))
+    return [] if script is None else list(dict.fromkeys(c for side in task.sides() for c in script.columns(side, list(recipe.inputs))))
 
 
 def asked_words(recipe: Recipe) -> list[str]:
     """What the recipe's questions are made of besides the inputs, and are no answers: columns that a user types."""
     tasks = tasks_of(recipe).values()
-    answers = {task.target for task in tasks}
+    answers = {side.target for task in tasks for side in task.sides()}
     return [column for column in dict.fromkeys(c for task in tasks for c in words_of(recipe, task)) if column not in answers]
 
 
@@ -105,9 +106,12 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
     train = table.at("train")
     for name, one in asked.items():
         if not bool(found[name].has[train].any()):
-            why = "; ".join(found[name].findings) or f"no training row has a {one.task.target or one.task.messages!r}"
+            wanted = " and a ".join(repr(side.target or side.messages) for side in one.sides)
+            why = "; ".join(found[name].findings) or f"no training row has a {wanted}"
             raise InputError(f"task {name}: nothing can be learnt: {why}", where=table.source, fix="check the task's columns and template")
-        if one.task.target is not None:
+        if one.task.kind == KIND and one.task.written:  # what a score needs is missed now, and not after an hour
+            room_of(recipe)[0].written_scores(one.task.scores, ["a word"], [["a word"]])
+        if one.task.kind == KIND and one.task.target is not None:
             some = [row for row in train if bool(found[name].has[row])][:DOUBTED]
             answers = [[str(cells[one.task.target])] for _, cells in one.cells(some)]
             said = [f"task {name}: {text}" for text in room_of(recipe)[0].written_doubts(one.task.scores, answers)]
@@ -120,7 +124,8 @@ class Pen:
 
     def __init__(self, recipe: Recipe, script: Script) -> None:
         """The script has learnt, or was read from a run."""
-        self.script, self.tasks = script, tasks_of(recipe)
+        self.script = script
+        self.tasks = {name: task for name, task in tasks_of(recipe).items() if task.kind == KIND}
         self.room = room_of(recipe)[0]
 
     def write(self, model: Model, asked: Packed, fused: Fused, task: Any) -> list[str]:

@@ -24,8 +24,9 @@ from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.objective.transcripts import spelling_of
-from triptych.run.examples import in_unit, in_words
+from triptych.run.examples import box_in_unit, in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
+from triptych.run.grounding import frame_of
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
 from triptych.run.spoken import spoken
@@ -39,7 +40,8 @@ class Answer:
     """What a run says of one row.
 
     `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
-    (regress), `said` and `words` with their times (ctc), or `nearest`: for each given input and each other one the closest rows of
+    (regress), `said`, `box` and `confidence` (ground), `said` and `words` with their times (ctc), or `nearest`: for each given input
+    and each other one the closest rows of
     the run's test (contrast).
     """
 
@@ -210,7 +212,7 @@ class Run:
             return []
         passed, present = self.passed(values)
         counts = {name: torch.tensor([len(each(row[name])) if name in row else 0 for row in values]) for name in present}
-        told = {name: self._told(name, passed, counts, rows, values) for name in self.recipe.tasks}
+        told = {name: self._told(name, passed, counts, rows, values) for name, task in self.recipe.tasks.items() if task.kind != "prefer"}
         return [
             Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
             for i, row in enumerate(rows)
@@ -268,7 +270,7 @@ class Run:
         Raises:
             InputError: an unknown input, a value that cannot be read, or nothing is left of the question.
         """
-        held = task or self.recipe.tasks[name]
+        held: Any = task or self.recipe.tasks[name]
         values = self._values(row)
         item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
         if isinstance(item, BadValue):
@@ -336,6 +338,8 @@ class Run:
         values: Sequence[Mapping[str, Value]],
     ) -> list[dict[str, Any]]:
         task = self.recipe.tasks[name]
+        if task.kind == "ground":
+            return self._located(task, answer(task, passed.outputs[name]), values)
         if task.kind == "generate":
             return self._written(name, passed, present, rows)
         if task.kind == "ctc":
@@ -344,6 +348,21 @@ class Run:
             return self._nearest(name, task, passed, present)
         facts = self.model.parts()[name].facts
         return [_in_full(task, facts, row) for row in answer(task, passed.outputs[name])]
+
+    def _located(self, task: Any, answers_B5: Tensor, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
+        """A box a row, in the unit and form of the cells it was learnt from; none where there is nothing to look at."""
+        room, preparation = self.inputs[task.input]
+        told: list[dict[str, Any]] = []
+        for answer_5, row in zip(answers_B5, values, strict=True):
+            several = each(row[task.input]) if task.input in row else []
+            if len(several) != 1:
+                why = f"no box: {len(several)} values of {task.input}"
+                told.append({"said": why, "confidence": None, "box": None})
+                continue
+            frame_4 = torch.tensor(frame_of(task, room, preparation, room.extent(several[0])), dtype=torch.float64)  # type: ignore[attr-defined]
+            said, confidence = in_words(task, {"frame": frame_4}, answer_5)
+            told.append({"said": said, "confidence": confidence, "box": box_in_unit(task, frame_4, answer_5)})
+        return told
 
     def _transcribed(self, name: str, task: Any, passed: Passed, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
         """What is said, and when; `heard_from` where the beginning of a value was cut off."""

@@ -120,18 +120,18 @@ def _charts(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) ->
 
 def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
     """Every score of each task over the epochs, small."""
-    from triptych.contract.tasks import METRICS
+    from triptych.contract.tasks import metrics
     from triptych.use import dots
 
     best = about["best"]["epoch"]
-    names = {name: [f"validation {name}.{metric}" for metric in METRICS[task.kind]] for name, task in recipe.tasks.items()}
+    names = {name: [f"validation {name}.{metric}" for metric in metrics(task)] for name, task in recipe.tasks.items()}
     short = [{key.removeprefix("validation "): value for key, value in row.items()} for row in log]
     drawn = [dots.multiples(short, [n.removeprefix("validation ") for n in of], f"{name}, validation", best) for name, of in names.items()]
     return [svg for svg in drawn if svg]
 
 
 def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Scores by task and metric; the headline of each task is `main`, the others are folded away below."""
+    """Scores by task and metric; the headline of each task, and what it asks for, is `main`, the others are folded away below."""
     from triptych.contract.tasks import headline
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -139,7 +139,7 @@ def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, An
         groups.setdefault((score["task"], score["metric"]), []).append(
             {**score, "name": score["of"] or "overall", "same": _same(score, verdicts)}
         )
-    main = {(name, headline(task)) for name, task in recipe.tasks.items()}
+    main = {(name, metric) for name, task in recipe.tasks.items() for metric in (headline(task), *getattr(task, "scores", ()))}
     return [
         _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()

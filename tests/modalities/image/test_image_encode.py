@@ -28,6 +28,7 @@ from triptych.modalities.image.settings import Cnn, MobileNet, Vit
 
 SMALL = {
     "cnn": Cnn(widths=(8, 12), width=16, dropout=0),
+    "cnn, places shared": Cnn(widths=(8, 12), width=16, dropout=0, places="shared"),
     "vit": Vit(patch=8, width=24, depth=3, heads=3, dropout=0),
     "mobilenet": MobileNet(multiplier=0.25, width=20, dropout=0),
 }
@@ -116,6 +117,7 @@ def test_dropout_acts_in_training_only(kind: str) -> None:
         ("cnn", {"widths": (8, 16)}),
         ("cnn", {"widths": (8,)}),
         ("cnn", {"width": 20}),
+        ("cnn", {"places": "shared"}),
         ("vit", {"patch": 16}),
         ("vit", {"width": 36}),
         ("vit", {"depth": 2}),
@@ -140,6 +142,17 @@ def test_flatten_dense_is_a_dense_layer_over_the_flattened_map() -> None:
     weight = layer.weight_TCD.permute(2, 1, 0).flatten(1)  # (D, C x T), as nn.Linear would hold it
     expected = F.linear(map_BCHW.flatten(1), weight, layer.bias_D * math.sqrt(6))
     torch.testing.assert_close(layer(map_BCHW).sum(1) / math.sqrt(6), expected)
+
+
+def test_where_places_are_shared_a_thing_looks_alike_wherever_it_stands() -> None:
+    encoder, picture = made("cnn, places shared"), torch.zeros(1, 3, 32, 32)
+    here, there = picture.clone(), picture.clone()
+    here[..., 9:14, 9:14], there[..., 17:22, 13:18] = 1.0, 1.0
+    code_TD = encoder.blocks()[-1].places_TD
+    with torch.no_grad():
+        one_SSD, other_SSD = (((encoder(Packed({"pixels": x})).tokens_BTD[0]) - code_TD).unflatten(0, (8, 8)) for x in (here, there))
+    torch.testing.assert_close(one_SSD[1:5, 1:5], other_SSD[3:7, 2:6])
+    assert not torch.allclose(code_TD[0], code_TD[1]) and len(code_TD.unique(dim=0)) == 64
 
 
 def test_cnn_pooled_is_the_dense_answer_after_gelu() -> None:

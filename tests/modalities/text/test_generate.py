@@ -21,34 +21,8 @@ from triptych.modalities.text import MODALITY
 from triptych.modalities.text.decoders import Base, Small
 
 WIDTH = 32
-WORDS = [
-    "<pad>",
-    "<s>",
-    "</s>",
-    "<unk>",
-    "\n",
-    *[
-        "a",
-        "the",
-        "is",
-        "what",
-        "red",
-        "blue",
-        "green",
-        "dog",
-        "cat",
-        "here",
-        "who",
-        "runs",
-        "sleeps",
-        "today",
-        "and",
-        "of",
-        "it",
-        "so",
-        "on",
-    ],
-]
+TEXT = "a the is what red blue green dog cat here who runs sleeps today and of it so on"
+WORDS = ["<pad>", "<s>", "</s>", "<unk>", "\n", *TEXT.split()]
 INPUTS = {"picture": "image", "voice": "audio"}
 TASK = Generate(target="answer", template="{picture} what is {thing} {voice}")
 

@@ -54,8 +54,8 @@ class Processor(ABC):
         """One item a wave."""
 
     @abstractmethod
-    def collate(self, items: Sequence[Item], fill: bool) -> Packed:
-        """P items -> a batch; `fill`: up to the longest that the base hears, where there is a choice."""
+    def collate(self, items: Sequence[Item], fill: bool | str) -> Packed:
+        """P items -> a batch; `fill`: up to the longest that the base hears, where there is a choice; `whole`: all of that counts."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Clap(Processor):
         padding: Literal["repeatpad", "pad"] = "repeatpad" if self.padding == "repeatpad" else "pad"
         return list(clap_features(waves, self.spec, self.samples / self.rate, padding).unbind())
 
-    def collate(self, items: Sequence[Item], fill: bool) -> Packed:
+    def collate(self, items: Sequence[Item], fill: bool | str) -> Packed:
         """See `Processor`. All have one length, so there is no mask."""
         channels = max(item["features"].shape[-3] for item in items)
         features = torch.stack([_channels(item["features"], channels) for item in items])
@@ -183,13 +183,16 @@ class Whisper(Processor):
             made.append({"features": features_TF, "heard": torch.tensor(heard), "silence": torch.tensor(silence)})
         return made
 
-    def collate(self, items: Sequence[Item], fill: bool) -> Packed:
+    def collate(self, items: Sequence[Item], fill: bool | str) -> Packed:
         """See `Processor`."""
         lengths = [item["features"].shape[-2] for item in items]
         size = self.samples // self.hop if fill else max(lengths)
         filled = [_filled(item, size) for item in items]
         mask_PT = torch.arange(size) < torch.tensor([size] * len(items) if fill else lengths)[:, None]
-        return Packed({"features": torch.stack(filled), "heard_P": torch.stack([item["heard"] for item in items])}, mask_PT)
+        heard_P = torch.stack([item["heard"] for item in items])
+        if fill == "whole":
+            heard_P = torch.full_like(heard_P, size // 2)
+        return Packed({"features": torch.stack(filled), "heard_P": heard_P}, mask_PT)
 
 
 def _filled(item: Item, size: int) -> Tensor:
@@ -220,7 +223,7 @@ class Samples(Processor):
     def _normed(self, wave_N: np.ndarray) -> np.ndarray:
         return (wave_N - wave_N.mean()) / np.sqrt(wave_N.var() + 1e-7) if self.normalize else wave_N
 
-    def collate(self, items: Sequence[Item], fill: bool) -> Packed:
+    def collate(self, items: Sequence[Item], fill: bool | str) -> Packed:
         """See `Processor`."""
         lengths = [item[SAMPLES].shape[-1] for item in items]
         samples = torch.stack([pad(item[SAMPLES], (0, max(lengths) - length)) for item, length in zip(items, lengths, strict=True)])
@@ -250,7 +253,7 @@ class Kaldi(Processor):
         grown = partial(pad, value=0.0)
         return [{"features": (grown(mel_TF, (0, 0, 0, self.frames - len(mel_TF))) - self.mean) / self.std} for mel_TF in made]
 
-    def collate(self, items: Sequence[Item], fill: bool) -> Packed:
+    def collate(self, items: Sequence[Item], fill: bool | str) -> Packed:
         """See `Processor`. All have one length, so there is no mask."""
         return Packed({"features": torch.stack([item["features"] for item in items])})
 

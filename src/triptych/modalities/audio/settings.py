@@ -50,11 +50,12 @@ class Prepare(Settings):
         ge=1,
         le=1_000,
     )
-    fill: bool = Field(
+    fill: bool | Literal["whole"] = Field(
         False,
         description=(
             "Whisper: hear every recording filled up with silence to the 30 s that it was trained on; "
-            "by default a tenth of a second of silence follows, which costs a small part of the work"
+            "by default a tenth of a second of silence follows, which costs a small part of the work; "
+            "whole: what it makes of the silence counts too, as for Whisper's own decoder"
         ),
     )
 

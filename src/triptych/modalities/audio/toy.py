@@ -1,4 +1,4 @@
-"""Small honest samples without a network: digits, messages and commands spoken by eSpeak NG, songs made of sine waves.
+"""Small honest samples without a network: digits, messages, commands and questions spoken by eSpeak NG, songs made of sine waves.
 
 No voice and no composer is on two sides of the split.
 """
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MOODS = ("happy", "sad", "suspense", "epic")
 FEELINGS = ("angry", "worried", "content")
+ABOUT = ("colour", "shape", "count", "side", "presence")
 COMMANDS = ("command",)
-SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS}
+SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS, "scenes": ABOUT}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -56,7 +57,9 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One recording a row, 16 bit: a spoken word (WAV), message or command (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+    """One recording a row, 16 bit: a spoken word (WAV), message, command or question (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+
+    A question about a scene that is only typed has none.
 
     Voice, accent, speed and pitch are drawn by the seed and the row's place; what a song is like stands in the row's traits.
 
@@ -76,6 +79,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         return [_message(row, place, seed) for place, row in enumerate(rows)]
     if sample == "commands":
         return [_command(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
+    if sample == "scenes":
+        return [_question(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
     return [_cell(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
 
 
@@ -111,6 +116,14 @@ def _message(row: ToyRow, place: int, seed: int) -> ToyCell:
     height = round(min(max(0.5 * speaker.pitch + 25 + pitch, 0), 99))
     sound = said(dict(row.traits)["said"], f"{speaker.accent}+{speaker.name}", words_a_minute, height)
     return ToyCell(_loud(sound, peak), group=f"voice-{speaker.name}", suffix=".flac")
+
+
+def _question(row: ToyRow, speaker: Speaker) -> ToyCell:
+    words = dict(row.traits)["said"]
+    if not words:
+        return ToyCell("", group="")
+    sound = said(words, f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
+    return ToyCell(_loud(sound, 0.8), group=f"voice-{speaker.name}", suffix=".flac")
 
 
 def _loud(samples: bytes, peak: float) -> bytes:

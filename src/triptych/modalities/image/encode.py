@@ -59,7 +59,8 @@ class CnnEncoder(_Steps):
         ins = (channels, *settings.widths[:-1])
         convs = [ConvBlock(a, b, settings.dropout) for a, b in zip(ins, settings.widths, strict=True)]
         side = math.ceil(size / 2 ** len(convs))
-        self.steps = nn.ModuleList([*convs, FlattenDense(settings.widths[-1], side * side, settings.width)])
+        last = SharedDense if settings.places == "shared" else FlattenDense
+        self.steps = nn.ModuleList([*convs, last(settings.widths[-1], side * side, settings.width)])
 
     def forward(self, packed: Packed) -> Encoded:
         """Pixels (P, C, H, W) -> one token a position of the last map, pooled: the dense layer after GELU."""
@@ -88,6 +89,28 @@ class FlattenDense(nn.Module):
         x_TBC = map_BCHW.flatten(2).permute(2, 0, 1)
         shares_TBD = torch.bmm(x_TBC, self.weight_TCD) * math.sqrt(len(self.weight_TCD))
         return shares_TBD.transpose(0, 1) + self.bias_D
+
+
+class SharedDense(nn.Module):
+    """One dense layer for all positions of a map, and each one's fixed code, as patches have it: red is red wherever it stands."""
+
+    def __init__(self, channels: int, positions: int, width: int) -> None:
+        """`positions` is a square number, `width` a multiple of 4."""
+        super().__init__()
+        self.dense = nn.Linear(channels, width)
+        self.register_buffer("places_TD", _places(math.isqrt(positions), width), persistent=False)
+        self.places_TD: Tensor
+
+    def forward(self, map_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, T, D), T = H x W."""
+        tokens_BTD: Tensor = self.dense(map_BCHW.flatten(2).transpose(1, 2))
+        return tokens_BTD + self.places_TD
+
+
+def _places(side: int, width: int) -> Tensor:
+    """Codes of a square's places, row by row (T, D): sines of the row in one half of the width, of the column in the other."""
+    code_SD = sinusoids(side, width // 2)
+    return torch.cat([code_SD.repeat_interleave(side, 0), code_SD.repeat(side, 1)], dim=1)
 
 
 class VitEncoder(_Steps):
@@ -120,10 +143,7 @@ class Patches(nn.Module):
         """`patch` divides `size`; `width` is a multiple of 4."""
         super().__init__()
         self.project = nn.Conv2d(channels, width, patch, stride=patch)
-        side = size // patch
-        code_SD = sinusoids(side, width // 2)
-        places = torch.cat([code_SD.repeat_interleave(side, 0), code_SD.repeat(side, 1)], dim=1)
-        self.register_buffer("places_TD", places, persistent=False)
+        self.register_buffer("places_TD", _places(size // patch, width), persistent=False)
         self.places_TD: Tensor
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:

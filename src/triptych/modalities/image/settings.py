@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -41,6 +41,17 @@ class Cnn(Settings):
     )
     width: int = Field(default=128, gt=0, description="width of the dense layer, and so of the answer")
     dropout: Dropout = Field(default=0.1, description="share of whole channels set to zero after each convolution, while training")
+    places: Literal["own", "shared"] = Field(
+        default="own",
+        description="own: each place of the last map has a dense layer of its own, best for one answer about the whole; shared: one layer "
+        "for all and a code of the place, so that a thing looks alike wherever it stands: for decoders. width: then a multiple of 4",
+    )
+
+    @model_validator(mode="after")
+    def _has_codes(self) -> Cnn:
+        if self.places == "shared" and self.width % 4:
+            raise ValueError(f"places: shared needs a width that is a multiple of 4, not {self.width}")
+        return self
 
 
 class Vit(Settings):
@@ -75,6 +86,7 @@ class MobileNet(Settings):
 class Flip(Step):
     """Mirrored; not for writing, or where left and right matter."""
 
+    moves: ClassVar[bool] = True
     kind: Literal["flip"] = "flip"
     direction: Literal["horizontal", "vertical"] = Field("horizontal", description="horizontal: left and right change places")
 
@@ -82,6 +94,7 @@ class Flip(Step):
 class Crop(Ranged):
     """A part of the picture, as a photographer who stood nearer would have taken it (Szegedy et al. 2015)."""
 
+    moves: ClassVar[bool] = True
     kind: Literal["crop"] = "crop"
     area: Range = Field((0.6, 1.0), description="share of the picture's area that is kept")
     shape: Range = Field((0.75, 1.3333), description="width by height of the part, in proportion to the picture's own")
@@ -103,6 +116,7 @@ class Colour(Step):
 class Rotate(Ranged):
     """Turned around its middle; corners that open are filled with the colour of the border."""
 
+    moves: ClassVar[bool] = True
     kind: Literal["rotate"] = "rotate"
     degrees: Range = Field((-15.0, 15.0), description="by how much, against the clock")
 

@@ -13,35 +13,43 @@ from PIL import Image
 from triptych.base.errors import unknown_word
 from triptych.base.extras import need
 from triptych.contract.modality import ToyCell, ToyRow
+from triptych.modalities.image.scenes import drawn
 
 DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])}
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One cell a row. The one sample is `digits`: concepts zero to nine, real handwriting.
+    """One cell a row. Samples: `scenes`, coloured shapes, and `digits`: concepts zero to nine, real handwriting.
 
-    Source: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
+    Source of the digits: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
     17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another
     picture while there are any.
 
     Raises:
         InputError: unknown sample or concept, or scikit-learn is not installed.
     """
+    if sample == "scenes":
+        return [_scene(row) for row in rows]
     if sample != "digits":
-        raise unknown_word("sample of pictures", sample, ["digits"])
+        raise unknown_word("sample of pictures", sample, ["digits", "scenes"])
     for row in rows:
         if row.concept not in DIGITS:
             raise unknown_word("concept", row.concept, DIGITS, where="sample digits")
     bunch: Any = need("sklearn.datasets", extra="demo", why="the sample 'digits'").load_digits()
     decks = {word: _dealt(np.flatnonzero(bunch.target == digit).tolist(), word, rows, seed) for word, digit in DIGITS.items()}
-    drawn: dict[tuple[str, str], int] = {}
+    turns: dict[tuple[str, str], int] = {}
     cells = []
     for row in rows:
-        turn = drawn[row.concept, row.split] = drawn.get((row.concept, row.split), -1) + 1
+        turn = turns[row.concept, row.split] = turns.get((row.concept, row.split), -1) + 1
         pool = decks[row.concept][row.split]
         picture = pool[turn % len(pool)]
         cells.append(ToyCell(_png(bunch.images[picture]), group=f"picture-{picture}", suffix=".png"))
     return cells
+
+
+def _scene(row: ToyRow) -> ToyCell:
+    traits = dict(row.traits)
+    return ToyCell(_encoded(drawn(traits["things"], random.Random(traits["seed"]))), group=f"scene-{traits['seed']}", suffix=".png")
 
 
 def _dealt(pictures: list[int], concept: str, rows: Sequence[ToyRow], seed: int) -> dict[str, list[int]]:
@@ -60,6 +68,10 @@ def _dealt(pictures: list[int], concept: str, rows: Sequence[ToyRow], seed: int)
 
 def _png(levels_HW: Any) -> bytes:
     """0..16 as an 8-bit grey PNG."""
+    return _encoded(Image.fromarray(np.rint(levels_HW * (255 / 16)).astype(np.uint8)))
+
+
+def _encoded(image: Image.Image) -> bytes:
     file = BytesIO()
-    Image.fromarray(np.rint(levels_HW * (255 / 16)).astype(np.uint8)).save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()

@@ -159,10 +159,14 @@ class Chat:
         """The conversation in `most` places (0: any number), and how many it wanted."""
         made = self._encoded(turns, open_, chat)
         total = len(made["ids"])
-        while most and (over := len(made["ids"]) - most) > 0:
+        while (over := self._over(made, most)) > 0:
             turns = self._shortened(turns, over, total, most)
             made = self._encoded(turns, open_, chat)
         return made, total
+
+    def _over(self, made: Mapping[str, Sequence[int]], most: int) -> int:
+        """How many places too many there are, where there may be `most` (0: any number)."""
+        return len(made["ids"]) - most if most else 0
 
     def _shortened(self, turns: list[Turn], over: int, total: int, most: int) -> list[Turn]:
         """Without about `over` tokens' worth of words at the left of the longest text of a question.

@@ -52,10 +52,29 @@ class Base(_Decoder):
         min_length=1, description="owner/name on the Hub, or a folder, relative to the recipe; alone it may stand in the decoder's place"
     )
     revision: str = Field(default="main", min_length=1, description="branch, tag or commit on the Hub; a folder has none")
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a GGUF file in the folder or on the Hub, in the place of safetensors; its numbers become float32, whatever they were",
+    )
     context: int | None = Field(
         default=None, ge=8, description="most tokens of question, media and answer together; by default what the base takes, 2048 at most"
     )
+    language: str | None = Field(
+        default=None, min_length=2, description="of Whisper: the language that is spoken, as en; a model of many languages wants one"
+    )
+    speech: Literal["transcribe", "translate"] = Field(
+        default="transcribe", description="of a Whisper of many languages: what was said, or what it means in English"
+    )
     lora: Lora | None = Field(default=None, description="low-rank additions, which a stage trains as decoder.lora")
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Base:
+        if self.file is not None and not self.file.endswith(".gguf"):
+            raise ValueError(
+                f"file is for weights in one GGUF file, NAME.gguf, and {self.file!r} is none; a folder of safetensors needs no file"
+            )
+        return self
 
     def placed(self, path: Callable[[str], str]) -> Base:
         """The same with a folder from the recipe's.

@@ -109,11 +109,11 @@ class Form:
                     content += f"{SLOT[0]}{number}{SLOT[1]}"
                     number += 1
                 else:
-                    content += self._guarded(part)
+                    content += self.guarded(part)
             messages.append({"role": turn.role, "content": content})
         return messages
 
-    def _guarded(self, text: str) -> str:
+    def guarded(self, text: str) -> str:
         """What people wrote, with marks around all that would become a control token."""
         return self._control.sub(f"{WORDS[0]}\\g<0>{WORDS[1]}", _RESERVED.sub("\ufffd", text))
 

@@ -17,14 +17,17 @@ from triptych.base.errors import BadValue, InputError
 from triptych.base.files import write_json, write_text
 from triptych.contract.generator import IDS, LEARNT, SLOTS, TEXT
 from triptych.contract.values import Item, Packed
+from triptych.modalities.text.apart import Apart
+from triptych.modalities.text.bases import APART, CAUSAL, HEARD, context_of, described, folder_of
 from triptych.modalities.text.chat import Chat, chat_files
-from triptych.modalities.text.generate import MOST, described
 from triptych.modalities.text.messages import Turn, check_counts, read_messages
 from triptych.modalities.text.settings import Cleaning
 from triptych.modalities.text.tokenizer import PAD, START, train
 from triptych.modalities.text.wording import Template
 
 TOKENIZER, ABOUT = "tokenizer.json", "script.json"
+MULTILINGUAL = 51865
+"""Entries of the vocabulary of a Whisper of many languages, at least."""
 
 
 class TextScript:
@@ -43,12 +46,7 @@ class TextScript:
             InputError: there is no text to learn from; the pretrained model cannot be had.
         """
         if self.decoder.kind == "pretrained":
-            folder = hub.located(self.decoder.name, self.decoder.revision)
-            word = hub.fingerprint(folder)
-            held = hub.kept(f"chat/{word[:32]}.json", lambda: dict(zip(("tokenizer", "about"), chat_files(folder), strict=True)))
-            self._tokenizer, self._about = held["tokenizer"], held["about"]
-            longest = described(folder)["positions"] or MOST
-            self._about = {**self._about, "longest": min(self.decoder.context or MOST, longest)}
+            self._take(folder_of(self.decoder))
         else:
             words = Cleaning(lowercase=False)
             vocabulary, _ = train(self.decoder.tokenizer, self.decoder.vocabulary, self._texts(rows), words)
@@ -56,6 +54,19 @@ class TextScript:
             special = {"pad_token": PAD, "cls_token": START}
             self._about = {"template": None, "special": special, "stops": [], "longest": self.decoder.context}
         self.__dict__.pop("chat", None)
+
+    def _take(self, folder: Path) -> None:
+        """The tokenizer of a pretrained model, and what its form wants to know."""
+        word = hub.fingerprint(folder)
+        held = hub.kept(f"chat/{word[:32]}.json", lambda: dict(zip(("tokenizer", "about"), chat_files(folder), strict=True)))
+        known = described(folder)
+        longest = context_of(self.decoder, known)
+        self._tokenizer, self._about = held["tokenizer"], {**held["about"], "longest": longest, "form": known["form"]}
+        spoken = spoken_of(self.decoder, folder)
+        if known["form"] != CAUSAL:
+            room = known["positions"] - (len(spoken or ()) + 2) if known["positions"] else 0
+            more = {"start": known["start"], "room": room, "heard": known["form"] == HEARD, "spoken": spoken}
+            self._about = {**self._about, **more}
 
     def columns(self, task: Any, inputs: Sequence[str]) -> list[str]:
         """See `Script`."""
@@ -65,13 +76,15 @@ class TextScript:
         """See `Script`."""
         if task.messages:
             if cells.get(task.messages) is None:
-                raise BadValue(f"the row has no {task.messages}")
-            turns = read_messages(cells.get(task.messages), media=self._media)
+                raise BadValue(f"there is no conversation: {task.messages} is empty")
+            turns = read_messages(cells[task.messages], media=self._media)
             named = {part.name for turn in turns for part in turn.parts if not isinstance(part, str)}
             check_counts(turns, {name: count for name, count in inputs.items() if name in named or name in self._media.values()})
         else:
             answer = cells.get(task.target)
             turns = self._template(task).turns(cells, inputs, None if answer is None else str(answer))
+        if self._about.get("form") == HEARD:
+            _only_heard(turns)
         item = self.chat.encode(turns, open=open or not any(turn.learnt for turn in turns), chat=bool(task.messages))
         return {name: item[name] for name in ("ids", "slot", "learnt")}
 
@@ -94,7 +107,9 @@ class TextScript:
 
     def facts(self) -> dict[str, Any]:
         """See `Script`."""
-        return {"vocabulary": self.chat.tokenizer.get_vocab_size(), "stops": list(self.chat.stops), "pad": self.chat.pad}
+        known = max(self.chat.tokenizer.get_vocab().values()) + 1
+        prompt = {"prompt": self.chat.prompt} if isinstance(self.chat, Apart) else {}
+        return {"vocabulary": known, "stops": list(self.chat.stops), "pad": self.chat.pad, **prompt}
 
     def text(self, ids: Sequence[int]) -> str:
         """See `Script`."""
@@ -135,7 +150,8 @@ class TextScript:
         """The form of conversations for the decoder."""
         if not self._tokenizer:
             raise InputError("the script has no vocabulary yet", fix="call fit with training rows, or load a saved one")
-        return Chat(self._tokenizer, self._about, list(self.inputs))
+        kind = Apart if self._about.get("form") in (APART, HEARD) else Chat
+        return kind(self._tokenizer, self._about, list(self.inputs))
 
     @cached_property
     def _media(self) -> dict[str, str]:
@@ -164,6 +180,39 @@ class TextScript:
             except BadValue:  # costs its row where rows are looked through
                 continue
             yield from (part for turn in turns for part in turn.parts if isinstance(part, str))
+
+
+def spoken_of(decoder: Any, folder: Path) -> list[str] | None:
+    """The words of Whisper's prompt, `[language, task]`; None of a model that knows one language, and of others.
+
+    Raises:
+        InputError: the recipe says a language of a model that has no choice, or none of one that has.
+    """
+    several = hub.config(folder)["model_type"] == "whisper" and multilingual(folder)
+    if several and decoder.language is None:
+        what = f"{decoder.name} knows many languages, and the recipe does not say which is spoken"
+        raise InputError(what, where="decoder.language", fix=f"decoder: {{kind: pretrained, name: {decoder.name}, language: en}}")
+    if not several and (decoder.language is not None or decoder.speech != "transcribe"):
+        word = "language" if decoder.language is not None else "speech"
+        raise InputError(f"decoder.{word} is for a Whisper of many languages, and {decoder.name} is none", fix=f"remove decoder.{word}")
+    return [decoder.language, decoder.speech] if several else None
+
+
+def multilingual(folder: Path) -> bool:
+    """Whether a Whisper knows several languages: what its makers say, else by its vocabulary, which has one id more then."""
+    path = folder / "generation_config.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return bool(told.get("is_multilingual", int(hub.config(folder).get("vocab_size", 0)) >= MULTILINGUAL))
+
+
+def _only_heard(turns: Sequence[Turn]) -> None:
+    """Raise InputError where a question has words, BadValue where there is nothing to listen to."""
+    asked = [part for turn in turns if not turn.learnt for part in turn.parts]
+    if any(isinstance(part, str) for part in asked):
+        what = "the decoder is Whisper's, which listens and reads no words, and the question has some"
+        raise InputError(what, where="template", fix='template: "{INPUT}", the input alone')
+    if not asked:
+        raise BadValue("there is nothing to listen to")
 
 
 def _named(task: Any) -> list[str]:

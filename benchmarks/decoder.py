@@ -7,7 +7,8 @@ The loss: 4,096 places of width 576 over 49,152 entries, forward and backward, b
 memory are of a process each, above the inputs (Linux). The rows: answers of 10 to 300 tokens, LoRA of rank 16 beside every
 linear layer, forward and backward, laid end to end (`layers/rows.py`) and padded to the longest; the padded batch once with the
 same loss over its real tokens, and once as `model(input_ids, labels=...)` of transformers does it. One thread, in turns,
-processor seconds: they hold on a machine that does other things too.
+processor seconds: they hold on a machine that does other things too. Generation: mixed rows (long and short questions; a picture, a
+voice, or words alone) answered in one batch and one at a time, both with the kept keys and values of what was read.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from torch.nn import functional as F
 
 ENTRIES, WIDTH = 49_152, 576
 RANK, SHORTEST, LONGEST = 16, 10, 300
+WORDS, PICTURE, VOICE, ANSWER = (5, 60), 64, 100, 24
+"""Of what is answered: words of a question, at least and at most; tokens of a picture, of a voice, of an answer."""
 CHILD = """
 import sys, torch
 from benchmarks.decoder import losses
@@ -166,6 +169,47 @@ def rows(count: int, layers: int, turns: int) -> None:
     print(f"real tokens a processor second: {speeds}; a step: {told(spent, 'padded')}", flush=True)
 
 
+def generation(count: int, layers: int, turns: int) -> None:
+    """Mixed rows answered in one batch, beside the same rows one at a time."""
+    from triptych.modalities.text.generate import SmallWriter
+
+    from triptych.contract.generator import IDS, LEARNT, SLOTS
+    from triptych.contract.values import Fused, Packed
+    from triptych.contract.writes import How
+    from triptych.modalities.text.decoders import Small
+
+    torch.manual_seed(0)
+    settings = Small(layers=layers, width=WIDTH, heads=9, vocabulary=ENTRIES)
+    writer = SmallWriter(settings, vocabulary=ENTRIES, stops=[0], pad=0, inputs=["image", "voice"]).eval()
+    chosen = random.Random(0)
+    lengths = [chosen.randint(*WORDS) for _ in range(count)]
+    mask_PT = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    ids_PT = torch.randint(1, ENTRIES, mask_PT.shape) * mask_PT
+    slot_PT = torch.full(mask_PT.shape, -1)
+    slot_PT[:, 0] = torch.arange(count) % 3 - 1  # rows without an input, with a picture, with a voice
+    asked = Packed({IDS: ids_PT, SLOTS: slot_PT, LEARNT: torch.zeros_like(mask_PT)}, mask_PT)
+    prefix = {name: [[torch.randn(length, WIDTH)] for _ in range(count)] for name, length in (("image", PICTURE), ("voice", VOICE))}
+    nothing = torch.zeros(count, 1, WIDTH)
+    fused = Fused(nothing, torch.ones(count, 1, dtype=torch.bool), nothing[:, 0], {}, {}, prefix)
+    written: dict[str, list[int]] = {}
+
+    def together() -> None:
+        written["together"] = list(map(len, writer.write(asked, fused, How(ANSWER))))
+
+    def alone() -> None:
+        found = []
+        for row, length in enumerate(lengths):
+            one = Packed({name: tensor[row : row + 1, :length] for name, tensor in asked.tensors.items()}, mask_PT[row : row + 1, :length])
+            found += writer.write(one, fused.rows(torch.tensor([row])), How(ANSWER))
+        written["alone"] = list(map(len, found))
+
+    spent = in_turns({"together": together, "one at a time": alone}, turns)
+    tokens = sum(written["together"])
+    speeds = ", ".join(f"{name} {tokens / statistics.median(seconds):,.0f}" for name, seconds in spent.items())
+    print(f"answers to {count} mixed rows, {ANSWER} tokens each, through {layers} blocks; written tokens a processor second: {speeds}")
+    print(f"an answer to all: {told(spent, 'one at a time')}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--places", type=int, default=4096, help="places of which the loss alone is taken")
@@ -177,6 +221,7 @@ def main() -> None:
     print(f"float32, one thread; load {os.getloadavg()[0]:.1f}")
     vocabulary(args.places, args.turns)
     rows(args.rows, args.blocks, args.turns)
+    generation(args.rows, args.blocks, args.turns)
 
 
 if __name__ == "__main__":

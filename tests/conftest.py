@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,3 +269,48 @@ def text_model():
     """`write_text_model`."""
     pytest.importorskip("transformers")
     return write_text_model
+
+
+def write_gguf_file(model: Any, words: list[str], path: Path, kind: str = "F32") -> Path:
+    """A Llama as llama.cpp's own converter writes one, with a tokenizer of whole words."""
+    import gguf
+
+    config, out = model.config, gguf.GGUFWriter(path, "llama")
+    out.add_block_count(config.num_hidden_layers)
+    out.add_context_length(config.max_position_embeddings)
+    out.add_embedding_length(config.hidden_size)
+    out.add_feed_forward_length(config.intermediate_size)
+    out.add_head_count(config.num_attention_heads)
+    out.add_head_count_kv(config.num_key_value_heads)
+    out.add_layer_norm_rms_eps(config.rms_norm_eps)
+    out.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    out.add_rope_freq_base(10_000.0)
+    out.add_vocab_size(config.vocab_size)
+    pieces = ["<unk>", "<s>", "</s>", "<pad>", *(f"\u2581{word}" for word in words)]
+    pieces += [f"<x{n}>" for n in range(config.vocab_size - len(pieces))]
+    out.add_tokenizer_model("llama")
+    out.add_token_list(pieces)
+    out.add_token_scores([-float(n) for n in range(len(pieces))])
+    out.add_token_types([2, 3, 3, 3, *[1] * (len(pieces) - 4)])
+    for name, number in (("unk", 0), ("bos", 1), ("eos", 2), ("pad", 3)):
+        getattr(out, f"add_{name}_token_id")(number)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        array = tensor.numpy().astype(np.float32)
+        if count := next((n for part, n in heads.items() if part in name), 0):  # llama.cpp turns pairs next to each other
+            array = array.reshape(count, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        as_kind = gguf.GGMLQuantizationType[kind if array.ndim == 2 and array.shape[1] % 32 == 0 else "F32"]
+        out.add_tensor(names.get_name(name, (".weight", ".bias")), gguf.quants.quantize(array, as_kind), raw_dtype=as_kind)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_gguf():
+    """`write_gguf_file`."""
+    pytest.importorskip("gguf")
+    return write_gguf_file

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_charts")
 VERBS = {
     "models",
     "cache",
+    "chat",
     "data",
     "continue",
     "evaluate",
@@ -36,6 +37,7 @@ VERBS = {
     "check",
     "recipes",
     "schema",
+    "subtitles",
 }
 
 

@@ -60,6 +60,7 @@ ASKED = [
     (tasks.Regress(target="y"), {"mean": 3.5, "std": 2.0}),
     (tasks.Contrast(between=["a", "b"], width=4), {}),
     (tasks.Contrast(between=["a", "b"], width=4, form="sigmoid"), {}),
+    (tasks.Ctc(target="y"), {"symbols": ["x", "y"], "input": "a", "sequence": WIDTHS["a"], "frame": 0.1}),
 ]
 
 

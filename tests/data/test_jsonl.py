@@ -7,13 +7,15 @@ import math
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triptych.base.errors import InputError
 from triptych.data.rows import Reject, Row
 from triptych.data.sources import jsonl as reader
 from triptych.data.sources import open_source
+from triptych.data.sources.elements import elements
+from triptych.data.sources.encoded import look
 from triptych.data.sources.tabled import read_source
 from triptych.modalities import rooms
 
@@ -123,7 +125,7 @@ def test_half_an_emoji_can_be_written(tmp_path):
     [
         ("", "the file is empty"),
         ("\n \n", "the file is empty"),
-        ('[\n{"a": 1}]', "a JSON list"),
+        ('{\n"a": 1\n}', "one JSON object over several lines"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not a text file"),
         (gzip.compress(b"", mtime=0), "the file is empty"),
     ],
@@ -166,6 +168,52 @@ SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
 )
 NAMES = st.text(st.characters(exclude_characters=".", exclude_categories=["Cs"]), min_size=1, max_size=6)
+
+
+def test_a_list_of_conversations_is_read_as_it_is(tmp_path):
+    """LLaVA's file: one JSON list, indented or on one line."""
+    asked = [
+        {"id": f"{n}", "image": f"{n}.png", "conversations": [{"from": "human", "value": "<image>\n[what], {is} it\\?"}]} for n in range(3)
+    ]
+    for name, indent in (("t.json", 2), ("t.json", None), ("t.jsonl", None)):
+        found = rows(tmp_path, json.dumps(asked, indent=indent), name)
+        assert [row.id for row in found] == ["0", "1", "2"]
+        assert [row.cells["image"] for row in found] == ["0.png", "1.png", "2.png"]
+        assert json.loads(found[2].cells["conversations"]) == asked[2]["conversations"]
+    assert [row.id for row in rows(tmp_path, gzip.compress(json.dumps(asked).encode()), "t.json.gz")] == ["0", "1", "2"]
+    lines = "\n".join(map(json.dumps, asked))
+    assert [row.id for row in rows(tmp_path, lines, "t.json")] == ["0", "1", "2"]
+
+
+def test_what_is_broken_in_a_list_costs_its_row(tmp_path):
+    content = '[{"a": 1}, {"a": 2,, "b": 3}, 4, {"a": 5}, {"a": "6'
+    found = rows(tmp_path, content, "t.json")
+    assert [type(row) for row in found] == [Row, Reject, Reject, Row, Reject, Reject]
+    assert "element 2, column" in found[1].reason and "not a number" in found[2].reason
+    assert "element 5" in found[4].reason and "the list has no end" in found[5].reason
+    after = rows(tmp_path, '[{"a": 1}]\n[{"a": 2}]', "t.json")
+    assert isinstance(after[0], Row) and "behind the end of the list" in after[1].reason
+
+
+@given(
+    held=st.lists(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)),
+    chunk=st.integers(1, 9),
+    indent=st.sampled_from([None, 1]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_elements_are_those_of_json_wherever_a_piece_ends(tmp_path, held, chunk, indent):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(held, indent=indent), encoding="utf-8")
+    found = [part for part in elements(look(path), 10**6, chunk) if part.strip()]
+    assert [json.loads(part) for part in found] == held
+
+
+def test_an_element_that_is_too_long_is_never_held(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([[1], list(range(200)), [2]]))
+    assert [part and json.loads(part) for part in elements(look(path), 50, 16)] == [[1], None, [2]]
+
+
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6)
 
 

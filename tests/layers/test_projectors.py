@@ -13,7 +13,10 @@ from triptych.layers.projectors import PROJECTORS, projector, stacked
 IN, OUT = 6, 8
 
 
-@pytest.mark.parametrize("kind", PROJECTORS)
+PROJECTING = [kind for kind in PROJECTORS if kind != "none"]
+
+
+@pytest.mark.parametrize("kind", PROJECTING)
 @settings(deadline=None, max_examples=25)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4), shorten=st.integers(1, 4), wider=st.integers(0, 5))
 def test_a_padded_row_gives_what_it_gives_alone(kind, lengths, shorten, wider):
@@ -36,7 +39,7 @@ def test_neighbours_are_put_side_by_side():
     assert tokens.tolist() == [[[0, 1], [2, 3], [0, 0]]] and mask.tolist() == [[True, True, False]]
 
 
-@pytest.mark.parametrize("kind", PROJECTORS)
+@pytest.mark.parametrize("kind", PROJECTING)
 def test_every_weight_learns(kind):
     made = projector(kind, IN, OUT, 2)
     out, _ = made(torch.randn(2, 7, IN), torch.ones(2, 7, dtype=torch.bool))
@@ -55,3 +58,9 @@ def test_the_mlp_is_llavas():
 def test_an_unknown_word_is_said_with_the_nearest():
     with pytest.raises(InputError, match="did you mean 'resampler'"):
         projector("resampel", IN, OUT)
+
+
+def test_none_leaves_what_is_real_as_it_is():
+    tokens_BTD, mask_BT = torch.randn(2, 3, 4), torch.tensor([[True, True, True], [True, False, False]])
+    made, mask = projector("none", 4, 4)(tokens_BTD, mask_BT)
+    assert torch.equal(made, tokens_BTD * mask_BT[..., None]) and torch.equal(mask, mask_BT)

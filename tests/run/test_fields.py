@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
-from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, MultiLabel, Prefer, Regress
+from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, Ground, MultiLabel, Prefer, Regress
 from triptych.data.settings import (
     BalanceSettings,
     ColumnSettings,
@@ -122,12 +122,17 @@ WRITES = [
 ]
 WROTE = [*WRITES, "tasks.say.temperature=3"]  # what is drawn is moved by small things
 LLAMA = [*WRITES, "decoder={kind: pretrained, name: ./llama}"]
+SPEAKS = [*WRITES, "decoder={kind: pretrained, name: ./speaks, language: en}", "tasks.say.template='{image}'"]
 PREFERS = [
     *WRITES,
     "decoder={kind: pretrained, name: ./llama, lora: {rank: 2}}",
     "tasks={better: {kind: prefer, chosen: label, rejected: speaker, template: '{image} what is it {text}'}}",
     "stages.0.train=[decoder.lora]",
 ]
+
+# A box where the text says, in a picture that is not square.
+OTHER = "inputs.other={modality: image, column: picture2, prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}"
+FOUND = [OTHER, "tasks={find: {kind: ground, target: box, input: image, phrase: text, width: 8, depth: 1}}"]
 
 # Where a class stands in the recipe, and what must be set for it to stand there.
 PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
@@ -149,6 +154,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Classify: ("tasks.label", []),
     MultiLabel: ("tasks.tags", []),
     Regress: ("tasks.number", []),
+    Ground: ("tasks.find", FOUND),
     Ctc: ("tasks.heard", HEARS),
     Generate: ("tasks.say", WRITES),
     Prefer: ("tasks.better", PREFERS),
@@ -267,7 +273,7 @@ TRY |= {
     "Generate.beams": ("4", ["tasks.say.target=text", "tasks.say.longest=8"]),
     "Generate.temperature": ("5", []),
     "Generate.top_p": ("0.1", WROTE),
-    "Generate.stop": ("[low]", ["stages.0.epochs=4"]),
+    "Generate.stop": ("[low, high, what]", ["tasks.say.temperature=5", "tasks.say.longest=8"]),
     "Generate.scores": ("[bleu]", []),
     "Generate.written": ("1", []),
     "Prefer.chosen": ("text", []),
@@ -286,6 +292,9 @@ TRY |= {
     "Small.look_every": ("2", ["fusion={kind: concat, width: 8}"]),
     "Base.look_every": ("2", ["fusion={kind: concat, width: 8}"]),
     "Base.name": ("./llama2", []),
+    "Base.file": ("model.gguf", []),
+    "Base.language": ("de", SPEAKS),
+    "Base.speech": ("translate", SPEAKS),
     "Base.context": ("24", ["tasks.say.template='{image} what is it or what may it be if it is not what it was {speaker} {text}'"]),
 }
 TRY["Stage.decay"] = ("0.1", BERT)
@@ -293,8 +302,11 @@ TRY["Lora.dropout"] = ("0.5", [])
 TRY["Lora.alpha"] = ("40", [])
 TRY["Lora.targets"] = ("[query]", [])
 TRY["Training.variants"] = ("1", ["inputs.image.augment=[{crop: {chance: 1}}]", "stages.0.epochs=3"])
+TRY["Ground.target"] = ("box2", [])
+TRY["Ground.input"] = ("other", [])
+TRY["Ground.phrase"] = ("null", [])
 TRY["Training.mixup"] = ("1", [*MIXABLE])
-for kind in ("Classify", "MultiLabel", "Regress", "Ctc"):
+for kind in ("Classify", "MultiLabel", "Regress", "Ctc", "Ground"):
     TRY[f"{kind}.hidden"] = ("[4]", [])
 for room, column in (("image", "picture2"), ("audio", "sound2"), ("text", "text2"), ("video", "film2")):
     TRY[f"{room}.Input.column"] = (column, [])
@@ -392,7 +404,7 @@ def _quickly():
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_table, tmp_path_factory, write_film):
+def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
     """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
     import shutil
 
@@ -418,6 +430,7 @@ def bench(tiny_table, tmp_path_factory, write_film):
         row["shouted"] = f"{row['label'].upper()}, {row['speaker']}!"
         says = [{"role": "user", "content": f"<image> {row['speaker']}" if row["image"] else "well"}]
         row["talk"], row["talk2"] = (json.dumps([*says, {"role": "assistant", "content": row[c]}]) for c in ("label", "speaker"))
+        row["box"], row["box2"] = f"[0.1, 0.{number % 5 + 1}, 0.3, 0.25]", f"[0.{number % 5 + 1}, 0.2, 0.3, 0.25]"
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square
@@ -429,6 +442,7 @@ def bench(tiny_table, tmp_path_factory, write_film):
     write_csv(folder / "notes2.csv", notes[:20])
     for number, suffix in enumerate(["", "2"]):
         write_bases(folder, suffix, number)
+    write_gguf(transformers.AutoModelForCausalLM.from_pretrained(folder / "llama2"), list("abcdefghij"), folder / "llama/model.gguf")
     times = [
         {"who": f"s{n % 5}", "other": f"s{n % 7}", "start": n / 100, "start2": n / 50, "end": n / 100 + 0.08, "said": word, "more": word}
         for n, word in enumerate(["one", "two", "three"] * 6)
@@ -480,10 +494,31 @@ def write_bases(folder: Path, suffix: str, seed: int) -> None:
     llama = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(vocab_size=len(letters), eos_token_id=letters["/"], bos_token_id=None, pad_token_id=0, **sizes)
     )
-    bases = {"llama": (llama, letters_), "bert": (bert, tokens), "vit": (vit, processor), "ast": (ast, heard), "whisper": (whisper, spoken)}
+    speaks, speech = write_whisper(letters, halves)
+    bases = {
+        "speaks": (speaks, speech),
+        "llama": (llama, letters_),
+        "bert": (bert, tokens),
+        "vit": (vit, processor),
+        "ast": (ast, heard),
+        "whisper": (whisper, spoken),
+    }
     for name, parts in bases.items():
         for part in parts:
             part.save_pretrained(folder / f"{name}{suffix}")
+
+
+def write_whisper(letters: dict[str, int], halves: dict[str, int]) -> tuple[Any, Any]:
+    """A Whisper of two languages that writes letters."""
+    held = Tokenizer(models.WordLevel(letters, unk_token="[UNK]"))
+    held.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    held.add_special_tokens([f"<|{word}|>" for word in ("startoftranscript", "en", "de", "transcribe", "translate", "notimestamps")])
+    speech = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", eos_token="/")
+    ids = {**TOKENS, "decoder_start_token_id": held.token_to_id("<|startoftranscript|>"), "eos_token_id": letters["/"]}
+    sizes = {"d_model": 8, "num_mel_bins": 8, "max_source_positions": 50, "max_target_positions": 40, "vocab_size": held.get_vocab_size()}
+    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes, **ids, **halves))
+    model.generation_config.is_multilingual = True
+    return model, speech
 
 
 def noise(film: int, frame: int) -> np.ndarray:
@@ -530,6 +565,8 @@ def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench)
         pytest.skip("decides whether a run happens at all: see tests/data")
     if (name, field) in {("Training", "remember"), ("Contrast", "space")}:
         pytest.skip("computing less must change nothing, and a space must be there: see test_memory.py, test_own_space.py")
+    if kind is decoders.Base and field in ("file", "language", "speech"):
+        pytest.skip("a file in another form, and words for Whisper alone: see test_decoders.py")
     if field == "revision":
         pytest.skip("a folder has none: see tests/base/test_hub.py")
     if (name, field) in {("Training", "devices"), ("Training", "strategy")}:

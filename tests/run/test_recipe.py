@@ -67,7 +67,10 @@ CHANGED = [
     ("fusion=single", ["fusion 'single' takes one input and inputs has 2: image, text", "fusion=joint"]),
     ("fusion={kind: attention, width: 10, heads: 4}", ["heads=4 does not divide width=10", "where: mine.yaml: fusion\n"]),
     ("tasks.label.kind=clasify", ["unknown kind 'clasify'", "tasks.label.kind", "did you mean 'classify'"]),
-    ("tasks.label={target: x}", ["tasks.label does not say its kind", "known: classify, contrast, ctc, generate, multilabel, regress"]),
+    (
+        "tasks.label={target: x}",
+        ["tasks.label does not say its kind", "known: classify, contrast, ctc, generate, multilabel, prefer, regress"],
+    ),
     ("tasks.label={kind: classify}", ["the field 'target' is missing", "where: mine.yaml: tasks.label.target"]),
     ("tasks.match.between=[image, txt]", ["unknown input of tasks.match.between 'txt'", "did you mean 'text'"]),
     ("tasks.match.between=[image, image]", ["between names an input twice: image, image"]),

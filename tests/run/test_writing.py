@@ -161,7 +161,7 @@ def test_choices_have_the_probabilities_that_the_model_gives_them(run, recipe):
     told = run.predict(**row)["echo"]
     assert told["said"] == "two"
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    passed, present = run._pass([run._values(row)])
+    passed, present = run.passed([run._values(row)])
     asked = run.asked("echo", [row], present)
     decoder = run.model.decoder
     with torch.no_grad():
@@ -174,6 +174,18 @@ def test_choices_have_the_probabilities_that_the_model_gives_them(run, recipe):
             sums.append(logits.log_softmax(1).gather(1, ids[:, None]).sum())
     expected = torch.stack(sums).softmax(0).tolist()
     assert list(told["probabilities"].values()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_report_shows_what_was_asked_said_and_expected(run):
+    from triptych.use.report import write_report
+
+    worst = {one["task"]: one["rows"] for one in run.folder.read("shown.json")["worst"] if one}
+    assert all(row["values"][0] == f"<p>word2: {row['truth']}</p>" for row in worst["echo"])
+    assert "<img" in worst["see"][0]["values"][0]
+    write_report(run.folder)
+    page = (run.folder.path / "report.html").read_text(encoding="utf-8")
+    assert "<p>word2: " in page
+    assert worst["see"][0]["truth"] in page
 
 
 def test_a_row_that_one_task_cannot_be_asked_of_is_answered_by_the_others(run, recipe):
@@ -299,6 +311,18 @@ def test_two_processes_learn_what_one_does(recipe, tmp_path):
     for one, two in zip(*losses, strict=True):
         for name in ("train see.loss", "train chat.loss", "validation echo.loss"):
             assert one[name] == pytest.approx(two[name], abs=1e-4)
+
+
+def test_a_score_that_lacks_its_words_is_told_before_anything_is_trained(recipe, tmp_path, monkeypatch):
+    """METEOR needs WordNet, which no package brings along."""
+    from triptych.modalities.text import meteor
+
+    def missing():
+        raise InputError("meteor needs the synonyms of WordNet, which are not here")
+
+    monkeypatch.setattr(meteor, "_wordnet", missing)
+    with pytest.raises(InputError, match="WordNet"):
+        triptych.train(recipe, set=["tasks.see.scores=[meteor]"], out=tmp_path / "run", quiet=True)
 
 
 # wrong recipes and tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -89,3 +90,87 @@ def test_a_small_base_is_always_the_same(tmp_path, monkeypatch):
     assert hub.located("small:clap") != first and hub.fingerprint(hub.located("small:clap")) == hub.fingerprint(first)
     with pytest.raises(InputError, match="did you mean 'clap'"):
         hub.located("small:clip")
+
+
+ASKS = {
+    "name": "says",
+    "data": {"split": {"column": "side"}},
+    "inputs": {"text": {"prepare": {"vocabulary": 300}, "encoder": {"kind": "gru", "width": 8, "depth": 1}}},
+    "fusion": {"kind": "prefix", "projector": "linear"},
+    "tasks": {"say": {"kind": "generate", "target": "label", "template": "what is {text}", "longest": 4, "written": 2}},
+    "training": {"batch_size": 16, "check_batch": False},
+}
+
+
+def write_llama(folder, words):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    known = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", *words])}
+    held = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
+    held.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokens = transformers.PreTrainedTokenizerFast(tokenizer_object=held, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    tokens.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} </s> {% endfor %}"
+    tokens.save_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 128}
+    ids = {"vocab_size": len(known), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+    torch.manual_seed(0)
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **ids)).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory, tiny_table):
+    """A run whose decoder learnt by additions."""
+    folder = write_llama(tmp_path_factory.mktemp("llama") / "base", ["what", "is", "user", "assistant", "low", "high", "a", "b"])
+    decoder = {"kind": "pretrained", "name": str(folder), "lora": {"rank": 2}}
+    stages = [{"train": ["fusion", "decoder.lora"], "epochs": 1, "lr": 3e-2}]
+    tree = {**ASKS, "data": {**ASKS["data"], "source": str(tiny_table)}, "decoder": decoder, "stages": stages}
+    return triptych.train(tree, out=tmp_path_factory.mktemp("says") / "run", quiet=True)
+
+
+def same(model, run):
+    """Logits and greedy words of a model against those of the run's decoder, without any input."""
+    ids = torch.tensor([[3, 4, 5, 6]])
+    ours, words = run.model.decoder.base.eval(), {"max_new_tokens": 6, "do_sample": False}
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(ids).logits, ours(ids).logits, atol=1e-4, rtol=1e-4)
+        assert model.generate(ids, **words).tolist() == ours.generate(ids, **words).tolist()
+
+
+def test_a_decoder_with_its_additions_added_in(speaker, tmp_path):
+    told = export_base(speaker, tmp_path / "out")
+    assert told["inputs"] == ["decoder"] and told["trained"] == 14
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    same(model, speaker)
+    untouched = transformers.AutoModelForCausalLM.from_pretrained(speaker.model.decoder.folder, dtype=torch.float32)
+    ids = torch.tensor([[3, 4, 5, 6]])
+    assert not torch.allclose(untouched(ids).logits, model(ids).logits, atol=1e-2)
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokens.apply_chat_template([{"role": "user", "content": "what is"}], tokenize=False) == "user what is </s> "
+    assert transformers.GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id == 1
+
+
+def test_additions_alone(speaker, tmp_path):
+    import peft
+
+    told = export_base(speaker, tmp_path / "out", adapter=True)
+    assert told["trained"] == 14 and not (tmp_path / "out/model.safetensors").exists()
+    base = transformers.AutoModelForCausalLM.from_pretrained(speaker.model.decoder.folder, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
+        model = peft.PeftModel.from_pretrained(base, tmp_path / "out")
+    same(model, speaker)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+
+
+def test_a_decoder_from_scratch_and_what_has_no_additions(tiny_table, tmp_path):
+    small = {"kind": "small", "layers": 1, "width": 16, "heads": 2, "vocabulary": 300}
+    stages = [{"train": ["all"], "epochs": 1, "lr": 1e-2}]
+    tree = {**ASKS, "data": {**ASKS["data"], "source": str(tiny_table)}, "decoder": small, "stages": stages}
+    run = triptych.train(tree, out=tmp_path / "run", quiet=True)
+    with pytest.raises(InputError, match="decoder has no low-rank additions"):
+        export_base(run, tmp_path / "none", adapter=True)
+    export_base(run, tmp_path / "out")
+    same(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out"), run)
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokens("what is").input_ids == run.script.chat.tokenizer.encode("what is", add_special_tokens=False).ids

@@ -13,6 +13,7 @@ import typer
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
 from triptych.cli.cache import app as cache_verbs
+from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
@@ -197,7 +198,8 @@ def embed(
 def export(
     run: RunArg,
     base: Annotated[str, typer.Option(metavar="FOLDER", help="new folder for the run's trained base, as save_pretrained writes one")],
-    column: Annotated[str | None, typer.Option("--input", help="input whose base is meant, where the run has several")] = None,
+    column: Annotated[str | None, typer.Option("--input", help="input whose base is meant, or decoder, where the run has several")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="write its low-rank additions alone, as peft opens them")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's trained base as a folder that transformers, and any recipe, can begin with."""
@@ -208,11 +210,14 @@ def export(
     from triptych.use.export import export_base
     from triptych.use.opened import Run
 
-    told = export_base(Run(folder), Path(base), column)
+    told = export_base(Run(folder), Path(base), column, adapter)
     if as_json:
         print(json.dumps(told))
         return
     inputs = " and ".join(told["inputs"])
+    if adapter:
+        tables.lines(f"additions to {told['trained']} layers (of {inputs}) -> {told['out']}")
+        return
     tables.lines(f"{told['trained']} of {told['tensors']} tensors are trained ones (from {inputs}) -> {told['out']}")
 
 
@@ -291,6 +296,7 @@ def compare(
         tables.lines(f"page    {out}")
 
 
+app.command()(chat)
 app.command()(tune)
 app.command()(bakeoff)
 app.command()(models)

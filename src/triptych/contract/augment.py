@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 class Step(Settings):
     """One thing that is done to a value. A room's own class adds a `kind` literal and how strong it is."""
+
+    moves: ClassVar[bool] = False
+    """Whether what is in a value lies elsewhere after it."""
 
     kind: Any
     chance: float = Field(0.5, gt=0, le=1, description="share of the variants that it is done to")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from triptych.base.errors import InputError
 from triptych.contract.part import Part
 from triptych.contract.values import Fused, Output, Packed
 from triptych.contract.writes import How
@@ -24,6 +25,28 @@ TEXT = -1
 """Stands in `slot_PT` where there is a word."""
 FILL: Mapping[str, int | bool] = {IDS: 0, SLOTS: TEXT, LEARNT: False}
 """What rows are padded with."""
+
+
+class TooLong(InputError):
+    """A row has more values' tokens than the model reads; words alone are cut, values never."""
+
+    def __init__(self, row: int, what: str, fix: str, name: str = "") -> None:
+        """`row` is its place among the rows that were asked; `name` its id, where somebody knows it."""
+        self.row = row
+        super().__init__(what, where=name and f"row {name}", fix=fix)
+
+    def of(self, name: str) -> TooLong:
+        """The same, with the row's id."""
+        return TooLong(self.row, self.what, self.fix, name)
+
+
+@contextmanager
+def named_rows(ids: Sequence[str]) -> Iterator[None]:
+    """A row that is too long is called by its id; `ids` are those of the rows that are asked inside, or nothing."""
+    try:
+        yield
+    except TooLong as problem:
+        raise (problem.of(ids[problem.row]) if ids else problem) from None
 
 
 class Generator(Part):

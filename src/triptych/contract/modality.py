@@ -205,6 +205,23 @@ class Holder(Protocol):
 
 
 @runtime_checkable
+class Flat(Protocol):
+    """A room whose values have a width and a height, in a unit of their own, so that something can lie in a box in them."""
+
+    def extent(self, value: Value) -> tuple[float, float]:
+        """Width and height of a value as `read` gives it."""
+
+    def shown_part(self, preparation: Any, extent: tuple[float, float]) -> tuple[float, float, float, float]:
+        """Left, top, width and height of what a preparation makes of a value of that extent, in the value's unit.
+
+        It reaches beyond the value where something is laid around it, and is smaller where edges are cut off.
+        """
+
+    def marked(self, value: Value, boxes: Mapping[str, Sequence[float]]) -> str:
+        """As `show`, with boxes drawn by name: `said`, `truth`; each left, top, right and bottom in shares of the value."""
+
+
+@runtime_checkable
 class Streamed(Protocol):
     """A room that reads values of any length piece by piece, in bounded memory."""
 

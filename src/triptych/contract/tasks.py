@@ -92,6 +92,34 @@ class Regress(_Head):
     kind: Literal["regress"] = "regress"
 
 
+class Ground(_Head):
+    """Where in one input lies what another one speaks of: a box (DETR's losses: Carion et al. 2020)."""
+
+    kind: Literal["ground"] = "ground"
+    input: str = Field(description="the input in which the box lies; its values have a width and a height")
+    phrase: str | None = Field(None, description="the input that says what is looked for; by default the fusion of all inputs says it")
+    form: Literal["xywh", "xyxy", "cxcywh"] = Field(
+        "xywh", description="what a cell's four numbers are: left, top, width, height; corners; or middle, width, height"
+    )
+    unit: Literal["shares", "own"] = Field(
+        "shares",
+        description="of what they are: shares of the value's width and height (0 to 1), or the value's own unit, as COCO writes them",
+    )
+    width: int = Field(128, ge=4, le=4096, multiple_of=4, description="width of the attention from the phrase to places of the input")
+    depth: int = Field(2, ge=1, le=12, description="blocks of that attention")
+    l1: float = Field(5.0, ge=0, description="weight of how far two boxes are apart: middle, width and height together, in shares")
+    giou: float = Field(2.0, ge=0, description="weight of 1 - GIoU (Rezatofighi et al. 2019)")
+    sure: float = Field(1.0, ge=0, description="weight of learning how good each box is, its confidence")
+
+    @model_validator(mode="after")
+    def _learns(self) -> Ground:
+        if not self.l1 and not self.giou:
+            raise ValueError("l1 and giou are both 0, so no box would be learnt")
+        if self.phrase == self.input:
+            raise ValueError(f"phrase and input are both {self.input!r}: remove phrase, or name the input that says what is looked for")
+        return self
+
+
 class Ctc(_Head):
     """What is said in a recording, symbol by symbol: connectionist temporal classification (Graves et al. 2006)."""
 
@@ -214,7 +242,7 @@ WRITTEN: dict[str, Direction] = {
 }
 """Scores of written answers."""
 
-Task = Annotated[Classify | MultiLabel | Regress | Contrast | Ctc | Generate | Prefer, Field(discriminator="kind")]
+Task = Annotated[Classify | MultiLabel | Regress | Ground | Contrast | Ctc | Generate | Prefer, Field(discriminator="kind")]
 """One task of a recipe."""
 
 METRICS: dict[str, dict[str, Direction]] = {
@@ -229,6 +257,7 @@ METRICS: dict[str, dict[str, Direction]] = {
     },
     "multilabel": {"macro_f1": "higher", "micro_f1": "higher", "exact": "higher", "map": "higher", "roc_auc": "higher", "loss": "lower"},
     "regress": {"r2": "higher", "mae": "lower", "rmse": "lower", "loss": "lower"},
+    "ground": {"iou": "higher", "right@50": "higher", "right@75": "higher", "right@90": "higher", "map": "higher", "loss": "lower"},
     "ctc": {"wer": "lower", "cer": "lower", "exact": "higher", "loss": "lower"},
     "contrast": {
         "recall@1": "higher",

@@ -35,13 +35,14 @@ class Script(Protocol):
     def columns(self, task: Any, inputs: Sequence[str]) -> list[str]:
         """Columns of the table that a task's question and answer are made of, besides the inputs."""
 
-    def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int]) -> Item:
+    def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int], open: bool = False) -> Item:
         """One row with its answer; without one it ends where the answer begins.
 
         Args:
             task: settings of the generate task.
             cells: what the row has, by column.
             inputs: how many values of each input the row has, of those that it has.
+            open: end where the last answer begins, whatever was answered before.
 
         Raises:
             BadValue: the row cannot be asked: nothing is left of the question, the answer is empty or too long.
@@ -58,6 +59,9 @@ class Script(Protocol):
 
     def text(self, ids: Sequence[int]) -> str:
         """What was written, as a person reads it."""
+
+    def shown(self, item: Item) -> str:
+        """What a row is asked, with its control words, and `<input>` where a value stands."""
 
     def save(self, folder: Path) -> None:
         """Write all that is needed to ask the same way again."""
@@ -78,6 +82,9 @@ class Writes(Protocol):
 
     def generator(self, decoder: Any, facts: Mapping[str, Any]) -> Generator:
         """The part that writes, new or pretrained. `facts` are the script's, and `inputs`, and the `fused` width it looks at."""
+
+    def hand_over(self, generator: Generator, script: Script, folder: Path) -> None:
+        """Write a decoder that began with nothing, and its script, as other programs open such."""
 
     def written_scores(self, names: Sequence[str], said: Sequence[str], expected: Sequence[Sequence[str]]) -> dict[str, float]:
         """Scores of what was written against one or several right answers each."""

@@ -42,6 +42,12 @@ class AskedRows:
         for column in self.columns:
             self.table.require(column, f"task {self.name}")
 
+    @property
+    def question(self) -> list[str]:
+        """Columns that the question is made of, without the answers."""
+        answers = {side.target for side in self.sides}
+        return [column for column in self.columns if column not in answers]
+
     def cells(self, indices: Sequence[int]) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Each question with each row's cells, for a script to learn from."""
         return ((side, cells) for cells in self._cells(indices) for side in self.sides)
@@ -57,6 +63,8 @@ class AskedRows:
         first: dict[str, int] = {}
         everything = range(len(self.table.rows))
         for index, cells in zip(everything, self._cells(everything), strict=True):
+            if not all(side.messages in cells for side in self.sides if side.messages):
+                continue
             try:
                 has[index] = all(bool(item["learnt"].any()) for item in self._items(index, cells))
             except BadValue as problem:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from triptych.base.errors import InputError, unknown_word
+from triptych.data.boxes import learnable, read_boxes
 from triptych.data.table import Cell, Table
 from triptych.data.transcripts import known_transcripts, learn_transcripts
 
@@ -20,15 +21,17 @@ LARGEST = 1e30  # a float32 ends near 3e38, and sums of such numbers must fit to
 class Target:
     """One task's targets over all rows of a table: `values` (N or N x C), `has` (bool N), `facts` for the head.
 
+    Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together. Boxes are
+    corners in the task's unit, until `run/grounding.py` knows what is seen of each value.
     Of texts, `values` are their classes, padded with -1.
-
-    Numbers to be estimated are kept as (number - mean) / std: in float32, years or prices in cents would run together.
     """
 
     values: Tensor
     has: Tensor
     facts: dict[str, Any] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    frames: Tensor | None = None
+    """Of boxes: (N, 4) left, top, width and height of what a model is shown of each row's value, in the task's unit."""
 
 
 def learn_target(name: str, task: Any, table: Table, columns: Mapping[str, str]) -> Target:
@@ -153,6 +156,17 @@ def _regress(name: str, task: Any, table: Table) -> Target:
     return _as_numbers(name, task, table, cells, {"mean": float(train.mean()), "std": float(train.std())})
 
 
+def _ground(name: str, task: Any, table: Table) -> Target:
+    made = _as_boxes(name, task, table, _cells(name, task, table)[0], {})
+    learnable(name, task, table, made.has, made.findings)
+    return made
+
+
+def _as_boxes(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
+    corners_N4, has_N, findings = read_boxes(name, task, cells)
+    return Target(corners_N4, has_N, dict(facts), findings)
+
+
 def _numbers(cells: Sequence[Cell]) -> tuple[Tensor, list[str]]:
     """Of each cell its number, or NaN; and the cells that hold something else."""
     numbers = [_number(cell) for cell in cells]
@@ -226,11 +240,13 @@ _LEARN: dict[str, Callable[[str, Any, Table], Target]] = {
     "classify": _classify,
     "multilabel": _multilabel,
     "regress": _regress,
+    "ground": _ground,
 }
 _KNOWN: dict[str, Callable[[str, Any, Table, list[Cell], Mapping[str, Any]], Target]] = {
     "classify": _as_classes,
     "multilabel": _as_labels,
     "regress": _as_numbers,
+    "ground": _as_boxes,
 }
 
 

@@ -24,9 +24,10 @@ def add(base: nn.Module, layers: list[nn.Module], lora: Any, name: str) -> None:
         InputError: no layer is named so; the names that are there are listed.
     """
     from peft import inject_adapter_in_model
+    from transformers.pytorch_utils import Conv1D  # a linear layer with its weight on its side (GPT-2)
 
     inside = {id(module) for layer in layers for module in layer.modules()}
-    linear = [path for path, module in base.named_modules() if isinstance(module, nn.Linear) and id(module) in inside]
+    linear = [path for path, module in base.named_modules() if isinstance(module, nn.Linear | Conv1D) and id(module) in inside]
     if not linear:
         raise InputError(
             f"{name} has no linear layers that low-rank additions could lie beside", fix="approach: last, or stages that train last(N)"
@@ -40,13 +41,16 @@ def add(base: nn.Module, layers: list[nn.Module], lora: Any, name: str) -> None:
             f"lora.targets names {strange[0] if strange else 'nothing'!r}, and no linear layer of {name} is called so",
             known=[*known, "all"],
         )
-    inject_adapter_in_model(_config(lora, chosen, name), base, ADAPTER)
+    inject_adapter_in_model(_config(lora, chosen, name, base), base, ADAPTER)
 
 
-def _config(lora: Any, targets: list[str], name: str) -> Any:
+def _config(lora: Any, targets: list[str], name: str, base: nn.Module) -> Any:
     from peft import LoraConfig
+    from transformers.pytorch_utils import Conv1D
 
-    words = {"r": lora.rank, "lora_alpha": lora.alpha or 2 * lora.rank, "lora_dropout": lora.dropout}
+    aside = all(isinstance(getattr(layer, "base_layer", layer), Conv1D) for layer in map(base.get_submodule, targets))
+
+    words = {"r": lora.rank, "lora_alpha": lora.alpha or 2 * lora.rank, "lora_dropout": lora.dropout, "fan_in_fan_out": aside}
     return LoraConfig(**words, target_modules=targets, base_model_name_or_path=name, inference_mode=True)
 
 
@@ -55,6 +59,6 @@ def write(base: nn.Module, lora: Any, name: str, folder: Path) -> None:
     held = {path: tensor for path, tensor in base.state_dict().items() if MARK in path}
     targets = sorted({path.split(f".{MARK}")[0] for path in held})
     folder.mkdir(parents=True, exist_ok=True)
-    _config(lora, targets, name).save_pretrained(folder)
+    _config(lora, targets, name, base).save_pretrained(folder)
     plain = {f"base_model.model.{path.replace(f'.{ADAPTER}.', '.')}": tensor.contiguous() for path, tensor in held.items()}
     save_file(plain, folder / "adapter_model.safetensors", {"format": "pt"})

@@ -115,11 +115,14 @@ class Held(Part):
         return self
 
     def _note(self) -> None:
-        """Remember which tensors of the base are not as they were: what is trained, and statistics of the blocks it is in."""
+        """Remember which tensors of the base are not as they were: what is trained, and statistics of the blocks it is in.
+
+        One that has two names, a vocabulary that is the head too, is known by the first of them.
+        """
         learning = {id(p) for p in self.parameters() if p.requires_grad}
         moving = {id(b) for block in self.blocks() if any(p.requires_grad for p in block.parameters()) for b in block.buffers()}
-        whole = self.state_dict(keep_vars=True)
-        self._trained |= {name for name, tensor in whole.items() if id(tensor) in learning | moving}
+        named = {id(tensor): name for name, tensor in reversed(self.state_dict(keep_vars=True).items())}
+        self._trained |= {name for held, name in named.items() if held in learning | moving}
 
     def kept(self) -> dict[str, Tensor]:
         """What was ever trained of the base, and what was added to it."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.base.errors import InputError
-from triptych.contract.generator import PREFERRED, WRITTEN, Generator, side_by_side
+from triptych.contract.generator import PREFERRED, WRITTEN, Generator, named_rows, side_by_side
 from triptych.contract.part import ABOUT, Encoder, Part
 from triptych.contract.values import Batch, Encoded, Fused, Output, Packed, Passed
 from triptych.layers.named import ByName
@@ -86,7 +86,8 @@ class Model(nn.Module):
         made = {}
         if asked:
             rows_P = torch.cat([places[name] for name in asked])
-            made = dict(self.decoder(side_by_side([batch.asked[name] for name in asked]), fused.rows(rows_P)).tensors)
+            with named_rows([batch.ids[row] for row in rows_P.tolist()] if batch.ids else ()):
+                made = dict(self.decoder(side_by_side([batch.asked[name] for name in asked]), fused.rows(rows_P)).tensors)
         found: dict[str, Output] = {}
         for name in names:
             if name in batch.asked and batch.asked[name].counts_P is not None:

@@ -15,10 +15,12 @@ from torch.nn import functional as F
 
 from triptych.base.settings import Settings
 from triptych.contract import tasks
+from triptych.contract.boxes import converted
 from triptych.contract.part import Part
 from triptych.contract.values import Fused, Output, vector
 from triptych.layers.mlp import mlp
 from triptych.layers.named import ByName
+from triptych.layers.pointing import Pointing
 
 
 class Head(Part):
@@ -127,6 +129,46 @@ class Contrast(Head):
         self.log_scale.clamp_(math.log(self.HOTTEST), math.log(self.COLDEST))
 
 
+class Ground(Head):
+    """`box_B4`, corners as shares of what is shown of one input, and `sure_B`, the logit of how well the box fits.
+
+    A row that lacks the input gets the box that its phrase alone makes likely.
+    """
+
+    Settings = tasks.Ground
+    reads_sequences = True
+
+    def __init__(self, settings: tasks.Ground, *, width: int, sequence: int, places: int) -> None:
+        """`width` of the fused vector and of each input's part; `sequence` and `places` of the input's steps."""
+        super().__init__(settings, width=width, sequence=sequence, places=places)
+        self.input, self.phrase, self.sequence = settings.input, settings.phrase, sequence
+        self.norm = nn.LayerNorm(width)
+        self.ask = nn.Linear(width, settings.width)
+        self.point = Pointing(settings.width, sequence, places, settings.depth, settings.dropout)
+        self.found = nn.LayerNorm(settings.width)
+        self.dense = mlp(settings.width, settings.hidden or [settings.width], 5, settings.dropout)
+
+    def forward(self, fused: Fused) -> Output:
+        """See the module's text."""
+        question_BW = self.ask(self.norm(self._question(fused)))
+        if self.input in fused.sequences:
+            sequence_BTD, mask_BT = fused.sequences[self.input]
+        else:
+            sequence_BTD = question_BW.new_zeros(len(question_BW), 1, self.sequence)
+            mask_BT = torch.zeros(len(question_BW), 1, dtype=torch.bool, device=question_BW.device)
+        told_B5 = self.dense(self.found(self.point(question_BW, sequence_BTD, mask_BT))).float()
+        return Output({"box_B4": converted(told_B5[:, :4].sigmoid(), "cxcywh", "xyxy"), "sure_B": told_B5[:, 4]})
+
+    def _question(self, fused: Fused) -> Tensor:
+        """The phrase's own vector, zero where it is not shown; or that of all inputs."""
+        if self.phrase is None:
+            return fused.pooled_BD
+        part_BD = fused.parts[self.phrase]
+        if self.phrase not in fused.sequences:
+            return torch.zeros_like(part_BD)
+        return part_BD * fused.sequences[self.phrase][1].any(1, keepdim=True)
+
+
 class Ctc(Head):
     """`logits_BTC` of each token of one input, the blank first, and `frames_B`: how many tokens of a row are real.
 
@@ -158,6 +200,7 @@ HEADS: dict[str, type[Head]] = {
     "classify": Classify,
     "multilabel": MultiLabel,
     "regress": Regress,
+    "ground": Ground,
     "contrast": Contrast,
     "ctc": Ctc,
 }

@@ -6,29 +6,15 @@ boxes share; shares of width and height (0 to 1) do for a loss.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Form = Literal["xyxy", "xywh", "cxcywh"]
-"""Corners; left, top, width, height (as COCO writes them); middle, width, height (as heads learn them)."""
+from triptych.contract.boxes import Form, converted
+
+__all__ = ["Form", "area", "as_shares", "box_scores", "converted", "giou", "giou_loss", "iou", "pairwise_iou"]
 
 NOTHING = 1e-12
 """An area below this is none: of shares, a square whose side is a millionth. Dividing by less would give gradients without bounds."""
-
-
-def converted(box_N4: Tensor, of: Form, to: Form) -> Tensor:
-    """The same boxes in another form; any shape (... x 4)."""
-    if of == to:
-        return box_N4
-    first_N2, second_N2 = box_N4[..., :2], box_N4[..., 2:]
-    if of != "xyxy":
-        first_N2 = first_N2 - second_N2 / 2 if of == "cxcywh" else first_N2
-        second_N2 = first_N2 + second_N2
-    size_N2 = second_N2 - first_N2
-    parts = {"xyxy": (first_N2, second_N2), "xywh": (first_N2, size_N2), "cxcywh": ((first_N2 + second_N2) / 2, size_N2)}
-    return torch.cat(parts[to], -1)
 
 
 def as_shares(box_N4: Tensor, size_N2: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from triptych.objective.losses import Term
+from triptych.objective.boxes import iou
+from triptych.objective.losses import Term, box_loss
 
 
 class Bounds(NamedTuple):
@@ -23,8 +24,8 @@ def constant_answer(task: Any, target: Tensor, has: Tensor) -> Bounds:
     """Of a task with a target, over some rows; not a number where none has it.
 
     classify: the entropy of the class shares, ln C where all are as frequent; the floor is what label smoothing leaves.
-    multilabel: the mean entropy of the labels. regress: the variance of the standardised target. Not known of answers in writing,
-    nor of a ctc, where it depends on how many frames a symbol has.
+    multilabel: the mean entropy of the labels. regress: the variance of the standardised target. ground: what the mean box pays.
+    Not known of answers in writing, nor of a ctc, where it depends on how many frames a symbol has.
     """
     known = target[has]
     if task.kind == "prefer" and len(known):
@@ -40,6 +41,11 @@ def constant_answer(task: Any, target: Tensor, has: Tensor) -> Bounds:
     if task.kind == "multilabel":
         shares_C = known.double().mean(0)
         return Bounds(sum(_entropy(torch.stack([p, 1 - p])) for p in shares_C) / len(shares_C), 0.0)
+    if task.kind == "ground":
+        mean_N4 = known.double().mean(0).expand_as(known)
+        fits = float(iou(mean_N4, known.double()).mean())
+        paid = float(box_loss(mean_N4, known.double(), task.l1, task.giou).mean())
+        return Bounds(paid + task.sure * _entropy(torch.tensor([fits, 1 - fits], dtype=torch.float64)), 0.0)
     return Bounds(float(known.double().var(correction=0)), 0.0)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from triptych.base.errors import InputError
-from triptych.objective.boxes import NOTHING, area, pairwise_iou
+from triptych.objective.boxes import NOTHING, area, box_scores, pairwise_iou
 
 LEAST = np.linspace(0.5, 0.95, 10)
 """IoU from which a box counts as found: .5, .55, ... .95."""
@@ -56,6 +56,17 @@ def average_precision(found: Sequence[Boxes], there: Sequence[Boxes]) -> dict[st
         return dict.fromkeys(("map", "ap50", "ap75"), float("nan"))
     mean_T = np.mean([_precision(found, there, label) for label in labels], axis=0)
     return {"map": float(mean_T.mean()), "ap50": float(mean_T[0]), "ap75": float(mean_T[5])}
+
+
+def located_scores(told_N5: Tensor, truth_N4: Tensor) -> dict[str, float]:
+    """Of one box a row with a confidence: `box_scores`, and the mean average precision (`map`) of COCO, where all are of one class.
+
+    It counts for `map` whether the boxes that fit are those of the highest confidence.
+    """
+    label_1 = torch.zeros(1, dtype=torch.long)
+    found = [Boxes(told_5[None, :4], label_1, told_5[None, 4]) for told_5 in told_N5]
+    there = [Boxes(box_4[None], label_1) for box_4 in truth_N4]
+    return box_scores(told_N5[:, :4], truth_N4) | {"map": average_precision(found, there)["map"]}
 
 
 def _crowds(row: Boxes) -> Tensor:

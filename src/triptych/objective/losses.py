@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from triptych.contract.boxes import converted
 from triptych.contract.values import Output
+from triptych.objective.boxes import giou_loss, iou
 from triptych.objective.contrastive import contrastive_sigmoid, contrastive_softmax
 
 
@@ -33,6 +35,20 @@ def _multilabel(output: Output, target_PC: Tensor, rows_B: Tensor, settings: Any
 
 def _regress(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
     return F.mse_loss(output["standard_B"][rows_B], target_P, reduction="none")
+
+
+def _ground(output: Output, target_P4: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
+    """The box loss, and of the confidence the cross-entropy with how well the box fits (as YOLO's: Redmon et al. 2016)."""
+    box_P4, target_P4 = output["box_B4"][rows_B].float(), target_P4.float()
+    fits_P = iou(box_P4.detach(), target_P4)
+    sure_P = F.binary_cross_entropy_with_logits(output["sure_B"][rows_B].float(), fits_P, reduction="none")
+    return box_loss(box_P4, target_P4, settings.l1, settings.giou) + settings.sure * sure_P
+
+
+def box_loss(guess_P4: Tensor, target_P4: Tensor, l1: float, giou: float) -> Tensor:
+    """DETR's loss of a box, a number a row: L1 summed over middle, width and height, and 1 - GIoU (Carion et al. 2020, eq. 9)."""
+    apart_P4 = converted(guess_P4, "xyxy", "cxcywh") - converted(target_P4, "xyxy", "cxcywh")
+    return l1 * apart_P4.abs().sum(1) + giou * giou_loss(guess_P4, target_P4)
 
 
 def _generate(output: Output, target_P: Tensor, rows_B: Tensor, settings: Any) -> Tensor:
@@ -62,6 +78,7 @@ _LOSSES: dict[str, Loss] = {
     "classify": _classify,
     "multilabel": _multilabel,
     "regress": _regress,
+    "ground": _ground,
     "ctc": _ctc,
     "generate": _generate,
     "prefer": _prefer,

@@ -21,6 +21,7 @@ from triptych.data.targets import known_target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.run.bench import Bench
+from triptych.run.grounding import framed
 from triptych.run.opening import read_rows
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
@@ -47,6 +48,7 @@ def on_rows(
         name: asked[name].target() if name in asked else known_target(name, task, table, columns, facts[name])
         for name, task in recipe.tasks.items()
     }
+    targets = framed(recipe, table, targets, held, Voice(quiet=True))
     there = len(table.at("train"))
     batch_size = min(recipe.training.batch_size, there) if there else recipe.training.batch_size
     order = Order(np.array(table.at("train"), np.int64), batch_size)  # nothing is trained, so nothing is shuffled

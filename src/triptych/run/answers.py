@@ -93,6 +93,10 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
         number = {label: n for n, label in enumerate(labels)}
         truth_N = torch.tensor([number.get(str(cell), -1) for cell in truth])
         has_N = truth_N >= 0
+    elif task.kind == "ground":
+        boxes = rows[f"{name}.box"]
+        truth_N = torch.tensor([one or [0.0] * 4 for one in boxes], dtype=torch.float64)
+        has_N = torch.tensor([one is not None for one in boxes])
     elif task.kind == "multilabel":
         given = [{part.strip() for part in str(cell or "").split(task.separator)} for cell in truth]
         truth_N, has_N = (

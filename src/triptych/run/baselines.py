@@ -30,6 +30,8 @@ from triptych.run.bench import Bench
 from triptych.run.measure import Measured, score_values
 
 MOST_ROWS = 5000  # training rows that the simple models learn from; more changes their scores little and costs minutes
+USUAL = {"regress": "mean", "ground": "mean box"}
+"""How the usual answer of tasks whose answers are numbers is called."""
 NEIGHBOURS = 5
 
 
@@ -49,8 +51,8 @@ Told = dict[str, dict[str, float]]
 def baselines(bench: Bench, untouched: Measured) -> dict[str, Told]:
     """Every task's baselines, on the rows on which `untouched` was measured. The model is used as it is.
 
-    `majority` (or `mean`) is the training rows' most frequent answer. `nearest rows` and `logistic regression` (`ridge
-    regression` of numbers) see the encoders' pooled vectors, each column standardised: scikit-learn's own, as they come.
+    `majority` (or `mean`, `mean box`) is the training rows' most frequent answer. `nearest rows` and `logistic regression` (`ridge
+    regression` of numbers and boxes) see the encoders' pooled vectors, each column standardised: scikit-learn's own, as they come.
     `usual text` is that of most training rows; of texts nothing simpler is tried.
     `chance` is the expectation of a random order, or of a class drawn at random. `zero-shot by prompts` is what the untouched
     space says of the sentences about each class (`prompts.py`).
@@ -146,10 +148,13 @@ def _of_head(name: str, task: Any, train: Features, judged: Features, facts: Map
     truth_N, answer_N = train.truth[name][there].numpy(), judged.truth[name][asked]
     unit = float(facts.get("std", 1.0))
     known, new = _standardised(train.rows_ND[there].numpy(), judged.rows_ND[asked].numpy())
-    answers = {"mean" if task.kind == "regress" else "majority": _usual(task, truth_N, len(new), facts)}
+    answers = {USUAL.get(task.kind, "majority"): _usual(task, truth_N, len(new), facts)}
     if known.shape[1] and np.isfinite(known).all() and np.isfinite(new).all():
         answers |= _learnt(task, known, truth_N, new, facts)
-    return {baseline: score_values(task, torch.from_numpy(made), answer_N, unit) for baseline, made in answers.items()}
+    told = {baseline: torch.from_numpy(made) for baseline, made in answers.items()}
+    if task.kind == "ground":  # of no simple answer is known how sure it is
+        told = {baseline: torch.cat([box_N4, torch.ones(len(box_N4), 1)], 1) for baseline, box_N4 in told.items()}
+    return {baseline: score_values(task, made, answer_N, unit) for baseline, made in told.items()}
 
 
 def _learnt(task: Any, known: np.ndarray, truth: np.ndarray, new: np.ndarray, facts: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -194,13 +199,13 @@ def _neighbours(task: Any, known: np.ndarray, truth: np.ndarray, new: np.ndarray
 
 
 def _linear_name(task: Any) -> str:
-    return "ridge regression" if task.kind == "regress" else "logistic regression"
+    return "ridge regression" if task.kind in USUAL else "logistic regression"
 
 
 def _linear(task: Any, known: np.ndarray, truth: np.ndarray, new: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    if task.kind == "regress":
+    if task.kind in USUAL:
         return np.asarray(Ridge().fit(known, truth).predict(new), dtype=np.float64)
     if task.kind == "classify":
         if len(np.unique(truth)) < 2:

@@ -19,6 +19,7 @@ from triptych.model.assemble import Model
 from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.bench import Bench
+from triptych.run.grounding import framed, ground_facts
 from triptych.run.inspect import check_select
 from triptych.run.lengths import Lengths, measure_lengths
 from triptych.run.lit import check_depths
@@ -51,7 +52,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     script = script_of(recipe)
     asked = asked_rows(recipe, script, table, {name: held.counts_N.tolist() for name, held in inputs.items()})
     learn(script, asked, table.at("train"))
-    targets = targets_of(recipe, table, asked)
+    targets = framed(recipe, table, targets_of(recipe, table, asked), inputs, voice)
     check_select(recipe, table, targets)
     varied = varied_inputs(recipe, inputs, targets, choices)
     model = _model(recipe, table, inputs, targets, script, lengths).to(device)
@@ -105,6 +106,7 @@ def _model(
             own[name] = read = sequence_facts(recipe, name, inputs, encoders)
             column = recipe.columns()[read["input"]]
             targets[name] = fitting(name, targets[name], table, column, read["input"], read["frame"], lengths)
+    own |= ground_facts(recipe, inputs, encoders)
     judged = {name: task for name, task in recipe.tasks.items() if task.kind not in IN_WRITING}
     heads = {name: build_head(task, fusion.width, targets[name].facts | own.get(name, {})) for name, task in judged.items()}
     return Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder)

@@ -36,7 +36,7 @@ class EncodedRows:
     """Their numbers in the table."""
     pooled: dict[str, Tensor]
     sequences: dict[str, list[Tensor]]
-    """{column: N sequences (T, D), T the row's own}; empty where the fusion looks at vectors alone."""
+    """{column: N sequences (T, D), T the row's own}; empty where only vectors are looked at."""
     present: dict[str, Tensor]
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]

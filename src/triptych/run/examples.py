@@ -5,25 +5,33 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import permutations
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from triptych.contract.boxes import converted, put_back
+from triptych.data.asked import AskedRows
 from triptych.data.remembered import Column
+from triptych.objective.boxes import iou
 from triptych.objective.transcripts import spelling_of, wer_of
+from triptych.run.grounding import in_shares
 from triptych.run.measure import Measured
 
 HITS = 4
+MOST_WORDS = 600
+"""Characters of a question that are shown."""
 
 
 class Shown:
     """Values as HTML, each made once however often it appears."""
 
-    def __init__(self, inputs: Mapping[str, Column], rows: Sequence[int]) -> None:
-        """`rows` are the table's rows in the order in which they were measured."""
-        self.inputs, self.rows = inputs, rows
+    def __init__(self, inputs: Mapping[str, Column], rows: Sequence[int], frames: Mapping[str, Tensor] | None = None) -> None:
+        """`rows` are the table's rows in the order in which they were measured; `frames` what is shown of each, by task with boxes."""
+        self.inputs, self.rows, self.frames = inputs, rows, frames or {}
         self.made: dict[tuple[str, int], str] = {}
 
     def value(self, column: str, place: int) -> str:
@@ -38,6 +46,13 @@ class Shown:
     def row(self, place: int) -> list[str]:
         """All values of a row."""
         return [html for column in self.inputs if (html := self.value(column, place))]
+
+    def boxed(self, name: str, task: Any, place: int, boxes: Mapping[str, Tensor]) -> list[str]:
+        """The same, with boxes drawn into the value in which a task looks for them."""
+        held: Any = self.inputs[task.input]
+        value, frame_4 = held.value(self.rows[place]), self.frames[name][place]
+        drawn = held.room.marked(value, {of: in_shares(task, held.room, value, box_4, frame_4) for of, box_4 in boxes.items()})
+        return [drawn, *(html for column in self.inputs if column != task.input and (html := self.value(column, place)))]
 
 
 def what_the_network_sees(inputs: Mapping[str, Column], rows: Sequence[int]) -> list[dict[str, str]]:
@@ -80,7 +95,7 @@ def _query(
 
 
 def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, shown: Shown, rows: int) -> dict[str, Any] | None:
-    """The rows a task got most wrong: least probability for the truth, largest error, or most words wrong."""
+    """The rows a task got most wrong: least probability for the truth, largest error, a box that fits least, or most words wrong."""
     if task.kind in ("contrast", "prefer") or not bool(measured.has_truth[name].any()):
         return None
     if task.kind == "generate":
@@ -90,9 +105,11 @@ def worst(name: str, task: Any, facts: Mapping[str, Any], measured: Measured, sh
     places = badness.topk(min(rows, int(measured.has_truth[name].sum()))).indices.tolist()
     listed = []
     for place in places:
-        said, confidence = in_words(task, facts, measured.answers[name][place])
-        truth, _ = in_words(task, facts, _as_answer(task, measured.truth[name][place], facts))
-        listed.append({"id": measured.ids[place], "said": said, "truth": truth, "confidence": confidence, "values": shown.row(place)})
+        here = {**facts, "frame": shown.frames[name][place]} if name in shown.frames else facts
+        answer, right = measured.answers[name][place], _as_answer(task, measured.truth[name][place], facts)
+        (said, confidence), (truth, _) = in_words(task, here, answer), in_words(task, here, right)
+        values = shown.boxed(name, task, place, {"said": answer, "truth": right}) if task.kind == "ground" else shown.row(place)
+        listed.append({"id": measured.ids[place], "said": said, "truth": truth, "confidence": confidence, "values": values})
     return {"task": name, "rows": listed}
 
 
@@ -108,11 +125,22 @@ def _worst_written(name: str, measured: Measured, shown: Shown, rows: int) -> di
     for n in order:
         place, share = held.places[n], float(hits_N[n] / count_N[n])
         entry = {"id": measured.ids[place], "said": held.said[n], "truth": held.expected[n], "confidence": share}
-        listed.append({**entry, "values": shown.row(place)})
+        listed.append({**entry, "place": place, "values": shown.row(place)})
     return {"task": name, "rows": listed}
 
 
+def with_question(worst: dict[str, Any], asked: AskedRows, rows: Sequence[int]) -> None:
+    """Put before the values of each row the words of the table that its question was made of; `rows` as `Shown` has them."""
+    for entry in worst["rows"]:
+        index = rows[entry.pop("place")]
+        (row,) = asked.table.rows.take([index], asked.columns)
+        words = [f"{column}: {row.cells[column]}" for column in asked.question if row.cells.get(column) is not None]
+        entry["values"] = [f"<p>{escape(shorten(text, MOST_WORDS))}</p>" for text in words] + entry["values"]
+
+
 def _badness(task: Any, answer_N: Tensor, truth_N: Tensor) -> Tensor:
+    if task.kind == "ground":
+        return 1 - iou(answer_N[:, :4], truth_N)
     if task.kind == "ctc":
         return wer_of(answer_N, truth_N, task.symbols).rows[:, 0]
     if task.kind == "classify":
@@ -129,6 +157,17 @@ def in_unit(facts: Mapping[str, Any], answer: Tensor) -> float:
     return float(answer) * float(facts["std"]) + float(facts["mean"])
 
 
+def box_in_unit(task: Any, frame_4: Tensor, answer_5: Tensor) -> list[float]:
+    """A box as the target's cells have it, in their unit and form; `frame_4` is what was shown of the row's value."""
+    found: list[float] = converted(put_back(answer_5[:4].double().cpu(), frame_4), "xyxy", task.form).tolist()
+    return found
+
+
+def _box_in_words(task: Any, box: Sequence[float]) -> str:
+    digits = 3 if task.unit == "shares" else 1
+    return f"[{', '.join(f'{number:.{digits}f}' for number in box)}]"
+
+
 def _number_in_words(value: float, std: float) -> str:
     """With as many decimals as a hundredth of the usual spread asks for: 40050, 3.51, 2019.3."""
     digits = 2 - math.floor(math.log10(std))
@@ -136,9 +175,11 @@ def _number_in_words(value: float, std: float) -> str:
 
 
 def in_words(task: Any, facts: Mapping[str, Any], answer: Tensor) -> tuple[str, float | None]:
-    """One row's answer as a person says it, and the probability behind it (none for a number)."""
+    """One row's answer as a person says it, and the probability behind it (none for a number); of a box, `facts` has the row's `frame`."""
     if task.kind == "regress":
         return _number_in_words(in_unit(facts, answer), facts["std"]), None
+    if task.kind == "ground":
+        return _box_in_words(task, box_in_unit(task, facts["frame"], answer)), float(answer[4]) if len(answer) > 4 else None
     if task.kind == "ctc":
         return spelling_of(task, facts).text(answer.tolist()), None
     labels = facts["labels"]

@@ -69,7 +69,7 @@ def _counted(table: Table, task: Any, side: Split) -> str:
     if not filled:
         return "-"
     rows = f"{len(filled):,} row{'s' if len(filled) > 1 else ''}"
-    if task.kind in IN_WRITING:
+    if task.kind == "ground" or task.kind in IN_WRITING:
         return rows
     if task.kind == "regress":
         numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from triptych.contract.generator import named_rows
 from triptych.contract.part import Part
 from triptych.contract.values import Batch, Encoded, Fused, Output
 from triptych.layers.ctc import greedy, searched
 from triptych.model.assemble import Model
 from triptych.objective import written
 from triptych.objective.classes import classify_scores, multilabel_scores
+from triptych.objective.detections import located_scores
 from triptych.objective.losses import rows_judged, task_loss, terms
 from triptych.objective.numbers import regress_scores
 from triptych.objective.retrieval import retrieval_scores
@@ -43,7 +45,7 @@ class Measured:
     ids: list[str]
     scores: list[Score]
     answers: dict[str, Tensor]
-    """{task: probabilities N x C, standardised numbers N, or classes N x L of a text}, from all the inputs each row has."""
+    """{task: probabilities N x C, standardised numbers N, boxes N x 5, or classes N x L of a text}, from all the inputs of a row."""
     truth: dict[str, Tensor]
     has_truth: dict[str, Tensor]
     embeddings: dict[str, dict[str, Tensor]]
@@ -169,7 +171,8 @@ class _Seen:
         if len(places):
             asked = batch.asked[name].part(0, len(places))
             held.places += (places + len(self.ids) - len(batch)).tolist()
-            held.said += pen.write(model, asked, fused.rows(places), task)
+            with named_rows([batch.ids[place] for place in places.tolist()] if batch.ids else ()):
+                held.said += pen.write(model, asked, fused.rows(places), task)
             held.expected += pen.expected(asked)
 
     def _mixture(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, mixture: Mixture, tasks: Mapping[str, Any]) -> None:
@@ -244,12 +247,15 @@ def answer(task: Any, output: Output, searching: bool = False) -> Tensor:
     """What a task answers, a row each: probabilities (B, C), standardised numbers (B), or what is told of a written answer (B, 4).
 
     Of a text that is heard its classes (B, L), padded with -1.
+    Of a box four corners and how sure it is (B, 5).
     `searching`: a text is the likeliest of as many as the task follows at once, and not the best symbol of each frame.
     """
     if task.kind == "generate":
         return written.told(output)
     if task.kind == "prefer":
         return written.preferred(output, task.beta)
+    if task.kind == "ground":
+        return torch.cat([output["box_B4"], output["sure_B"].sigmoid()[:, None]], 1)
     if task.kind == "ctc":
         logits_BTC, frames_B = output["logits_BTC"], output["frames_B"]
         return searched(logits_BTC, frames_B, task.beam) if searching and task.beam > 1 else greedy(logits_BTC, frames_B)
@@ -262,6 +268,8 @@ def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: Any) -> dic
     """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers, or a spelling."""
     if task.kind == "generate":
         return written.written_scores(answer_N)
+    if task.kind == "ground":
+        return located_scores(answer_N, truth_N)
     if task.kind == "prefer":
         return {"accuracy": float(written.preferred_right(answer_N).mean()), "margin": float(answer_N.mean())}
     if task.kind == "ctc":

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
-from triptych.contract.modality import InputSettings, Timed
+from triptych.contract.modality import Flat, InputSettings, Timed
 from triptych.contract.tasks import IN_WRITING, METRICS, Task, headline, metrics
 from triptych.contract.writes import Writes
 from triptych.data.kinds import share
@@ -184,6 +184,7 @@ class Recipe(Settings):
         _check_columns(self)
         _check_contrasts(self)
         _check_writing(self)
+        _check_grounds(self)
         _check_sequences(self)
         for name in self.tasks:
             self.prompted(name)
@@ -331,6 +332,25 @@ def _check_writing(recipe: Recipe) -> None:
         raise InputError(what, where="fusion", fix="decoder: small, or OWNER/NAME; or fusion: joint")
     if names and recipe.training.mixup:
         raise InputError(f"training.mixup makes two rows one, and the words of {names[0]!r} have no mean", fix="remove training.mixup")
+
+
+def _check_grounds(recipe: Recipe) -> None:
+    """A box lies in one flat input, and nothing may move what lies there."""
+    for name, task in recipe.tasks.items():
+        if task.kind != "ground":
+            continue
+        for word, given in (("input", task.input), ("phrase", task.phrase)):
+            if given is not None and given not in recipe.inputs:
+                raise unknown_word(f"input of tasks.{name}.{word}", given, recipe.inputs)
+        flat = [one for one, settings in recipe.inputs.items() if isinstance(rooms()[settings.modality], Flat)]
+        if task.input not in flat:
+            what = f"tasks.{name} asks for a box, and values of {task.input!r} have no width and height"
+            raise InputError(what, where=f"tasks.{name}.input", known=flat)
+        if moving := [step.kind for step in recipe.inputs[task.input].augment if step.moves]:
+            what = f"augment {moving[0]} moves what lies in {task.input!r}, and the box of task {name!r} would stay where it is"
+            raise InputError(what, where=f"inputs.{task.input}.augment", fix=f"remove {moving[0]}; what changes colours only may stay")
+        if recipe.training.mixup:
+            raise InputError(f"training.mixup makes two rows one, and the boxes of {name!r} have no mean", fix="remove training.mixup")
 
 
 def _check_sequences(recipe: Recipe) -> None:

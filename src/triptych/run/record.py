@@ -150,11 +150,15 @@ def _each_class(task: Any, labels: list[str], answer_NC: Tensor, truth: Tensor) 
 
 def _pieces(bench: Bench, trained: Measured) -> dict[str, Any]:
     rows = bench.table.at(bench.judged_side())
-    shown, count = examples.Shown(bench.inputs, rows), bench.recipe.report.rows
+    frames = {name: target.frames[rows] for name, target in bench.targets.items() if target.frames is not None}
+    shown, count = examples.Shown(bench.inputs, rows, frames), bench.recipe.report.rows
     tasks = bench.recipe.tasks
     words = {name: _row_words(bench, task, rows) for name, task in tasks.items() if task.kind == "contrast"}
     grids = {n: examples.retrieval(n, tasks[n], trained, shown, words[n], count) for n in words}
     poor = [examples.worst(name, task, bench.targets[name].facts, trained, shown, count) for name, task in tasks.items()]
+    for one in filter(None, poor):
+        if one["task"] in bench.asked:
+            examples.with_question(one, bench.asked[one["task"]], rows)
     return {
         "seen": examples.what_the_network_sees(bench.inputs, rows),
         "variants": variants_shown(bench.varied, bench.table.at("train")),
@@ -190,7 +194,16 @@ def _predictions(bench: Bench, measured: Measured) -> dict[str, Any]:
         if isinstance(task, Generate | Prefer):
             columns |= _written(name, measured)
             continue
-        said = [examples.in_words(task, facts, answer) for answer in answers]
+        frames_N4 = bench.targets[name].frames
+        if frames_N4 is None:
+            said = [examples.in_words(task, facts, answer) for answer in answers]
+        else:
+            judged_N4 = frames_N4[bench.table.at(bench.judged_side())]
+            said = [
+                examples.in_words(task, {**facts, "frame": frame_4}, answer) for answer, frame_4 in zip(answers, judged_N4, strict=True)
+            ]
+            pairs = zip(measured.truth[name].tolist(), measured.has_truth[name].tolist(), strict=True)
+            columns[f"{name}.box"] = [box if has else None for box, has in pairs]  # as the answer: in shares of what was shown
         cells = [row.cells.get(task.target) for row in bench.table.rows.take(bench.table.at(bench.judged_side()), [task.target])]
         columns[f"{name}.truth"] = [None if cell is None else str(cell) for cell in cells]
         columns[f"{name}.said"] = [words for words, _ in said]

@@ -147,7 +147,9 @@ def _input(
 
 
 def constant(task: Any, truth: Tensor, judged_N: Tensor, answers: Tensor) -> Tensor:
-    """The best answer that looks at nothing: the most frequent class, all labels, the mean, no word."""
+    """The best answer that looks at nothing: the most frequent class, all labels, the mean, the mean box, no word."""
+    if task.kind == "ground":
+        return torch.cat([truth[judged_N].mean(0), torch.ones(1)]).expand(len(truth), -1)
     if task.kind == "ctc":
         return torch.full_like(answers, PAD)
     if task.kind == "classify":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from triptych.contract.tasks import Direction, direction, headline
+from triptych.objective.boxes import iou
 from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
 from triptych.objective.retrieval import right_ranks
 from triptych.objective.transcripts import wer_of
@@ -119,6 +120,8 @@ def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
         return _among(mean_of(preferred_right(answer)), rows_N)
     if task.kind == "classify":
         return _among(mean_of(_right(name, measured)), rows_N)
+    if task.kind == "ground":
+        return _among(mean_of(iou(answer[:, :4].double(), truth.double())), rows_N)
     if task.kind == "ctc":
         return _among(wer_of(answer, truth, task.symbols), rows_N)
     if task.kind == "multilabel":

@@ -109,6 +109,8 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
             wanted = " and a ".join(repr(side.target or side.messages) for side in one.sides)
             why = "; ".join(found[name].findings) or f"no training row has a {wanted}"
             raise InputError(f"task {name}: nothing can be learnt: {why}", where=table.source, fix="check the task's columns and template")
+        if one.task.kind == KIND and one.task.written:  # what a score needs is missed now, and not after an hour
+            room_of(recipe)[0].written_scores(one.task.scores, ["a word"], [["a word"]])
         if one.task.kind == KIND and one.task.target is not None:
             some = [row for row in train if bool(found[name].has[row])][:DOUBTED]
             answers = [[str(cells[one.task.target])] for _, cells in one.cells(some)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
+from triptych.contract.cells import Blob, Several
+from triptych.contract.generator import IDS, TooLong
 from triptych.contract.modality import Modality, Paced, Preparation
 from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
 from triptych.contract.writes import Script
@@ -21,8 +24,9 @@ from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
 from triptych.objective.transcripts import spelling_of
-from triptych.run.examples import in_unit, in_words
+from triptych.run.examples import box_in_unit, in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
+from triptych.run.grounding import frame_of
 from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
 from triptych.run.spoken import spoken
@@ -36,7 +40,8 @@ class Answer:
     """What a run says of one row.
 
     `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
-    (regress), `said` and `words` with their times (ctc), or `nearest`: for each given input and each other one the closest rows of
+    (regress), `said`, `box` and `confidence` (ground), `said` and `words` with their times (ctc), or `nearest`: for each given input
+    and each other one the closest rows of
     the run's test (contrast).
     """
 
@@ -251,9 +256,42 @@ class Run:
         """What a task asks of one row, or why it cannot."""
         assert self.script is not None
         try:
-            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts)
+            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts, open=True)
         except BadValue as problem:
             return problem
+
+    @torch.inference_mode()
+    def stream(self, name: str, row: Mapping[str, Any], task: Any = None) -> Iterator[str]:
+        """One row's answer to a task that is answered in writing, as far as it is written, again and again.
+
+        `task` stands for the recipe's settings of it, where others are wanted. What is searched for with beams, or is one of some
+        choices, comes whole.
+
+        Raises:
+            InputError: an unknown input, a value that cannot be read, or nothing is left of the question.
+        """
+        held: Any = task or self.recipe.tasks[name]
+        values = self._values(row)
+        item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
+        if isinstance(item, BadValue):
+            raise item
+        passed, _ = self.passed([values])
+        assert self.script is not None
+        asked = self.script.collate([item])
+        if held.choices or held.beams > 1:
+            yield str(self._answered(held, asked, passed.fused)[0]["said"])
+        else:
+            yield from self.pen.stream(self.model, asked, passed.fused, held)
+
+    def question(self, name: str, row: Mapping[str, Any], task: Any = None) -> str:
+        """What a task asks of one row, as the decoder reads it, with `<input>` where a value stands; nothing is read or computed."""
+        held, inputs = task or self.recipe.tasks[name], self.recipe.inputs
+        counts = {column: len(each(as_cell(rooms()[inputs[column].modality], value))) for column, value in row.items() if column in inputs}
+        item = self._question(held, row, counts)
+        if isinstance(item, BadValue):
+            raise item
+        assert self.script is not None
+        return self.script.shown(item)
 
     @torch.inference_mode()
     def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -265,9 +303,24 @@ class Run:
         if places:
             assert self.script is not None
             asked = self.script.collate([one for one in made if not isinstance(one, BadValue)])
-            for place, one in zip(places, self._answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
+            for place, one in zip(places, self._each_answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
                 found[place] = one
         return found
+
+    def _each_answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
+        """The answers; a row that is too long for the decoder says so, and costs no other row."""
+        places, costly = list(range(len(asked.tensors[IDS]))), dict[int, TooLong]()
+        while places:
+            chosen = torch.tensor(places)
+            some = Packed({name: tensor[chosen] for name, tensor in asked.tensors.items()}, asked.mask_PT[chosen])  # type: ignore[index]
+            try:
+                answers = dict(zip(places, self._answered(task, some, fused.rows(chosen)), strict=True))
+                break
+            except TooLong as problem:
+                costly[places.pop(problem.row)] = problem
+        else:
+            answers = {}
+        return [answers[n] if n in answers else {"said": "", "why_not": costly[n].what} for n in range(len(asked.tensors[IDS]))]
 
     def _answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
         if not task.choices:
@@ -285,6 +338,8 @@ class Run:
         values: Sequence[Mapping[str, Value]],
     ) -> list[dict[str, Any]]:
         task = self.recipe.tasks[name]
+        if task.kind == "ground":
+            return self._located(task, answer(task, passed.outputs[name]), values)
         if task.kind == "generate":
             return self._written(name, passed, present, rows)
         if task.kind == "ctc":
@@ -293,6 +348,21 @@ class Run:
             return self._nearest(name, task, passed, present)
         facts = self.model.parts()[name].facts
         return [_in_full(task, facts, row) for row in answer(task, passed.outputs[name])]
+
+    def _located(self, task: Any, answers_B5: Tensor, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
+        """A box a row, in the unit and form of the cells it was learnt from; none where there is nothing to look at."""
+        room, preparation = self.inputs[task.input]
+        told: list[dict[str, Any]] = []
+        for answer_5, row in zip(answers_B5, values, strict=True):
+            several = each(row[task.input]) if task.input in row else []
+            if len(several) != 1:
+                why = f"no box: {len(several)} values of {task.input}"
+                told.append({"said": why, "confidence": None, "box": None})
+                continue
+            frame_4 = torch.tensor(frame_of(task, room, preparation, room.extent(several[0])), dtype=torch.float64)  # type: ignore[attr-defined]
+            said, confidence = in_words(task, {"frame": frame_4}, answer_5)
+            told.append({"said": said, "confidence": confidence, "box": box_in_unit(task, frame_4, answer_5)})
+        return told
 
     def _transcribed(self, name: str, task: Any, passed: Passed, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
         """What is said, and when; `heard_from` where the beginning of a value was cut off."""
@@ -347,8 +417,14 @@ def _counts(present: Mapping[str, Tensor], row: int) -> dict[str, int]:
 def _brief(value: Any) -> str:
     if isinstance(value, str | Path):
         return str(value)
+    if isinstance(value, Mapping) or (isinstance(value, list) and value and isinstance(value[0], Mapping)):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple) and len(value) < 10:
         return ", ".join(map(_brief, value))
+    if isinstance(value, Several):
+        return ", ".join(map(_brief, value.items))
+    if isinstance(value, Blob):
+        return value.name or "a file in it"
     return f"{type(value).__name__}" + (f" of {len(value):,} bytes" if isinstance(value, bytes) else "")
 
 

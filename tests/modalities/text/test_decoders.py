@@ -265,7 +265,7 @@ def test_a_decoder_of_whisper_thinks_and_writes_as_the_whole_of_it(whisper):
         begins = {"decoder_input_ids": torch.tensor(prompt).expand(3, -1), "max_new_tokens": 6, "do_sample": False}
         wanted = transformers.GenerationMixin.generate(own, input_features=features, **begins)
     torch.testing.assert_close(told["nll_B"].sum() / told["count_B"].sum(), loss, atol=1e-4, rtol=1e-4)
-    assert said == [ended([one for one in row if one not in prompt], 0) for row in wanted.tolist()]
+    assert said == [ended(row[len(prompt) :], 0) for row in wanted.tolist()]
     assert ours.base.model.encoder is None and ours.size() == sum(p.numel() for p in own.model.decoder.parameters())
 
 
@@ -300,3 +300,110 @@ def test_what_whisper_cannot_be_asked(whisper, tmp_path):
         from triptych.layers.projectors import projector
 
         projector("none", 32, 16)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "gpt2-untied", "t5", "t5-1.1", "bart"])
+def test_the_last_blocks_learn_without_a_vocabulary_that_is_the_head_too(family, tmp_path):
+    config, words = (CAUSAL.get(family) or APART[family])[:2]
+    form = "AutoModelForCausalLM" if family in CAUSAL else "AutoModelForSeq2SeqLM"
+    _, ours = held(saved(tmp_path / family, config, words, form, family.split("-")[0]))
+    *others, last = ours.blocks()
+    inside = {id(p) for p in last.parameters()}
+    base = ours.base
+    assert ours.depth() == len(others) + 1 == (2 if family in CAUSAL else 4)
+    assert id(base.get_input_embeddings().weight) not in inside
+    head = base.get_output_embeddings().weight
+    assert (id(head) in inside) == (head is not base.get_input_embeddings().weight) and (family != "gpt2-untied" or id(head) in inside)
+    norms = [p for name, p in base.named_parameters() if name.endswith(("final_layer_norm.weight", "ln_f.weight"))]
+    assert norms == [] or id(norms[-1]) in inside or family == "bart"
+    everything = {id(p) for block in ours.blocks() for p in block.parameters()}
+    assert everything == {id(p) for p in base.parameters()}
+
+
+@pytest.mark.parametrize("family", ["gpt2", "smollm2", "t5", "bart"])
+def test_what_is_trained_is_kept_and_taken_back(family, tmp_path):
+    from triptych.contract.part import Part
+
+    config, words = (CAUSAL.get(family) or APART[family])[:2]
+    form = "AutoModelForCausalLM" if family in CAUSAL else "AutoModelForSeq2SeqLM"
+    folder = saved(tmp_path / family, config, words, form, family)
+    for more, learns in (({"lora": {"rank": 2}}, "lora_"), ({}, "")):
+        script, ours = held(folder, **more)
+        packed, fused = asked(script)
+        for name, parameter in ours.base.named_parameters():
+            parameter.requires_grad_(learns in name)
+        ours.train()
+        before = ours(packed, fused)["nll_B"].sum()
+        before.backward()
+        with torch.no_grad():
+            for parameter in ours.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.05 * parameter.grad
+        ours.eval()
+        with torch.no_grad():
+            after = ours(packed, fused)["nll_B"]
+        assert after.sum() < before
+        ours.save(tmp_path / f"part{learns}")
+        again = Part.load(tmp_path / f"part{learns}")
+        with torch.no_grad():
+            torch.testing.assert_close(again(packed, fused)["nll_B"], after)
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0"])
+def test_a_gguf_file_is_read_as_transformers_reads_it(kind, tmp_path, write_gguf):
+    folder = saved(tmp_path / "llama", "LlamaConfig", GROUPED, tie_word_embeddings=False)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    (tmp_path / "file").mkdir()
+    write_gguf(model, WORDS, tmp_path / "file/model.gguf", kind)
+    script, ours = held(tmp_path / "file", file="model.gguf")
+    own = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "file", gguf_file="model.gguf", dtype=torch.float32).eval()
+    ids = torch.tensor([[4, 7, 9, 5, 8]])
+    with torch.no_grad():
+        ours.eval()
+        torch.testing.assert_close(ours.base(ids).logits, own(ids).logits, atol=1e-5, rtol=1e-5)
+        apart = (ours.base(ids).logits - model(ids).logits).norm() / model(ids).logits.norm()
+    assert apart < {"F32": 1e-5, "F16": 1e-2, "Q8_0": 5e-2}[kind] and (kind == "F32" or apart > 1e-5)
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path / "file", gguf_file="model.gguf")
+    assert script.chat.tokenizer.to_str() == tokens.backend_tokenizer.to_str() and script.chat.stops[0] == tokens.eos_token_id
+    with pytest.raises(InputError, match=r"no file 'other.gguf'"):
+        held(tmp_path / "file", file="other.gguf")
+    (tmp_path / "file/other.gguf").write_bytes(b"GGUF" + bytes(20))
+    with pytest.raises(InputError, match="GGUF file cannot be read"):
+        held(tmp_path / "file", file="other.gguf")
+
+
+def test_what_cannot_be_a_decoder(tmp_path):
+    bert = saved(tmp_path / "bert", "BertConfig", TINY, "BertForMaskedLM")
+    with pytest.raises(InputError, match="is a bert model, which writes no text by itself"):
+        held(bert)
+    small = saved(tmp_path / "small", "GPT2Config", {**CAUSAL["gpt2"][1], "vocab_size": 20})
+    with pytest.raises(InputError, match="has 22 ids, and the model knows 20"):
+        held(small)
+    gpt2 = saved(tmp_path / "gpt2", "GPT2Config", CAUSAL["gpt2"][1])
+    with pytest.raises(InputError, match=r"decoder\.context 4,096 is more than the 64 positions"):
+        held(gpt2, context=4096)
+    t5 = saved(tmp_path / "t5", "T5Config", T5, "AutoModelForSeq2SeqLM", "t5")
+    script, _ = held(t5)
+    with pytest.raises(InputError, match="reads with an encoder, and gated layers"):
+        writer(Base(name=str(t5)), {**script.facts(), "inputs": ["image"], "looks": 32})
+    weights = gpt2 / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="is cut: "):
+        held(gpt2)
+    weights.unlink()
+    with pytest.raises(InputError, match="has no weights"):
+        held(gpt2)
+    with pytest.raises(ValueError, match="file is for weights in one GGUF file"):
+        Base(name=str(t5), file="model.safetensors")
+
+
+def test_a_tokenizer_without_padding_or_template_still_asks(tmp_path):
+    folder = saved(tmp_path / "gpt2", "GPT2Config", CAUSAL["gpt2"][1])
+    bare = tokenizer()
+    bare.pad_token = None
+    bare.save_pretrained(folder)
+    script, ours = held(folder)
+    packed, fused = asked(script)
+    assert ours.facts["pad"] == 1 and ours.facts["stops"][0] == 1
+    with torch.no_grad():
+        assert ours(packed, fused)["nll_B"].isfinite().all()

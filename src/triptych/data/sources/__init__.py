@@ -48,9 +48,11 @@ def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     if not path.exists():
         fix = "give a folder of class folders, a table (.csv, .jsonl, .parquet, .tar), hf:owner/name, or sample:digits"
         raise InputError(f"there is no file or folder {str(path)!r}", fix=fix)
-    reader = _reader(path)
+    reader = _reader(path) or (read_jsonl if path.name.lower().endswith(LISTS) else None)
     if reader is None:
-        raise InputError(f"cannot read rows from a {path.suffix or 'suffixless'} file", where=str(path), known=["a folder", *READERS])
+        raise InputError(
+            f"cannot read rows from a {path.suffix or 'suffixless'} file", where=str(path), known=["a folder", *READERS, *LISTS]
+        )
     return reader(path, rooms)
 
 
@@ -71,6 +73,10 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(SUBTITLES, read_subtitles),
     **dict.fromkeys(ENDINGS, read_tar),
 }
+
+
+LISTS = (".json", ".json.gz")
+"""A table where it is named by itself; in a folder such files tell about the others."""
 
 
 def _reader(path: Path) -> Reader | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.modality import InputSettings, Modality, Preparation, ToyCell, ToyRow
@@ -84,6 +84,21 @@ class ImageModality:
         from triptych.modalities.image.show import seen
 
         return seen(item, preparation)
+
+    def extent(self, value: Value) -> tuple[float, float]:
+        """Width and height in pixels."""
+        return float(value.width), float(value.height)
+
+    def shown_part(self, preparation: Any, extent: tuple[float, float]) -> tuple[float, float, float, float]:
+        """Left, top, width and height, in pixels of the picture, of the square that the network sees."""
+        part: tuple[float, float, float, float] = preparation.shown_part(*extent)
+        return part
+
+    def marked(self, value: Value, boxes: Mapping[str, Sequence[float]]) -> str:
+        """A thumbnail with boxes: what was said drawn through, the truth dashed."""
+        from triptych.modalities.image.show import marked
+
+        return marked(value, boxes)
 
     def toy(self, sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         """Handwritten digits as PNG files; see `toy.py`."""

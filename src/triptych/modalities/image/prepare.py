@@ -80,6 +80,18 @@ class ImagePreparation:
         bytes_CHW = np.ascontiguousarray(np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1))
         return np.divide(bytes_CHW, np.float32(255), dtype=np.float32)
 
+    def shown_part(self, width: float, height: float) -> tuple[float, float, float, float]:
+        """See `Flat`: the part of a picture that the square stands for, as `squared` makes it."""
+        if self.settings.fit == "stretch":
+            return 0.0, 0.0, width, height
+        if self.settings.fit == "crop":
+            side = min(width, height)
+            return (width - side) / 2, (height - side) / 2, side, side
+        size = self.settings.size
+        across, down = (min(size, max(1, round(side * size / max(width, height)))) for side in (width, height))
+        one, other = width / across, height / down  # pixels of the picture a pixel of the square
+        return -((size - across) // 2) * one, -((size - down) // 2) * other, size * one, size * other
+
     def collate(self, items: Sequence[Item]) -> Packed:
         """P items -> pixels (P, C, H, W); all have one size, so there is no mask."""
         return Packed({"pixels": torch.stack([item["pixels"] for item in items])})

@@ -90,6 +90,14 @@ class BasePreparation:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"the preparation of pictures is damaged: {error}", where=str(path), fix=COPY_AGAIN) from error
 
+    def shown_part(self, width: float, height: float) -> tuple[float, float, float, float]:
+        """See `Flat`: the part of a picture that is left after `resized` and `cropped`."""
+        steps = self._ready()
+        after = _size_resized(width, height, steps)
+        seen = (steps["crop"][1], steps["crop"][0]) if steps["crop"] else after
+        one, other = width / after[0], height / after[1]
+        return (after[0] - seen[0]) // 2 * one, (after[1] - seen[1]) // 2 * other, seen[0] * one, seen[1] * other
+
     def _ready(self) -> dict[str, Any]:
         if not self._steps:
             self._steps = processor_of(hub.located(self.base.name, self.base.revision))
@@ -107,15 +115,15 @@ class BasePreparation:
 
 def resized(image: Image.Image, steps: dict[str, Any]) -> Image.Image:
     """To the height and width that the processor says, or so that the shorter side has a length."""
+    size = _size_resized(image.width, image.height, steps)
+    return image if size == image.size else image.resize(size, Image.Resampling(steps["resample"]))
+
+
+def _size_resized(width: float, height: float, steps: dict[str, Any]) -> tuple[int, int]:
     if steps["shortest"]:
-        short, long = sorted(image.size)
-        longer = int(steps["shortest"] * long / short)
-        size = (steps["shortest"], longer) if image.width <= image.height else (longer, steps["shortest"])
-    elif steps["size"]:
-        size = (steps["size"][1], steps["size"][0])
-    else:
-        return image
-    return image.resize(size, Image.Resampling(steps["resample"]))
+        longer = int(steps["shortest"] * max(width, height) / min(width, height))
+        return (steps["shortest"], longer) if width <= height else (longer, steps["shortest"])
+    return (steps["size"][1], steps["size"][0]) if steps["size"] else (int(width), int(height))
 
 
 def cropped(image: Image.Image, crop: Sequence[int] | None) -> Image.Image:

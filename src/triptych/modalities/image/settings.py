@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -86,6 +86,7 @@ class MobileNet(Settings):
 class Flip(Step):
     """Mirrored; not for writing, or where left and right matter."""
 
+    moves: ClassVar[bool] = True
     kind: Literal["flip"] = "flip"
     direction: Literal["horizontal", "vertical"] = Field("horizontal", description="horizontal: left and right change places")
 
@@ -93,6 +94,7 @@ class Flip(Step):
 class Crop(Ranged):
     """A part of the picture, as a photographer who stood nearer would have taken it (Szegedy et al. 2015)."""
 
+    moves: ClassVar[bool] = True
     kind: Literal["crop"] = "crop"
     area: Range = Field((0.6, 1.0), description="share of the picture's area that is kept")
     shape: Range = Field((0.75, 1.3333), description="width by height of the part, in proportion to the picture's own")
@@ -114,6 +116,7 @@ class Colour(Step):
 class Rotate(Ranged):
     """Turned around its middle; corners that open are filled with the colour of the border."""
 
+    moves: ClassVar[bool] = True
     kind: Literal["rotate"] = "rotate"
     degrees: Range = Field((-15.0, 15.0), description="by how much, against the clock")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
 
@@ -31,6 +32,37 @@ def show(value: Value) -> str:
     small = value.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return _figure("value", _img(small, about), about)
+
+
+def marked(value: Value, boxes: Mapping[str, Sequence[float]]) -> str:
+    """The thumbnail with boxes drawn over it: `truth` dashed, all others drawn through; corners in shares of the picture."""
+    about = f"picture, {value.width} x {value.height} pixels, with boxes: {', '.join(boxes)}"
+    small = value.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    factor = max(1, 128 // max(small.size))
+    width, height = small.width * factor, small.height * factor
+    drawn = "".join(_box(name, box, width, height) for name, box in boxes.items())
+    inside = (
+        f'<svg role="img" aria-label="{escape(about)}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'style="max-width:100%;height:auto;border:1px solid var(--line, #8884)">'
+        f'<image href="{_data_uri(small)}" width="{width}" height="{height}" style="image-rendering:pixelated"/>{drawn}</svg>'
+    )
+    return _figure(
+        "value", inside, f"{value.width} x {value.height} pixels; {', '.join(f'{name}: {_LINES[name == TRUTH]}' for name in boxes)}"
+    )
+
+
+TRUTH = "truth"
+_LINES = {True: "dashed", False: "drawn through"}
+
+
+def _box(name: str, box: Sequence[float], width: int, height: int) -> str:
+    """A rectangle in white on black, so that it is seen on any picture."""
+    left, top, right, bottom = (edge * side for edge, side in zip(box, (width, height, width, height), strict=True))
+    dashes = ' stroke-dasharray="5 4"' if name == TRUTH else ""
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 0):.1f}" height="{max(bottom - top, 0):.1f}" fill="none"'
+    title = f"<title>{escape(name)}</title>"
+    return f'<rect {place} stroke="#000" stroke-width="3.5"{dashes}/><rect {place} stroke="#fff" stroke-width="1.5"{dashes}>{title}</rect>'
 
 
 def seen(item: Item, preparation: Preparation) -> str:

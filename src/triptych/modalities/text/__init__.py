@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.contract.examined import Examined, Ratio
@@ -105,6 +106,12 @@ class Text:
         from triptych.modalities.text.causal import SmallWriter
 
         return SmallWriter(decoder, **facts)
+
+    def hand_over(self, generator: Generator, script: Script, folder: Path) -> None:
+        """A Llama and its tokenizer as save_pretrained writes them. See `handover.py`."""
+        from triptych.modalities.text.handover import hand_over
+
+        hand_over(generator, script, folder)
 
     def written_scores(self, names: Sequence[str], said: Sequence[str], expected: Sequence[Sequence[str]]) -> dict[str, float]:
         """See `score.py`."""

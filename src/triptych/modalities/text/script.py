@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -71,10 +72,12 @@ class TextScript:
         """See `Script`."""
         return [task.messages] if task.messages else [*dict.fromkeys([*self._template(task).columns, task.target])]
 
-    def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int]) -> Item:
+    def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int], open: bool = False) -> Item:
         """See `Script`."""
         if task.messages:
-            turns = read_messages(cells.get(task.messages), media=self._media)
+            if cells.get(task.messages) is None:
+                raise BadValue(f"there is no conversation: {task.messages} is empty")
+            turns = read_messages(cells[task.messages], media=self._media)
             named = {part.name for turn in turns for part in turn.parts if not isinstance(part, str)}
             check_counts(turns, {name: count for name, count in inputs.items() if name in named or name in self._media.values()})
         else:
@@ -82,8 +85,7 @@ class TextScript:
             turns = self._template(task).turns(cells, inputs, None if answer is None else str(answer))
         if self._about.get("form") == HEARD:
             _only_heard(turns)
-        open_ = not any(turn.learnt for turn in turns)
-        item = self.chat.encode(turns, open=open_, chat=bool(task.messages))
+        item = self.chat.encode(turns, open=open or not any(turn.learnt for turn in turns), chat=bool(task.messages))
         return {name: item[name] for name in ("ids", "slot", "learnt")}
 
     def answer(self, text: str) -> list[int]:
@@ -112,6 +114,14 @@ class TextScript:
     def text(self, ids: Sequence[int]) -> str:
         """See `Script`."""
         return self.chat.text(ids)
+
+    def shown(self, item: Item) -> str:
+        """See `Script`."""
+        told, names = [], list(self.inputs)
+        for number, run in groupby(zip(item["ids"].tolist(), item["slot"].tolist(), strict=True), key=lambda pair: pair[1]):
+            ids = [one for one, _ in run]
+            told.append(self.chat.tokenizer.decode(ids, skip_special_tokens=False) if number == TEXT else f"<{names[number % len(names)]}>")
+        return "".join(told).strip()
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` (readable by the `tokenizers` library) and `script.json`."""

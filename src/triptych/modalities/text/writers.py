@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from triptych.base.errors import InputError
-from triptych.contract.generator import IDS, LEARNT, SLOTS, Generator
+from triptych.contract.generator import IDS, LEARNT, SLOTS, Generator, TooLong
 from triptych.contract.values import Fused, Output, Packed
 from triptych.contract.writes import How
 from triptych.layers.tower import quiet
@@ -60,7 +59,7 @@ class Writer(Generator):
         `spare` places of those that the model reads are left to what is to be written.
 
         Raises:
-            InputError: a row is longer than the model reads, and that is not because of the words of its question.
+            TooLong: a row is longer than the model reads, and that is not because of the words of its question.
         """
         ids_PT, slot_PT, mask_PT = asked.tensors[IDS], asked.tensors[SLOTS], asked.mask_PT
         target_PT = torch.where(asked.tensors[LEARNT], ids_PT, SKIP)
@@ -77,7 +76,7 @@ class Writer(Generator):
                 start = place + 1
             pieces.append(words_PTD[row, start:length])
             targets.append(target_PT[row, start:length])
-            made.append(self._fitting(pieces, targets, self.facts["context"] - spare))
+            made.append(self._fitting(row, pieces, targets, self.facts["context"] - spare))
         return made
 
     def words(self, ids_PT: Tensor) -> Tensor:
@@ -92,7 +91,7 @@ class Writer(Generator):
         values = fused.prefix[name][row] if name in fused.prefix else ()
         return values[item] if item < len(values) else fused.pooled_BD.new_zeros(0, self.width)
 
-    def _fitting(self, pieces: list[Tensor], targets: list[Tensor], room: int) -> tuple[Tensor, Tensor]:
+    def _fitting(self, row: int, pieces: list[Tensor], targets: list[Tensor], room: int) -> tuple[Tensor, Tensor]:
         """In one; of a row that is too long the longest words that are not learnt lose their beginning, never an input's sequence."""
         heard, said = sum(map(len, pieces[1::2])), sum(map(len, pieces[0::2]))
         over = heard + said - room
@@ -101,7 +100,7 @@ class Writer(Generator):
             if not length:
                 what = f"a row's inputs are {heard:,} tokens and its words {said:,}, and the decoder has room for {room:,}"
                 fix = "fusion: {kind: prefix, projector: resampler} or fusion.shorten makes inputs shorter; decoder.context more room"
-                raise InputError(what, where="decoder", fix=fix)
+                raise TooLong(row, what, fix)
             cut = min(over, length)
             for held in (pieces, targets):
                 held[piece] = torch.cat([held[piece][:start], held[piece][start + cut :]])

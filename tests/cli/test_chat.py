@@ -216,7 +216,7 @@ def test_predict_takes_words_and_several_files_and_conversations(cli, run, files
     (told,) = json.loads(out)
     assert code == 0 and told["tasks"]["see"]["said"].startswith("it is")
     assert sum(told["tasks"]["pick"]["probabilities"].values()) == pytest.approx(1)
-    assert told["tasks"]["pair"]["why_not"] == "the row has no messages"
+    assert told["tasks"]["pair"]["why_not"] == "there is no conversation: messages is empty"
     said = [{"role": "user", "content": ASK}]
     two = ["--image", files / "1-0.png", "--image", files / "1-1.png"]
     code, out, _ = cli("predict", run.folder.path, *two, "--messages", json.dumps(said), "--json")
@@ -343,8 +343,8 @@ def test_a_question_in_sound_or_words_alone_is_asked_as_it_is(run, files):
         ({"messages": "ASK", "image": 1}, "names 2 x image, and the row has 1"),
         ({"messages": "ASK"}, "names 2 x image, and the row has 0"),
         ({"messages": "hello", "image": 1}, "names 0 x image, and the row has 1"),
-        ({"image": 1}, "the row has no messages"),
-        ({"voice": 1}, "the row has no messages"),
+        ({"image": 1}, "there is no conversation: messages is empty"),
+        ({"voice": 1}, "there is no conversation: messages is empty"),
     ],
 )
 def test_media_without_a_place_and_places_without_media_say_so(run, files, row, why):

@@ -61,6 +61,7 @@ ASKED = [
     (tasks.Contrast(between=["a", "b"], width=4), {}),
     (tasks.Contrast(between=["a", "b"], width=4, form="sigmoid"), {}),
     (tasks.Ctc(target="y"), {"symbols": ["x", "y"], "input": "a", "sequence": WIDTHS["a"], "frame": 0.1}),
+    (tasks.Ground(target="y", input="a", phrase="b"), {"sequence": WIDTHS["a"], "places": 4}),
 ]
 
 

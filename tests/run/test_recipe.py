@@ -69,7 +69,7 @@ CHANGED = [
     ("tasks.label.kind=clasify", ["unknown kind 'clasify'", "tasks.label.kind", "did you mean 'classify'"]),
     (
         "tasks.label={target: x}",
-        ["tasks.label does not say its kind", "known: classify, contrast, ctc, generate, multilabel, prefer, regress"],
+        ["tasks.label does not say its kind", "known: classify, contrast, ctc, generate, ground, multilabel, prefer"],
     ),
     ("tasks.label={kind: classify}", ["the field 'target' is missing", "where: mine.yaml: tasks.label.target"]),
     ("tasks.match.between=[image, txt]", ["unknown input of tasks.match.between 'txt'", "did you mean 'text'"]),

@@ -207,7 +207,7 @@ def test_it_is_said_what_an_input_is_worth(run):
     assert {"see", "echo"} <= set(told)
     assert told["see"]["inputs"]["image"]["shuffle"]["low"] > 0  # words alone cannot tell
     assert told["see"]["inputs"]["image"]["verdict"] == "used"
-    assert told["see"]["inputs"]["audio"]["verdict"] != "used"
+    assert "audio" not in told["see"]["inputs"]  # the template does not name it
     assert told["echo"]["inputs"]["image"]["shuffle"]["value"] == pytest.approx(0, abs=0.05)  # words alone can
     assert told["echo"]["inputs"]["image"]["verdict"] != "used"
 
@@ -308,9 +308,13 @@ def test_two_processes_learn_what_one_does(recipe, tmp_path):
         out = tmp_path / str(devices)
         subprocess.run([sys.executable, "-c", code, str(recipe), str(out), *sets], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         losses.append([json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()])
-    for one, two in zip(*losses, strict=True):
-        for name in ("train see.loss", "train chat.loss", "validation echo.loss"):
-            assert one[name] == pytest.approx(two[name], abs=1e-4)
+    for epoch, (one, two) in enumerate(zip(*losses, strict=True)):
+        for name in (
+            "train see.loss",
+            "train chat.loss",
+            "validation echo.loss",
+        ):  # sums in another order: what differs grows with the steps
+            assert one[name] == pytest.approx(two[name], abs=1e-4 if epoch == 0 else 1e-3)
 
 
 def test_a_score_that_lacks_its_words_is_told_before_anything_is_trained(recipe, tmp_path, monkeypatch):

@@ -289,6 +289,7 @@ def report() -> dict:
                 "title": EVIL,
                 "untouched": None,
                 "trained": svg,
+                "matrices": [charts.confusion([[1, 0], [0, 1]], ["a", "b"], "t")],
                 "reliability": charts.reliability([{"confidence": 0.5, "accuracy": 0.5, "rows": 1}], "t"),
                 "classes": [{"class": EVIL, "rows": 3, "precision": None, "recall": 0.5, "f1": 0.4}],
             }

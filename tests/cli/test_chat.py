@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from PIL import Image
 
 import triptych
 from triptych.base.errors import BadValue, InputError
-from triptych.cli.main import run as run_command
 from triptych.use.chatting import Conversation
 
 RECIPE = """
@@ -77,27 +74,6 @@ def run(tmp_path_factory, charts_in_words, write_sound):
 @pytest.fixture
 def files(run) -> Path:
     return run.folder.path.parent
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch):
-    """Run a command line in this process, with lines to read: (exit code, stdout, stderr)."""
-
-    def called(*words: object, lines: str = "", person: bool = False) -> tuple[int, str, str]:
-        stdin = io.StringIO(lines)
-        stdin.isatty = lambda: person
-        monkeypatch.setattr(sys, "stdin", stdin)
-        monkeypatch.setattr(sys, "argv", ["triptych", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            run_command()
-            code = 0
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return called
 
 
 ASK = "<image> and then <image> what are they"

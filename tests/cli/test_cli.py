@@ -14,8 +14,6 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from triptych.cli.main import run as run_command
-
 pytestmark = pytest.mark.usefixtures("no_charts")
 
 VERBS = {
@@ -39,24 +37,6 @@ VERBS = {
     "schema",
     "subtitles",
 }
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["triptych", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            run_command()
-            code = 0
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def test_help_lists_every_verb(cli):

@@ -14,26 +14,6 @@ import pytest
 import soundfile
 from PIL import Image
 
-from triptych.cli.main import run as run_command
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["triptych", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            run_command()
-            code = 0
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
 
 @pytest.fixture
 def messy(tmp_path) -> Path:

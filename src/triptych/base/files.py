@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -163,3 +164,21 @@ def cache_root() -> Path:
     if named := os.environ.get("TRIPTYCH_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
+
+
+def kept_folder(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache that is made once: `make` fills one aside, which is renamed. Of two processes that make it, one is enough."""
+    folder = cache_root() / name
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+        try:
+            make(aside)
+            aside.chmod(0o755)
+            aside.rename(folder)
+        except OSError:  # a faster process made it
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return folder

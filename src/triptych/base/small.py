@@ -5,14 +5,12 @@ A recipe names one as `small:clap`; a run trains it, and `triptych export RUN --
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import unknown_word
-from triptych.base.files import cache_root
+from triptych.base.files import kept_folder
 
 PREFIX = "small:"
 VERSION = 1  # raise it when a base changes, so that those on disk are made again
@@ -44,20 +42,7 @@ def small(name: str) -> Path:
     kind = name.removeprefix(PREFIX)
     if kind not in MAKERS:
         raise unknown_word("small base", kind, MAKERS)
-    folder = cache_root() / "bases" / f"{kind}-v{VERSION}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-        try:
-            MAKERS[kind](aside)
-            aside.chmod(0o755)
-            aside.rename(folder)
-        except OSError:  # a faster process made it
-            if not folder.is_dir():
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return folder
+    return kept_folder(f"bases/{kind}-v{VERSION}", MAKERS[kind])
 
 
 def small_clap(folder: Path, **sizes: Any) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
 from triptych.base.errors import InputError
 from triptych.base.hub import is_folder
 from triptych.base.settings import Settings
+
+Named = TypeVar("Named", bound=Any)
 
 
 class Lora(Settings):
@@ -42,18 +44,23 @@ class Pretrained(Settings):
     lora: Lora | None = Field(default=None, description="low-rank additions, which a stage trains as NAME.lora")
 
     def placed(self, path: Callable[[str], str]) -> Pretrained:
-        """The same with a folder from the recipe's.
+        """The same with a folder from the recipe's. Raises InputError where there is no such folder."""
+        return placed(self, path)
 
-        Raises:
-            InputError: there is no such folder.
-        """
-        there = path(self.name)
-        if Path(there).is_dir():
-            return self.model_copy(update={"name": there})
-        if is_folder(self.name):
-            fix = "name a folder that is there, or owner/name on the Hub"
-            raise InputError(f"there is no pretrained model {self.name!r}", where=there, fix=fix)
-        return self
+
+def placed(base: Named, path: Callable[[str], str]) -> Named:
+    """Settings with the `name` of a base: the same with a folder, if it is one, made absolute by `path`.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    there = path(base.name)
+    if Path(there).is_dir():
+        return base.model_copy(update={"name": there})
+    if is_folder(base.name):
+        fix = "name a folder that is there, or owner/name on the Hub"
+        raise InputError(f"there is no pretrained model {base.name!r}", where=there, fix=fix)
+    return base
 
 
 def refuse_clashes(prepare: Settings, encoder: Any, words: tuple[str, ...], instead: str) -> None:

@@ -17,11 +17,12 @@ from triptych.layers.adapter import MARK
 from triptych.model.assemble import Model
 from triptych.objective.losses import rows_judged, task_loss
 from triptych.run.chunked import answers
+from triptych.run.clashes import TRAINABLE
 from triptych.run.gather import gathered
 from triptych.run.gradients import norm
 from triptych.run.measure import Measured, measure
 from triptych.run.mixup import mixed, mixed_terms
-from triptych.run.recipe import TRAINABLE, Recipe, Stage
+from triptych.run.recipe import Recipe, Stage
 from triptych.run.strategy import clip, come_home, put_optimizer, sharded, whole_optimizer
 from triptych.run.watch import Watch
 from triptych.run.weighting import Uncertainty

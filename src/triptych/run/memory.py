@@ -31,9 +31,10 @@ from triptych.data.shelf import FOLDER
 from triptych.data.varied import Varied
 from triptych.layers.tower import Tower, vectors_alone
 from triptych.run.bench import Bench
+from triptych.run.clashes import TRAINABLE
 from triptych.run.lengths import digest_of
 from triptych.run.progress import Voice
-from triptych.run.recipe import TRAINABLE, Stage
+from triptych.run.recipe import Stage
 
 LEAST, ROWS = 8, 32
 """Encoded at once: as many as a step of training takes, between these, so that memory is no more than its; rows of like length together."""

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from triptych.contract.writes import Script
 
 
-_ROOM = {"f1": "token_f1"}
-OF_ALL = {own: name for name, own in _ROOM.items()}
-"""Scores that are called otherwise here than where any modality's are."""
-
-
 class Text:
     """Implements `triptych.contract.modality.Modality`; a value is a `str`."""
 
@@ -117,13 +112,13 @@ class Text:
         """See `score.py`."""
         from triptych.modalities.text.score import scores
 
-        return {OF_ALL.get(name, name): value for name, value in scores([_ROOM.get(name, name) for name in names], said, expected).items()}
+        return scores(names, said, expected)
 
     def written_doubts(self, names: Sequence[str], expected: Sequence[Sequence[str]]) -> list[str]:
         """See `doubts.py`."""
         from triptych.modalities.text.doubts import doubts
 
-        return doubts([_ROOM.get(name, name) for name in names], expected)
+        return doubts(names, expected)
 
     def augmenter(self, settings: Any, words: frozenset[str]) -> Augmenter:
         """Synonyms, words that change places or go, paraphrases. See `augment.py`."""

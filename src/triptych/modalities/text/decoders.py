@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from triptych.base.errors import InputError
-from triptych.base.hub import is_folder
 from triptych.base.settings import Settings, base_or_word
-from triptych.contract.pretrained import Lora
+from triptych.contract.pretrained import Lora, placed
 from triptych.modalities.text.settings import BYTES_AND_SPECIALS
 
 
@@ -77,19 +74,8 @@ class Base(_Decoder):
         return self
 
     def placed(self, path: Callable[[str], str]) -> Base:
-        """The same with a folder from the recipe's.
-
-        Raises:
-            InputError: there is no such folder.
-        """
-        there = path(self.name)
-        if Path(there).is_dir():
-            return self.model_copy(update={"name": there})
-        if is_folder(self.name):
-            raise InputError(
-                f"there is no pretrained model {self.name!r}", where=there, fix="name a folder that is there, or owner/name on the Hub"
-            )
-        return self
+        """The same with a folder from the recipe's. Raises InputError where there is no such folder."""
+        return placed(self, path)
 
 
 Decoder = Annotated[Annotated[Small | Base, Field(discriminator="kind")], BeforeValidator(base_or_word)]

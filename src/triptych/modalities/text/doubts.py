@@ -22,7 +22,7 @@ def doubts(names: Sequence[str], expected: Sequence[Sequence[str]]) -> list[str]
         found.append(f"{asked}: only a to z and digits are read, and {foreign:.0%} of the letters expected are others; chrf reads them all")
     if (asked := _asked(names, "meteor")) and foreign > SHARE:
         found.append(f"{asked}: stems and synonyms are English, and {foreign:.0%} of the letters expected are not")
-    if (asked := _asked(names, "token_f1", "bleu", "cider", "wer")) and unspaced > SHARE:
+    if (asked := _asked(names, "f1", "bleu", "cider", "wer")) and unspaced > SHARE:
         found.append(
             f"{asked}: words are parted at spaces, and {unspaced:.0%} of the letters expected are of scripts without; try chrf or cer"
         )

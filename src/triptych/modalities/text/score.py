@@ -2,7 +2,7 @@
 
 | score | what it is | as given by |
 |---|---|---|
-| `exact`, `token_f1` | share of answers that are right, words shared with the answer; 0 to 1 | SQuAD (Rajpurkar et al. 2016, 2018) |
+| `exact`, `f1` | share of answers that are right, words shared with the answer; 0 to 1 | SQuAD (Rajpurkar et al. 2016, 2018) |
 | `bleu`, `chrf` | word n-grams, character n-grams of all rows together; 0 to 100 | sacrebleu (Papineni et al. 2002; Popović 2015) |
 | `rouge_1`, `rouge_2`, `rouge_l` | words, pairs, longest common sequence, as F; 0 to 1 | rouge-score, without stemming (Lin 2004) |
 | `meteor` | words, stems and synonyms in order; 0 to 1 | nltk with WordNet (Lavie and Agarwal 2007) |
@@ -16,11 +16,11 @@ the nearest length. Texts are compared as they are: `normalise.normalised` is ap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from triptych.base.errors import InputError, unknown_word
-from triptych.contract.tasks import Direction
+from triptych.contract.tasks import WRITTEN, Direction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,19 +31,7 @@ if TYPE_CHECKING:
 Expected = Sequence[Sequence[str]]
 """The texts that would be right, one or more a row."""
 
-SCORES: dict[str, Direction] = {
-    "exact": "higher",
-    "token_f1": "higher",
-    "bleu": "higher",
-    "rouge_1": "higher",
-    "rouge_2": "higher",
-    "rouge_l": "higher",
-    "meteor": "higher",
-    "cider": "higher",
-    "wer": "lower",
-    "cer": "lower",
-    "chrf": "higher",
-}
+SCORES: Mapping[str, Direction] = WRITTEN
 """The scores there are, and which way is better."""
 
 
@@ -114,7 +102,7 @@ def _means(name: str) -> Callable[[Sequence[str], Expected], list[float]] | None
 
     return {
         "exact": matches.exact,
-        "token_f1": matches.token_f1,
+        "f1": matches.token_f1,
         "rouge_1": matches.rouge_1,
         "rouge_2": matches.rouge_2,
         "rouge_l": matches.rouge_l,

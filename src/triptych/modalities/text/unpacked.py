@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import torch
 from triptych.base import hub
 from triptych.base.errors import InputError
 from triptych.base.extras import need
-from triptych.base.files import cache_root, kept_digest
+from triptych.base.files import kept_digest, kept_folder
 from triptych.layers.tower import quiet
 
 SUFFIX = ".gguf"
@@ -26,22 +24,7 @@ def unpacked(name: str, revision: str, file: str) -> Path:
     """
     need("gguf", extra="gguf", why=f"decoder.file {file}")
     path = hub.one_file(name, revision, file)
-    folder = cache_root() / "bases" / f"gguf-{kept_digest(path)[:32]}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpacking-"))
-        try:
-            _unpack(path, aside)
-            aside.chmod(0o755)
-            aside.rename(folder)
-        except InputError:
-            raise
-        except OSError:  # a faster process made it
-            if not folder.is_dir():
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return folder
+    return kept_folder(f"bases/gguf-{kept_digest(path)[:32]}", lambda out: _unpack(path, out))
 
 
 def _unpack(path: Path, out: Path) -> None:

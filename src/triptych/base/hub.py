@@ -322,7 +322,7 @@ def _refused(name: str, revision: str, error: Exception) -> InputError:
     part = "only a part of it" if isinstance(error, errors.IncompleteSnapshotError) else "nothing of it"
     close = [] if catalogue.find(name) else nearest(name, catalogue.names(), 1)
     fix = "".join(f"did you mean {known}? " for known in close)
-    fix += "go online once; or copy its folder here and name that: encoder: ./FOLDER"
+    fix += "go online once; or copy its folder here and name that: ./FOLDER"
     return InputError(f"{away}, and {part} is in the cache: {name}", where=f"{hub}, cache {constants.HF_HUB_CACHE}", fix=fix)
 
 

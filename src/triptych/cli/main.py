@@ -124,6 +124,7 @@ def _ended(run: RunFolder, as_json: bool) -> None:
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
+    tables.labels(run.read("details.json", default={"classes": {}}))
     tables.reliance_warnings(relied)
     tables.lines(f"run     {run.path}", f"report  {run.report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 

@@ -36,9 +36,7 @@ class _Pen:
 
     def round(self, x: float, y: float, across: float, colour: Colour, down: float = 0.0) -> None:
         """An ellipse around (x, y), `across` wide and `down` high (by default a circle)."""
-        (left, top), (right, bottom) = (
-            self.at(x + sign * across / 2, y + sign * (down or across) / 2) for sign in (-1, 1)
-        )
+        (left, top), (right, bottom) = (self.at(x + sign * across / 2, y + sign * (down or across) / 2) for sign in (-1, 1))
         self.canvas.ellipse((left, top, right, bottom), colour)
 
 

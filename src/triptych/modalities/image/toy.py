@@ -13,13 +13,13 @@ from PIL import Image
 from triptych.base.errors import unknown_word
 from triptych.base.extras import need
 from triptych.contract.modality import ToyCell, ToyRow
-from triptych.modalities.image import pictograms, scenes
+from triptych.modalities.image import pictograms, scans, scenes
 
 DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])}
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One cell a row. Samples: `scenes`, coloured shapes, `posts`, pictograms, and `digits`: concepts zero to nine, real handwriting.
+    """One cell a row. Samples: `scenes`, coloured shapes, `posts`, pictograms, `cases`, made-up scans, and `digits`: concepts zero to nine, real handwriting.
 
     Source of the digits: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
     17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another
@@ -80,4 +80,4 @@ def _encoded(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-_DRAWN = {"scenes": ("things", scenes.drawn), "posts": ("things", pictograms.drawn)}
+_DRAWN = {"scenes": ("things", scenes.drawn), "posts": ("things", pictograms.drawn), "cases": ("shadow", scans.drawn)}

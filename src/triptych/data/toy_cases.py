@@ -1,7 +1,7 @@
 """Made-up cases: a scan, a typed note and a spoken one, each of which tells a sign that the others do not. No illness is like this.
 
-The finding is how many signs there are: a large shadow (scan), fever (note), and that it began a short while ago (voice note). Each is there
-or not whatever the others are, so a case can be graded by none of its parts alone. A part that is missing tells no sign.
+The finding is how many signs there are: a large shadow (scan), fever (note), and that it began a short while ago (voice note). Each is
+there or not whatever the others are, so a case can be graded by none of its parts alone. A part that is missing tells no sign.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One cell a row. Samples: `scenes`, coloured shapes, `posts`, pictograms, `cases`, made-up scans, and `digits`: concepts zero to nine, real handwriting.
+    """One cell a row.
+
+    Samples: `scenes`, coloured shapes; `posts`, pictograms; `cases`, made-up scans; `digits`: concepts zero to nine, real handwriting.
 
     Source of the digits: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
     17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another

@@ -56,7 +56,7 @@ SAMPLES = {
     "commands": Sample(("command",), {"train": 900, "validation": 100, "test": 200}, target="words", draw=toy_commands.command),
     "messages": Sample(toy_messages.FEELINGS, {"train": 160, "validation": 30, "test": 50}, target="feeling", draw=toy_messages.message),
     "posts": Sample(("post",), {"train": 1000, "validation": 300, "test": 300}, target="labels", draw=toy_posts.post),
-    "cases": Sample(("case",), {"train": 1200, "validation": 150, "test": 300}, target="finding", draw=toy_cases.case, told=("report",)),
+    "cases": Sample(("case",), {"train": 1000, "validation": 120, "test": 240}, target="finding", draw=toy_cases.case, told=("report",)),
     "scenes": Sample(
         toy_scenes.ABOUT,
         {"train": 1200, "validation": 60, "test": 80},

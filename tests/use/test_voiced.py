@@ -23,7 +23,7 @@ WRITES = [
     "decoder={kind: small, layers: 1, width: 16, heads: 2, context: 64, tokenizer: word, vocabulary: 60, dropout: 0}",
     "fusion={kind: prefix, width: 8, shorten: {image: 8}}",
     "inputs={image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
-    "tasks={say: {kind: generate, target: label, template: '{image} what', longest: 2}, label: {kind: classify, target: label}}",
+    "tasks={say: {kind: generate, target: label, template: '{image} what', longest: 2, choices: [low, high]}, label: {kind: classify, target: label}}",
     "stages.0.epochs=3",
 ]
 
@@ -88,6 +88,7 @@ def predicted(run, tiny_table, *words):
 
 def test_the_command_line_says_each_answer(run, tiny_table, tmp_path):
     done = predicted(run, tiny_table, "--speak", str(tmp_path / "out"), "--json")
+    assert done.exit_code == 0, done.exception
     told = json.loads(done.stdout)
     assert done.exit_code == 0 and sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.wav", "2.wav"]
     for one in told:

@@ -23,7 +23,7 @@ WRITES = [
     "decoder={kind: small, layers: 1, width: 16, heads: 2, context: 64, tokenizer: word, vocabulary: 60, dropout: 0}",
     "fusion={kind: prefix, width: 8, shorten: {image: 8}}",
     "inputs={image: {prepare: {size: 16}, encoder: {kind: cnn, widths: [4], width: 8}}}",
-    "tasks={say: {kind: generate, target: label, template: '{image} what', longest: 2, choices: [low, high]}, label: {kind: classify, target: label}}",
+    "tasks={say: {kind: generate, target: label, template: '{image} what', choices: [low, high]}, label: {kind: classify, target: label}}",
     "stages.0.epochs=3",
 ]
 

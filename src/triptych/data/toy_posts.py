@@ -12,19 +12,19 @@ from triptych.contract.modality import Split
 
 LABELS = ("advert", "alcohol", "insult", "mocking", "weapon")
 SEEN = {"knife": "weapon", "bottle": "alcohol"}
-"""What a thing in the picture is, whatever is written."""
+"""What a thing that is shown is, whatever is written."""
 READ = ("insult", "advert")
 """Kinds of text that are labels of their own, whatever is shown."""
 TURNED = {"smell": ("bin", "flower"), "speed": ("snail", "rocket")}
 """Of each compliment the thing that turns it into mockery, and the one that it fits."""
 THINGS = ("knife", "bottle", "bin", "flower", "snail", "rocket", "house", "tree", "ball")
 KINDS = {"plain": 0.32, "smell": 0.18, "speed": 0.18, "insult": 0.16, "advert": 0.16}
-NO_PICTURE, NO_TEXT = 0.08, 0.06
-"""How often a post is a text alone, and a picture alone."""
+UNSHOWN, UNSAID = 0.08, 0.06
+"""How often a post shows nothing, and says nothing."""
 BESIDE = (0.45, 0.3)
 """How often a compliment stands beside what turns it, and beside what it fits; else beside anything."""
 TWO = 0.5
-"""How often a picture shows two things."""
+"""How often two things are shown."""
 
 NAMES = ("Anna", "Ben", "Chris", "Dana", "Emil", "Fay", "Gus", "Hana")
 DAYS = ("today", "this morning", "on Monday", "after school", "at the party")
@@ -37,7 +37,7 @@ SENTENCES: dict[Split, dict[str, tuple[str, ...]]] = {
             "look what I found {day}",
             "this is what we saw {day}",
             "greetings from my garden, {name}",
-            "a picture for {name}",
+            "a view for {name}",
             "{name} drew this {day}",
             "my new drawing, what do you think",
             "I cut the bread with a knife {day}",
@@ -87,7 +87,7 @@ SENTENCES: dict[Split, dict[str, tuple[str, ...]]] = {
     },
     "test": {
         "plain": (
-            "I found this picture {day}",
+            "I found this view {day}",
             "my garden {day}, see you, {name}",
             "we saw {name} {day}",
             "a knife for the bread, {name}",
@@ -106,9 +106,9 @@ def post(concept: str, split: Split, draw: random.Random) -> dict[str, str]:
     kind = draw.choices(list(KINDS), list(KINDS.values()))[0]
     things = _things(kind, draw)
     luck = draw.random()
-    if luck < NO_PICTURE:
+    if luck < UNSHOWN:
         things = []
-    elif luck > 1 - NO_TEXT:
+    elif luck > 1 - UNSAID:
         kind = ""
     sentences = SENTENCES[split].get(kind, ("",))
     number = draw.randrange(len(sentences))

@@ -79,7 +79,7 @@ def recall(dataset: lance.LanceDataset, queries_QD: np.ndarray, exact: list[set[
     """Share of the nearest rows that the index finds."""
     hits = 0
     for query_D, best in zip(queries_QD, exact, strict=True):
-        found = dataset.to_table(columns=[], with_row_id=True, nearest=asked(query_D, DEPTH, near))
+        found = dataset.to_table(columns=["_distance"], with_row_id=True, nearest=asked(query_D, DEPTH, near))
         hits += len(best & set(found["_rowid"].to_pylist()))
     return hits / sum(map(len, exact))
 

@@ -86,6 +86,7 @@ def with_lance(rows_ND: np.ndarray, asked_QD: np.ndarray, right: list[set[int]],
     written = time.perf_counter() - began
     near = nearby.prepared(dataset, {}, Voice(quiet=True))
     built = time.perf_counter() - began
+    nearby.warm(dataset)
 
     def ask(query_D: np.ndarray) -> set[int]:
         found = dataset.to_table(columns=["id", "_distance"], nearest=nearby.asked(query_D, DEPTH, near), prefilter=True)

@@ -332,6 +332,7 @@ def test_above_a_size_an_index_is_made_and_its_recall_is_what_is_promised(many, 
     exact = [set(np.argsort(-row)[:10].tolist()) for row in queries @ vectors.T]
     assert [{int(i) for i in best} for best in nearby.nearest_of(dataset, queries)] == exact
     assert near["recall"] >= 0.95 and nearby.recall(dataset, queries, exact, near) >= 0.95
+    nearby.warm(dataset)
     assert nearby.prepared(dataset, near, QUIET) == near and nearby.unindexed(dataset) == 0
 
 

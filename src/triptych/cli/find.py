@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from triptych.use.opened import Run
     from triptych.use.spaces import Part
 
-app = typer.Typer(help="Find rows of a table by a text, a picture, a voice, or a sum of them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Find rows of a table by values of any input of a run, added with weights.", no_args_is_help=True, rich_markup_mode=None
+)
 
 IndexArg = Annotated[str, typer.Argument(metavar="INDEX", help="folder that `triptych search build` made")]
 SourceArg = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
@@ -63,7 +65,8 @@ def query(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="INDEX --INPUT VALUE[@WEIGHT]...", help='the index, and what to look for: --image a.png --text "in red@0.5"'
+            metavar="INDEX --INPUT VALUE[@WEIGHT]...",
+            help="the index, and what to look for: options are called like the inputs, @0.5 after a value is its weight",
         ),
     ],
     where: Annotated[
@@ -80,7 +83,7 @@ def query(
 
     plain, named = separated(words)
     if len(plain) != 1:
-        fix = 'triptych search query INDEX --image a.png --text "in red"'
+        fix = "triptych search query INDEX --INPUT VALUE"
         raise InputError(f"one index is asked, not {len(plain)}" + (f": {', '.join(plain)}" if plain else ""), fix=fix)
     catalogue, opened = _opened(plain[0], run)
     parts = _parts(named, catalogue, opened)

@@ -23,7 +23,16 @@ FEELINGS = ("angry", "worried", "content")
 ABOUT = ("colour", "shape", "count", "side", "presence")
 COMMANDS = ("command",)
 CASES = ("case",)
-SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS, "scenes": ABOUT, "cases": CASES}
+PRODUCTS = ("mug", "bowl", "lamp", "chair", "bag", "shirt", "boot", "hat", "clock", "vase")
+SAMPLES = {
+    "digits": DIGITS,
+    "songs": MOODS,
+    "messages": FEELINGS,
+    "commands": COMMANDS,
+    "scenes": ABOUT,
+    "cases": CASES,
+    "products": PRODUCTS,
+}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -58,7 +67,7 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One recording a row, 16 bit: a spoken word (WAV), message, command, question or note (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+    """One recording a row, 16 bit: a spoken word (WAV), command, message, wish or the like (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
 
     A question about a scene that is only typed has none, nor has a case without a voice note.
 
@@ -80,6 +89,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         return [_message(row, place, seed) for place, row in enumerate(rows)]
     if sample == "commands":
         return [_command(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
+    if sample == "products":
+        return [_command(row, drawn(row.split, seed, place), "wish") for place, row in enumerate(rows)]
     if sample == "scenes":
         return [_question(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
     if sample == "cases":
@@ -98,9 +109,9 @@ def _cell(row: ToyRow, speaker: Speaker) -> ToyCell:
     return ToyCell(sound, group=f"voice-{speaker.name}", suffix=".wav")
 
 
-def _command(row: ToyRow, speaker: Speaker) -> ToyCell:
-    """The row's words, as one says them to a device: at one pace."""
-    sound = said(dict(row.traits)["words"], f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
+def _command(row: ToyRow, speaker: Speaker, words: str = "words") -> ToyCell:
+    """The row's words, as one says them to a device: at one pace; the trait that they stand in is called `words`."""
+    sound = said(dict(row.traits)[words], f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
     return ToyCell(_loud(sound, 0.8), group=f"voice-{speaker.name}", suffix=".flac")
 
 

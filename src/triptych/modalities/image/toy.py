@@ -13,7 +13,7 @@ from PIL import Image
 from triptych.base.errors import unknown_word
 from triptych.base.extras import need
 from triptych.contract.modality import ToyCell, ToyRow
-from triptych.modalities.image import pictograms, scans, scenes
+from triptych.modalities.image import pictograms, products, scans, scenes
 
 DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])}
 
@@ -21,7 +21,8 @@ DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
     """One cell a row.
 
-    Samples: `scenes`, coloured shapes; `posts`, pictograms; `cases`, made-up scans; `digits`: concepts zero to nine, real handwriting.
+    Samples: `scenes`, coloured shapes; `products`, things in colours and patterns; `posts`, pictograms; `cases`, made-up scans;
+    `digits`: concepts zero to nine, real handwriting.
 
     Source of the digits: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
     17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another
@@ -32,8 +33,10 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
     """
     if sample in _DRAWN:
         return [_drawn(row, *_DRAWN[sample]) for row in rows]
+    if sample == "products":
+        return [_product(row) for row in rows]
     if sample != "digits":
-        raise unknown_word("sample of pictures", sample, ["digits", *_DRAWN])
+        raise unknown_word("sample of pictures", sample, ["digits", "products", *_DRAWN])
     for row in rows:
         if row.concept not in DIGITS:
             raise unknown_word("concept", row.concept, DIGITS, where="sample digits")
@@ -55,6 +58,12 @@ def _drawn(row: ToyRow, trait: str, draw: Callable[[str, random.Random], Image.I
     if not traits[trait]:
         return ToyCell("", group="")
     return ToyCell(_encoded(draw(traits[trait], random.Random(traits["seed"]))), group=f"scene-{traits['seed']}", suffix=".png")
+
+
+def _product(row: ToyRow) -> ToyCell:
+    traits = dict(row.traits)
+    picture = products.drawn(row.concept, traits["colour"], traits["pattern"], random.Random(traits["seed"]))
+    return ToyCell(_encoded(picture), group=f"product-{traits['product']}", suffix=".png")
 
 
 def _dealt(pictures: list[int], concept: str, rows: Sequence[ToyRow], seed: int) -> dict[str, list[int]]:

@@ -9,9 +9,10 @@ transformer and the layers between learn in full; batches of 8, one epoch, all a
 
 The reference is how one would write it with transformers: `ViTModel` of the same sizes, two linear layers, `LlamaForCausalLM` with
 peft's LoRA, `inputs_embeds` and `labels`, a collator that pads to the longest row, `Trainer` as it comes, in float32 and with
-`bf16=True`. Each is a process of its own. What is timed is the training: from the first step to the end of the last, without start and
-evaluation; peak memory is of the whole process. Tokens are those that are no padding. The reference may be given fewer rows, of the
-same lengths on average: it is the speed that is compared. Clock and processor seconds: the latter hold on a machine that does other things too.
+`bf16=True`. Each is a process of its own. What is timed is the training: from the first step to the end of the last, without start
+and evaluation; peak memory is of the whole process. Tokens are those that are no padding. The reference may be given fewer rows, of
+the same lengths on average: it is the speed that is compared. Speeds are by the clock and of the processor: the latter hold on a
+machine that does other things too.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def base(folder: Path, blocks: int) -> None:
     transformers.PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="<end>", pad_token="<pad>").save_pretrained(folder)
 
 
-def recipe(folder: Path, precision: str) -> dict[str, Any]:
+def recipe(folder: Path, precision: str, threads: int) -> dict[str, Any]:
     """The job in triptych's words."""
     sees = {"kind": "vit", "patch": PATCH, "width": SEES, "depth": DEEP, "heads": 3, "dropout": 0}
     return {
@@ -102,14 +103,16 @@ def recipe(folder: Path, precision: str) -> dict[str, Any]:
         "decoder": {"kind": "pretrained", "name": str(folder / "base"), "lora": {"rank": RANK}},
         "tasks": {"answer": {"kind": "generate", "target": "answer", "template": "{image} {question}", "written": 0}},
         "stages": [{"train": ["image", "fusion", "decoder.lora"], "epochs": 1, "lr": 1e-4}],
-        "training": {"batch_size": BATCH, "precision": precision},
+        "training": {"batch_size": BATCH, "precision": precision, "threads": threads or None},
     }
 
 
-def ours(folder: Path, precision: str) -> tuple[int, int, float, float]:
+def ours(folder: Path, precision: str, threads: int = 0) -> tuple[int, int, float, float]:
     """The job with triptych: tokens, those of padding, seconds by the clock and of the processor."""
     from triptych.modalities.text.causal import Causal
-    from triptych.run import callbacks, fit, folder as folders, lit, recipe as recipes
+    from triptych.run import callbacks, fit, lit
+    from triptych.run import folder as folders
+    from triptych.run import recipe as recipes
     from triptych.run.progress import Voice
     from triptych.run.shared import Shared
 
@@ -131,7 +134,7 @@ def ours(folder: Path, precision: str) -> tuple[int, int, float, float]:
 
     lit.Lit.training_step, Causal._through, callbacks.Keep.on_train_epoch_end = stepped, counted, done  # type: ignore[method-assign]
     path = folder / "recipe.yaml"
-    path.write_text(json.dumps(recipe(folder, precision)), encoding="utf-8")
+    path.write_text(json.dumps(recipe(folder, precision, threads)), encoding="utf-8")
     made = recipes.read(path)
     fit.fit_only(made, folders.RunFolder.create(made, folder / "run"), Voice(False), Shared())
     return int(seen["tokens"]), 0, seen["seconds"], seen["cpu"]
@@ -231,7 +234,9 @@ def measured(folder: Path, name: str, *words: str) -> Cost:
 def beside(what: str, ours: Cost, theirs: Cost) -> None:
     """Ratios: above 1, ours is faster."""
     clock, cpu = (ours.tokens * getattr(theirs, by) / (theirs.tokens * getattr(ours, by)) for by in ("seconds", "cpu"))
-    print(f"    {what}: {clock:.2f} times its tokens/s, {cpu:.2f} a processor second, {ours.peak / theirs.peak:.2f} of its memory", flush=True)
+    print(
+        f"    {what}: {clock:.2f} times its tokens/s, {cpu:.2f} a processor second, {ours.peak / theirs.peak:.2f} of its memory", flush=True
+    )
 
 
 def main() -> None:
@@ -252,7 +257,11 @@ def main() -> None:
         if args.threads:
             torch.set_num_threads(args.threads)
         bf16 = args.precision == "bf16"
-        took = ours(args.folder, args.precision) if args.role == "triptych" else reference(args.folder, args.reference_rows, bf16)
+        took = (
+            ours(args.folder, args.precision, args.threads)
+            if args.role == "triptych"
+            else reference(args.folder, args.reference_rows, bf16)
+        )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps([*took, peak]))
         return

@@ -20,6 +20,7 @@ from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
+from triptych.objective.intervals import Statistics
 from triptych.run.recipe import Recipe
 
 KIND = "generate"
@@ -34,6 +35,18 @@ class Written:
     places: list[int] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
+    modality: str = ""
+    """The room that can judge them."""
+
+    def statistics(self, score: str, rows: int) -> Statistics:
+        """What a score of them is made of, over `rows` that were measured; those that were not written count for nothing.
+
+        Raises:
+            InputError: what the score needs is not here.
+        """
+        rows_PK, judge = cast(Writes, rooms()[self.modality]).written_statistics(score, self.said, [[one] for one in self.expected])
+        whole_NK = rows_PK.new_zeros(rows, rows_PK.shape[1])
+        return Statistics(whole_NK.index_copy(0, torch.tensor(self.places), rows_PK), judge)
 
 
 def tasks_of(recipe: Recipe) -> dict[str, Any]:
@@ -127,6 +140,7 @@ class Pen:
         self.script = script
         self.tasks = {name: task for name, task in tasks_of(recipe).items() if task.kind == KIND}
         self.room = room_of(recipe)[0]
+        self.modality: str = cast(Any, recipe.decoder).modality
 
     def write(self, model: Model, asked: Packed, fused: Fused, task: Any) -> list[str]:
         """Rows, whether their answers stand in `asked` or not -> the answer to each."""

@@ -66,8 +66,10 @@ class AskedRows:
             if not all(side.messages in cells for side in self.sides if side.messages):
                 continue
             try:
-                self._check_words(index, cells)
-                has[index] = all(bool(item["learnt"].any()) for item in self._items(index, cells))
+                learnt = all(bool(item["learnt"].any()) for item in self._items(index, cells))
+                if learnt:
+                    self._check_words(index, cells)
+                has[index] = learnt
             except BadValue as problem:
                 why[problem.what] += 1
                 first.setdefault(problem.what, index)

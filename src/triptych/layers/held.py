@@ -105,7 +105,7 @@ class Held(Part):
         finally:
             if halves and self.made:
                 with torch.random.fork_rng(devices=[]):
-                    whole = self.opened()
+                    whole: Any = self.opened()
                 for path, module in halves.items():
                     weight = whole.get_submodule(path.removesuffix(".base_layer")).weight.detach()
                     module._parameters["weight"] = nn.Parameter(weight.to(self.here.device), requires_grad=False)

@@ -124,8 +124,8 @@ def _written(rows: Mapping[str, list[Any]], recipe: Recipe, name: str) -> dict[s
     """What was written, as far as it was kept."""
     said, expected = rows.get(f"{name}.said", []), rows.get(f"{name}.truth", [])
     places = [place for place, text in enumerate(said) if text is not None]
-    texts = [[str(column[place]) for place in places] for column in (said, expected)]
-    return {name: Written(places, *texts, modality=cast(Any, recipe.decoder).modality)} if places else {}
+    told, right = ([str(column[place]) for place in places] for column in (said, expected))
+    return {name: Written(places, told, right, modality=cast(Any, recipe.decoder).modality)} if places else {}
 
 
 def _transcribed(rows: Mapping[str, list[Any]], name: str, task: Any) -> Measured:

@@ -133,8 +133,8 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
         for name, task in recipe.tasks.items()
     }
     for one in list(asked.values())[:1]:  # a row that has words alone is learnt from by what is answered in writing, and by nothing else
-        some = torch.tensor([list(counts) for counts in one.inputs.values()]).any(0)
-        found = {name: target if name in asked else replace(target, has=target.has & some) for name, target in found.items()}
+        any_N = torch.tensor([list(counts) for counts in one.inputs.values()]).any(0)
+        found = {name: target if name in asked else replace(target, has=target.has & any_N) for name, target in found.items()}
     train = table.at("train")
     for name, one in asked.items():
         if not bool(found[name].has[train].any()):

@@ -20,7 +20,8 @@ inputs:
 fusion: {{kind: prefix, projector: mlp, shorten: {{image: 49, voice: 8}}}}
 decoder: {{kind: pretrained, name: {smollm2}, lora: {{rank: 4}}}}
 tasks:
-  answer: {{kind: generate, target: answer, template: "{{image}} {{voice}} {{question}}", system: Answer in one word., longest: 4, written: 4}}
+  answer:
+    {{kind: generate, target: answer, template: "{{image}} {{voice}} {{question}}", system: Answer in a word., longest: 4, written: 4}}
 stages:
   - {{train: [fusion], epochs: 1, lr: 1.0e-3}}
   - {{train: [fusion, decoder.lora], epochs: 2, lr: 1.0e-3}}

@@ -65,7 +65,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         choices.note(
             "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
         )
-    reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
+    reason = "as the recipe says" if recipe.training.select else "the first task's; training.select names another"
     choices.note(
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )

@@ -98,6 +98,8 @@ def stopped(about: dict[str, Any]) -> str:
     done = sum(stage["epochs"] for stage in stages)
     early = [stage["stage"] for stage in stages if stage["early"]]
     how = f"stage {', '.join(map(str, early))} stopped early" if early else "it ran to its end"
+    if best["score"] == "last":
+        return f"{done} epochs were trained; {how}. The last one was kept, as training.select says."
     if best["value"] is None:
         why = "There were no validation rows" if not about["rows"].get("validation") else f"No validation row gave a {best['score']}"
         return f"{done} epochs were trained; {how}. {why}, so the last epoch was kept."

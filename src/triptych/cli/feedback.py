@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Say what is right of a run's answers, and train its next version from that.", rich_markup_mode=None)
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
-TableOption = Annotated[
-    str | None, typer.Option("--feedback", metavar="TABLE", help="the table of feedback; by default RUN/feedback.lance")
-]
+TableOption = Annotated[str | None, typer.Option("--feedback", metavar="TABLE", help="table of feedback; by default RUN/feedback.lance")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
 RaterOption = Annotated[str, typer.Option(help="who says so: a pseudonym; two raters who disagree are told apart by it")]
 THUMBS = {"up": 5, "down": 1}
@@ -143,7 +141,7 @@ def import_(
 
 @app.command()
 def show(run: RunArg, table: TableOption = None, as_json: JsonOption = False) -> None:
-    """Say what was said: counts, how often the run was right by the corrections, how raters agree, how good voices are, what is doubtful."""
+    """Counts, how often the run was right by the corrections, how raters agree, how good voices are, what is doubtful."""
     from triptych.cli import opinions, tables
 
     _, feedback = _of(run, table)
@@ -186,14 +184,12 @@ def train(
     held_out: Annotated[float, typer.Option(min=0, max=0.9, help="share of the inputs that only judge, drawn by their hash")] = 0.2,
     weight: Annotated[
         float | None,
-        typer.Option(min=0.01, help="how often feedback is drawn against the run's own rows; by default so that it makes a quarter"),
+        typer.Option(min=0.01, help="how often feedback is drawn against the run's own rows"),
     ] = None,
     keep_contradictions: Annotated[bool, typer.Option("--keep-contradictions", help="learn all that is said of one input")] = False,
     drop_suspects: Annotated[bool, typer.Option("--drop-suspects", help="leave out what goes against all else")] = False,
     without: Annotated[list[str] | None, typer.Option("--leave-out-rater", metavar="RATER", help="learn nothing from this rater")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a field of the next version's recipe")
-    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change a field of its recipe")] = None,
     out: Annotated[str | None, typer.Option(help="folder of the next version; by default runs/DATE-NAME")] = None,
     table: TableOption = None,
     as_json: JsonOption = False,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from triptych.cli.tables import COLOURS, lines
 
-SIDES = (("held_out", "feedback that was held out"), ("learnt", "feedback that was learnt (no proof of anything but that it was)"))
+SIDES = (("held_out", "feedback that was held out"), ("learnt", "feedback that was learnt (it proves only that it was)"))
 
 
 def _console() -> Console:
@@ -26,7 +26,7 @@ def feedback(told: Mapping[str, Any]) -> None:
         _by_task(told["tasks"])
     for name, one in told["voices"].items():
         sure = f"{one['low']:.2f} to {one['high']:.2f}" if one["low"] is not None else "no interval: it takes two raters who differ"
-        lines(f"voices{f' of {name}' if name else ''}: MOS {one['mean']:.2f} ({sure}), {one['votes']} votes by {one['raters']} raters")
+        lines(f"voices{f' of {name}' if name else ''}: MOS {one['mean']:.2f} ({sure}), {one['votes']} votes raters: {one['raters']}")
     findings(told["findings"])
 
 
@@ -61,25 +61,26 @@ def next_version(told: Mapping[str, Any]) -> None:
     findings(told["findings"])
     for side, title in SIDES:
         if told[side]:
-            _versions(told[side], f"before and after, on {title}")
+            _versions(told[side], f"before -> after, on {title}")
     if not told["held_out"]:
         lines("nothing was held out, so that nothing says whether the next version is better on feedback it has not seen")
-    _versions(told["old_test"], "what it cost: before and after, on the old test rows", old=True)
+    _versions(told["old_test"], "what it cost: before -> after, on the old test rows", old=True)
 
 
 def _versions(found: Mapping[str, Any], title: str, old: bool = False) -> None:
+    """A line a score: before, after, and what the change is worth."""
     from triptych.run.verdict import WORDS, with_interval
 
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for header in ("score", "rows", "before", "after", "change", "McNemar p", "so it is"):
-        table.add_column(header, justify="left" if header in ("score", "so it is") else "right")
+    _console().print(f"[bold]{title}[/bold]", soft_wrap=True)
     for name, one in found.items():
+        rows = "" if old else f" ({one['rows']} rows)"
         if "metric" not in one:
-            table.add_row(escape(name), str(one.get("rows", "-")), "-", "-", "-", "-", "not measured")
+            lines(f"  {name}{rows}: not measured")
             continue
         p = one.get("p_value")
-        told = "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        rows = "-" if old else str(one["rows"])
-        values = (with_interval(one["untouched"]), with_interval(one["trained"]), with_interval(one["change"], "+"))
-        table.add_row(escape(f"{name}.{one['metric']}"), rows, *values, told, WORDS[one["verdict"]])
-    _console().print(table)
+        tested = "" if p is None else f", McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+        values = f"{with_interval(one['untouched'])} -> {with_interval(one['trained'])}"
+        lines(f"  {name}.{one['metric']}{rows}: {values}")
+        lines(f"    {WORDS[one['verdict']]}: {with_interval(one['change'], '+')}{tested}")
+        if "gained" in one:
+            lines(f"    right {one['right_before']} -> {one['right_after']}: {one['gained']} gained, {one['lost']} lost")

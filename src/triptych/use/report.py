@@ -13,6 +13,7 @@ from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
 from triptych.use.spent import balance, noticed
 from triptych.use.trust import forgetting_facts, gap_facts, reliance_facts, sureness
+from triptych.use.versions import version_facts
 
 
 def write_report(run: RunFolder) -> Path:
@@ -38,6 +39,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
         "reliance": reliance_facts(run.read("reliance.json", default={})),
         "gap": gap_facts(details),
+        "versions": version_facts(run.read("feedback.json", default={})),
         "forgetting": forgetting_facts(run.read("forgetting.json", default={})),
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),

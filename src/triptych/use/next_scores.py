@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from triptych.data.rows import Listed
 from triptych.data.table import Table
@@ -24,8 +27,11 @@ def before_and_after(old: Run, new: Run, lessons: Sorted) -> dict[str, Any]:
         told[side] = {}
         for name in dict.fromkeys(task for one in rows for task in one.tasks):
             mine = [one for one in rows if name in one.tasks and CHOSEN not in one.row.cells]
+            pairs = [one for one in rows if name in one.tasks and CHOSEN in one.row.cells]
             if mine:
                 told[side][name] = _compared(name, mine, old, new)
+            if pairs:
+                told[side][f"{name}, better of two"] = _preferred(f"better_{name}", pairs, new)
     told["old_test"] = new.folder.read("verdicts.json", default={})
     return told
 
@@ -34,6 +40,13 @@ def _compared(name: str, lessons: Sequence[Lesson], old: Run, new: Run) -> dict[
     before, after = (_measured(name, lessons, run) for run in (old, new))
     found = verdict(name, old.recipe.tasks[name], before, after, {}, None) or {}
     return {"rows": len(lessons), **found, **_turned(name, old.recipe.tasks[name], before, after)}
+
+
+def _preferred(name: str, lessons: Sequence[Lesson], new: Run) -> dict[str, Any]:
+    """How often the better of two has become likelier than the worse; of the old version nothing has: half, by its definition."""
+    after = _measured(name, lessons, new)
+    before = replace(after, answers={name: torch.zeros_like(after.answers[name])})
+    return {"rows": len(lessons), **(verdict(name, new.recipe.tasks[name], before, after, {}, None) or {})}
 
 
 def _turned(name: str, task: Any, before: Measured, after: Measured) -> dict[str, int]:

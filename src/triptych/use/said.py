@@ -150,8 +150,8 @@ def _own_columns(recipe: Recipe) -> dict[str, str]:
 def _said_in(row: Row, recipe: Recipe) -> Iterator[dict[str, Any]]:
     """What a row says: by the words of a remark, and by columns named after tasks."""
     words = {name: row.cells[name] for name in WORDS if row.cells.get(name) not in (None, "")}
-    about = {name: str(words[name]) for name in ("rater", "note", "when", "answer_id") if name in words}
-    sayings = {name: words[name] for name in ("correction", "rating", "chosen", "rejected", "score") if name in words}
+    about: dict[str, Any] = {name: str(words[name]) for name in ("rater", "note", "when", "answer_id") if name in words}
+    sayings: dict[str, Any] = {name: words[name] for name in ("correction", "rating", "chosen", "rejected", "score") if name in words}
     for name in ("rating", "score"):
         if isinstance(sayings.get(name), str):
             sayings[name] = _number(name, str(sayings[name]))
@@ -204,13 +204,19 @@ def export_table(run: Run, kept: Sequence[Kept], out: Path) -> dict[str, Any]:
     if not kept:
         raise InputError("there is no feedback yet", where=str(run.folder.path), fix=f"triptych feedback add {run.folder.path} ...")
     rows = [Row(one.remark.id, _exported(one, run.recipe)) for one in kept]
-    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+    columns = list(dict.fromkeys([*run.recipe.columns().values(), *(name for row in rows for name in row.cells)]))
     if out.suffix == SUFFIX:
         source = Source("feedback", lambda: iter(rows), out.parent, total=len(rows), columns=columns)
         built = build(source, out, rooms(), Plan(workers=0, max_rejected=1.0), Voice(quiet=True))
-        return {"out": str(out), "remarks": len(kept), "rows": built.kept, "rejected": built.rejected, "columns": columns}
+        return {
+            "out": str(out),
+            "remarks": len(kept),
+            "rows": built.kept,
+            "rejected": built.rejected,
+            "columns": [one.name for one in built.columns],
+        }
     folder = out.with_name(f"{out.stem}_files")
-    plain = [{"id": row.id, **{name: _beside(cell, row.id, name, folder) for name, cell in row.cells.items()}} for row in rows]
+    plain = [{"id": row.id, **{name: _beside(row.cells.get(name), row.id, name, folder) for name in columns}} for row in rows]
     write_text(
         out,
         _as_csv(plain, ["id", *columns]) if out.suffix == ".csv" else "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in plain),

@@ -21,6 +21,7 @@ VERBS = {
     "cache",
     "chat",
     "data",
+    "feedback",
     "continue",
     "evaluate",
     "export",

@@ -24,7 +24,8 @@ from triptych.use.lessons import Wanted, key_of, sort_out
 from triptych.use.next_recipe import Plans
 from triptych.use.next_version import TOLD, contents, train_next
 from triptych.use.opened import Run
-from triptych.use.said import cells_of, export_table, import_table, remark_on
+from triptych.use.remarks import cells_of
+from triptych.use.said import export_table, import_table, remark_on
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 
@@ -48,7 +49,7 @@ def table(run, tmp_path) -> Feedback:
 
 
 def corrections(run, table, folder, count, **words) -> None:
-    cells = [cells_of(run, {"image": picture(folder, number, bright=number % 2 == 0)}) for number in range(count)]
+    cells = [cells_of(run.recipe, {"image": picture(folder, number, bright=number % 2 == 0)}) for number in range(count)]
     for number, row in enumerate(cells):
         table.say(row, task="label", correction="low" if number % 2 == 0 else "high", **words)
 
@@ -86,7 +87,7 @@ def sorted_(run, table, wanted=None, test=()):
 
 def test_every_remark_is_in_one_place_and_says_why(run, table, tmp_path):
     corrections(run, table, tmp_path, 6)
-    image = cells_of(run, {"image": picture(tmp_path, 50, True)})
+    image = cells_of(run.recipe, {"image": picture(tmp_path, 50, True)})
     for words in (
         {"task": "label", "rating": 5},
         {"score": 4.0, "rater": "x"},
@@ -94,7 +95,7 @@ def test_every_remark_is_in_one_place_and_says_why(run, table, tmp_path):
         {"task": "label", "correction": "low", "rater": "eve"},
     ):
         table.say(image, **words)
-    other = cells_of(run, {"image": picture(tmp_path, 51, True)})
+    other = cells_of(run.recipe, {"image": picture(tmp_path, 51, True)})
     for label in ("low", "high"):
         table.say(other, task="label", correction=label)
     made = sorted_(run, table, Wanted(without=("eve",)))
@@ -115,7 +116,9 @@ def test_an_input_is_never_on_both_sides_whatever_format_it_is_in(run, table, tm
     for number in range(12):  # the same pictures again, in another format, with a text
         copy = tmp_path / f"again{number}.bmp"
         Image.open(tmp_path / f"new{number}.png").save(copy)
-        table.say(cells_of(run, {"image": copy, "text": f"number {number}"}), task="label", correction="low" if number % 2 == 0 else "high")
+        table.say(
+            cells_of(run.recipe, {"image": copy, "text": f"number {number}"}), task="label", correction="low" if number % 2 == 0 else "high"
+        )
     made = sorted_(run, table, Wanted(held=0.5))
 
     def seen(lessons):
@@ -134,7 +137,7 @@ def test_rows_that_the_run_is_judged_by_are_not_learnt(run, table, tmp_path):
 def test_nothing_to_learn_from_is_an_error_that_says_why(run, table, tmp_path):
     with pytest.raises(InputError, match="no feedback"):
         train_next(run, table, Plans(), tmp_path / "next")
-    table.say(cells_of(run, {"image": picture(tmp_path, 1, True)}), task="label", correction="middle")
+    table.say(cells_of(run.recipe, {"image": picture(tmp_path, 1, True)}), task="label", correction="middle")
     with pytest.raises(InputError, match="does not know this answer") as problem:
         train_next(run, table, Plans(), tmp_path / "next")
     assert "data.source" in problem.value.fix and not (tmp_path / "next").exists()
@@ -159,10 +162,9 @@ def test_a_spreadsheet_goes_in_and_comes_out_again(run, table, tmp_path):
         assert len(rows) == 4
     with pytest.raises(InputError, match="is there already"):
         export_table(run, kept, tmp_path / "out.csv")
-    for name in ("out.csv", "out.jsonl"):  # a recipe takes it as its source, though nobody gave a sound
-        changes = [f"data.source={tmp_path / name}", "data.split={validation: 0, test: 0.25}"]
-        checked = read({**json.loads(run.recipe.model_dump_json()), "tasks": {"tags": {"kind": "multilabel", "target": "label"}}}, changes)
-        assert {"image", "audio", "label"} <= set(read_rows(checked, {}, Voice(quiet=True)).columns)
+    # A recipe takes it as its source, though nobody gave a sound.
+    checked = read(json.loads(run.recipe.model_dump_json()), [f"data.source={tmp_path / 'out.csv'}"])
+    assert {"image", "audio", "label"} <= set(read_rows(checked, {}, Voice(quiet=True)).columns)
 
 
 def test_a_remark_keeps_what_the_run_said(run, table, tmp_path):

@@ -62,7 +62,7 @@ def key(value: Any) -> str:
 
 def was_right(remark: Remark, task: Any) -> bool | None:
     """Whether the run's answer is what the correction says; None where its answer is not known, or is a number."""
-    said = remark.answer.get("said") if isinstance(remark.answer, dict) else remark.answer
+    said = remark.answer.get("said", remark.answer.get("probabilities")) if isinstance(remark.answer, dict) else remark.answer
     if said is None or isinstance(remark.correction, float):
         return None
     if isinstance(remark.correction, list):

@@ -13,7 +13,7 @@ from typing import Any
 
 from triptych.base.errors import BadValue, InputError
 from triptych.base.files import write_text
-from triptych.contract.cells import Blob, Cell, Several, Span
+from triptych.contract.cells import Blob, Several, Span
 from triptych.data.build import Plan, build
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.settings import RowSettings
@@ -26,33 +26,11 @@ from triptych.run.recipe import Recipe
 from triptych.run.writing import asked_words
 from triptych.use.feedback import Feedback, Kept
 from triptych.use.opened import Answer, Run
-from triptych.use.remarks import CORRECTED, Remark, remark_of
+from triptych.use.remarks import CORRECTED, Remark, cells_of, remark_of
 
 WORDS = ("task", "correction", "rating", "chosen", "rejected", "score", "rater", "note", "when", "answer_id")
 """Columns of a spreadsheet that are words of a remark."""
 AT_ONCE = 64
-
-
-def cells_of(run: Run, row: Mapping[str, Any]) -> dict[str, Cell]:
-    """What a user gives for inputs, as cells that can be kept: texts in files are read, lists of files are several.
-
-    Raises:
-        BadValue: a file cannot be read.
-    """
-    found: dict[str, Cell] = {}
-    for name, value in row.items():
-        by_reference = name in run.recipe.inputs and rooms()[run.recipe.inputs[name].modality].by_reference
-        if by_reference and isinstance(value, str):
-            value = Path(value)
-        if by_reference and isinstance(value, list | tuple):
-            value = Several(tuple(Path(one) if isinstance(one, str) else one for one in value))
-        if isinstance(value, Path) and not by_reference:
-            try:
-                value = value.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise BadValue(f"{name}: the text cannot be read: {error}", where=str(value)) from error
-        found[name] = Blob(value) if type(value) is bytes else value
-    return found
 
 
 def remark_on(run: Run, feedback: Feedback, row: Mapping[str, Any], words: Mapping[str, Any]) -> Remark:
@@ -62,7 +40,7 @@ def remark_on(run: Run, feedback: Feedback, row: Mapping[str, Any], words: Mappi
         InputError: the row cannot be answered, or the words say nothing that can be said of the run.
     """
     remark = remark_of(words, run.recipe)
-    cells = cells_of(run, row)
+    cells = cells_of(run.recipe, row)
     if remark.answer is None:
         remark = _answered(remark, run.predict(**row))
     feedback.add(remark, cells)
@@ -105,7 +83,7 @@ def import_table(run: Run, feedback: Feedback, table: Path, defaults: Mapping[st
             continue
         seen.update(row.cells)
         try:
-            cells = cells_of(run, _inputs_in(row, inputs, run.recipe))
+            cells = cells_of(run.recipe, _inputs_in(row, inputs, run.recipe))
             remarks = [remark_of({**defaults, **words}, run.recipe) for words in _said_in(row, run.recipe)]
         except InputError as problem:
             made.rejects.append(Reject(row.id, problem.what))
@@ -208,13 +186,8 @@ def export_table(run: Run, kept: Sequence[Kept], out: Path) -> dict[str, Any]:
     if out.suffix == SUFFIX:
         source = Source("feedback", lambda: iter(rows), out.parent, total=len(rows), columns=columns)
         built = build(source, out, rooms(), Plan(workers=0, max_rejected=1.0), Voice(quiet=True))
-        return {
-            "out": str(out),
-            "remarks": len(kept),
-            "rows": built.kept,
-            "rejected": built.rejected,
-            "columns": [one.name for one in built.columns],
-        }
+        there = [one.name for one in built.columns]
+        return {"out": str(out), "remarks": len(kept), "rows": built.kept, "rejected": built.rejected, "columns": there}
     folder = out.with_name(f"{out.stem}_files")
     plain = [{"id": row.id, **{name: _beside(row.cells.get(name), row.id, name, folder) for name in columns}} for row in rows]
     write_text(

@@ -197,7 +197,7 @@ class Feedback:
         except BaseException as error:
             if isinstance(error, Exception) and not isinstance(error, OSError | ValueError | RuntimeError):
                 raise
-            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            said = (str(error).splitlines() or [type(error).__name__])[0].split(", /")[0][:200]  # without where in Lance's own source
             fix = "bring the folder back from a copy; older versions in it may be whole"
             raise InputError(f"the table of feedback is damaged: {said}", where=str(self.path), fix=fix) from error
 

@@ -203,7 +203,7 @@ def test_better_of_two_become_pairs_of_the_next_version(tiny_table, tmp_path):
     for number in range(12):
         table.say({"text": f"a tone {number}"}, chosen="high", rejected="low", rater="ann")
     table.say({"text": "a deep one"}, task="say", correction="low")
-    next_run = train_next(run, table, Plans(epochs=6, changes=("stages.0.lr=0.02",)), tmp_path / "next")
+    next_run = train_next(run, table, Plans(epochs=6, weight=8, changes=("stages.0.lr=0.02",)), tmp_path / "next")
     recipe, told = next_run.recipe(), next_run.read(TOLD)
     assert recipe.tasks["better_say"].kind == "prefer" and "decoder.lora" in recipe.stages[0].train
     assert told["counts"]["learnt"] + told["counts"]["held_out"] == 13

@@ -187,8 +187,8 @@ def test_a_run_of_another_form_cannot_be_started_from(run, tiny_recipe, tmp_path
 WRITES = {
     "name": "say",
     "inputs": {"text": {"prepare": {"vocabulary": 300}, "encoder": {"kind": "gru", "width": 8, "depth": 1}}},
-    "decoder": {"kind": "small", "layers": 1, "width": 16, "heads": 2, "context": 48, "tokenizer": "bpe", "vocabulary": 300},
-    "tasks": {"say": {"kind": "generate", "target": "label", "template": "{text} is", "longest": 3, "written": 4}},
+    "decoder": {"kind": "small", "layers": 1, "width": 16, "heads": 2, "context": 48, "tokenizer": "word", "vocabulary": 300},
+    "tasks": {"say": {"kind": "generate", "target": "label", "template": "{text}", "longest": 3, "written": 4}},
     "stages": [{"train": ["all"], "epochs": 2, "lr": 1.0e-2}],
     "training": {"batch_size": 12, "threads": 1},
     "report": {"rows": 1},

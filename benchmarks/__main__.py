@@ -29,6 +29,7 @@ SMALL = {
     "embedding": "--pictures 4 --texts 20 --clips 2",
     "finetune": "--clips 10 --epochs 1 --trials 2 --no-last --no-bf16",
     "decoder": "--places 256 --rows 4 --blocks 1 --turns 1",
+    "search": "--rows 51000 --width 32 --questions 40",
     "demo": "--seeds 0 --epochs 1",
 }
 """Every benchmark, and its options for a small sample."""

@@ -16,6 +16,7 @@ from triptych.cli.cache import app as cache_verbs
 from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
 from triptych.cli.feedback import app as feedback_verbs
+from triptych.cli.find import app as search_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
 from triptych.cli.subtitles import subtitles
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.add_typer(search_verbs, name="search")
 app.add_typer(cache_verbs, name="cache")
 app.add_typer(feedback_verbs, name="feedback")
 

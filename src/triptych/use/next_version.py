@@ -26,7 +26,7 @@ from triptych.run.record import finite
 from triptych.use.disputes import doubts
 from triptych.use.feedback import Feedback
 from triptych.use.lessons import CHOSEN, Lesson, Sorted, key_of, parts_of, sort_out
-from triptych.use.nearby import neighbours
+from triptych.use.neighbours import neighbours
 from triptych.use.next_recipe import Plans, next_recipe
 from triptych.use.next_scores import before_and_after
 from triptych.use.opened import Run

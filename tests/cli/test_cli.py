@@ -22,6 +22,7 @@ VERBS = {
     "chat",
     "data",
     "feedback",
+    "search",
     "continue",
     "evaluate",
     "export",

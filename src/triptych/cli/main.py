@@ -17,6 +17,7 @@ from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
+from triptych.cli.serve import serve
 from triptych.cli.subtitles import subtitles
 from triptych.cli.tools import SOURCE
 
@@ -301,6 +302,7 @@ app.command()(tune)
 app.command()(bakeoff)
 app.command()(models)
 app.command()(subtitles)
+app.command()(serve)
 
 
 def _recipe_name(source: str) -> str:

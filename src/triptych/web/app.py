@@ -46,7 +46,7 @@ def create_app(
         InputError: a package is missing.
     """
     need("fastapi", extra="serve", why=WHY)
-    need("multipart", extra="serve", why=WHY)
+    need("python_multipart", extra="serve", why=WHY)
     need("prometheus_client", extra="serve", why=WHY)
     from fastapi import FastAPI
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -85,9 +84,9 @@ def serve(app: Any, listening: socket.socket, limits: Limits, ready: Callable[[s
     """Answer until Ctrl-C or SIGTERM; `ready` is called with the address once it answers.
 
     Raises:
-        InputError: what the app loads at its start cannot be read.
+        InputError: a package is missing.
     """
-    server = _server(app, limits)
+    server = server_of(app, limits)
 
     async def run() -> None:
         work = asyncio.ensure_future(server.serve(sockets=[listening]))
@@ -97,13 +96,11 @@ def serve(app: Any, listening: socket.socket, limits: Limits, ready: Callable[[s
             ready(url_of(listening))
         await work
 
-    before = signal.getsignal(signal.SIGTERM)
     try:
         asyncio.run(run())
     except KeyboardInterrupt:  # uvicorn raises it again once all is ended
         return
     finally:
-        signal.signal(signal.SIGTERM, before)
         listening.close()
 
 

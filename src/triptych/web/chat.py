@@ -255,6 +255,8 @@ def _fill(native: Native, talk: Conversation, messages: list[dict[str, Any]]) ->
             talk.system = "\n".join([*([talk.system] if talk.system else []), _words(parts)])
             continue
         talk.said.append({"role": message["role"], "content": _content(native, talk, message["role"], parts)})
+    if talk.whole:  # each file has its place in the words already
+        talk.shared, talk.given = talk.given, {}
 
 
 def _words(parts: list[dict[str, Any]]) -> str:

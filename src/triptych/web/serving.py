@@ -104,7 +104,8 @@ def serve(app: Any, listening: socket.socket, limits: Limits, ready: Callable[[s
         listening.close()
 
 
-def _server(app: Any, limits: Limits) -> Any:
+def server_of(app: Any, limits: Limits) -> Any:
+    """An uvicorn with the server's bounds."""
     uvicorn = need("uvicorn", extra="serve", why=WHY)
     from uvicorn.protocols.http.h11_impl import H11Protocol
 

@@ -51,19 +51,19 @@ async def transcribe(native: Native, request: Request) -> Response:
     """What is said in a recording of any length: text, words with their times, or subtitles."""
     if not is_form(request):
         raise OtherKind("a recording is sent as a form", known=["multipart/form-data"])
-    form = await form_of(request, native.service.limits)
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise Refused("there is no file in the form", param="file")
-    given: dict[str, Any] = {}
-    for key, value in form.multi_items():
-        name = key.removesuffix("[]")
-        if name != "file":
-            given[name] = [*given.get(name, []), value] if name in LISTS else value
+    async with form_of(request, native.service.limits) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise Refused("there is no file in the form", param="file")
+        sound = await blob_of(file)
+        given: dict[str, Any] = {}
+        for key, value in form.multi_items():
+            name = key.removesuffix("[]")
+            if name != "file":
+                given[name] = [*given.get(name, []), value] if name in LISTS else value
     asked = checked(Transcription, given)
     run, task = named(native.service, asked["model"])
-    heard = await native.service.transcribe(run, await blob_of(file), task)
-    return _as(heard, asked)
+    return _as(await native.service.transcribe(run, sound, task), asked)
 
 
 def _as(heard: Heard, asked: dict[str, Any]) -> Response:

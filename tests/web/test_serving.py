@@ -16,7 +16,7 @@ import pytest
 import triptych
 from triptych.base.errors import InputError
 from triptych.use.feedback import feedback_of
-from triptych.use.filling import build_catalogue
+from triptych.use.indexing import build_catalogue
 from triptych.web.service import Service, open_runs
 from triptych.web.serving import bound
 

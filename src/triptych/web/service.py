@@ -96,7 +96,7 @@ class Service:
             self.about[name] = about(name, run)
             self.feedback[name] = feedback_of(run.folder, self._place_of_feedback(name))
         if self.catalogue is not None:
-            self.finder = self._maker()
+            self.finder = self.maker()
             self._made_by = self.catalogue.about.model
         self.ready = True
 
@@ -104,8 +104,12 @@ class Service:
         """Beside the run; where another folder is named, in that, by the run's name."""
         return None if self.feedback_at is None else self.feedback_at / f"{name}.lance"
 
-    def _maker(self) -> str:
-        """Which run made the catalogue."""
+    def maker(self) -> str:
+        """Which run made the catalogue.
+
+        Raises:
+            InputError: none of them did.
+        """
         problem: InputError | None = None
         for name, run in self.runs.items():
             try:

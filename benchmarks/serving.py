@@ -111,7 +111,7 @@ def questions(run: Any, count: int) -> list[dict[str, Any]]:
     table = open_table(run.recipe, Voice(quiet=True))
     found = []
     for number in range(count):
-        cells = table.rows[number % len(table)].cells
+        cells = table.rows[number % len(table.rows)].cells
         kept = [name for place, name in enumerate(run.recipe.inputs) if number % 7 >> place & 1 or number % 7 == 0]
         row = {name: cells[name] for name in kept if cells.get(name) is not None} or {"text": f"the number {number}"}
         if "text" in row:
@@ -130,7 +130,9 @@ def near(found: Any, expected: Any, most: float = 1e-5) -> bool:
     if isinstance(expected, dict):
         return isinstance(found, dict) and all(near(found.get(name), expected[name], most) for name in expected)
     if isinstance(expected, list):
-        return isinstance(found, list) and len(found) == len(expected) and all(near(a, b, most) for a, b in zip(found, expected, strict=True))
+        return (
+            isinstance(found, list) and len(found) == len(expected) and all(near(a, b, most) for a, b in zip(found, expected, strict=True))
+        )
     return abs(found - expected) <= most if isinstance(expected, float) and isinstance(found, float) else found == expected
 
 
@@ -189,7 +191,9 @@ def measured(run: Any, requests: int, clients: Sequence[int], turns: int, thread
     folder = str(run.folder.path)
     words = ["--port", "0", "--no-page", "--json", "--quiet", "--threads", str(threads)]
     with program([*OURS, folder, *words]) as ours, program([sys.executable, "-c", PLAIN, folder, str(threads)]) as plain:
-        print("| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |\n|---|---|---|---|---|---|---|---|")
+        print(
+            "| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |\n|---|---|---|---|---|---|---|---|"
+        )
         for kind, sent in bodies.items():
             for address in (ours, plain):
                 load(address, f"/v1/{kind}", sent[:20], expected[kind], 2)  # what is made once

@@ -126,7 +126,12 @@ def plotted(points: list[tuple[int, float]], path: Path) -> None:
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([count for count, _ in points], [size for _, size in points], color="#3f51b5")
-    axes.set(xlabel="requests", ylabel="MB in memory", ylim=(0, 1.2 * max(size for _, size in points)), title="Memory of a server under mixed requests")
+    axes.set(
+        xlabel="requests",
+        ylabel="MB in memory",
+        ylim=(0, 1.2 * max(size for _, size in points)),
+        title="Memory of a server under mixed requests",
+    )
     figure.savefig(path)
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
-
 from tests.web.conftest import living
 from tests.web.test_limits import sound
+
 from triptych.web.app import create_app
 from triptych.web.limits import Limits
 from triptych.web.service import Service
@@ -73,7 +73,9 @@ FILES = media()
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kind=st.sampled_from(sorted(FILES)), seed=st.integers(0, 2**32), cut=st.floats(0.05, 1), name=st.text(max_size=30), wrong=st.booleans())
+@given(
+    kind=st.sampled_from(sorted(FILES)), seed=st.integers(0, 2**32), cut=st.floats(0.05, 1), name=st.text(max_size=30), wrong=st.booleans()
+)
 def test_damaged_files_are_answered(open_client, kind, seed, cut, name, wrong):
     """Bytes changed, cut off, sent as something else, under any name."""
     draw, content = random.Random(seed), bytearray(FILES[kind])
@@ -90,7 +92,9 @@ def test_damaged_files_are_answered(open_client, kind, seed, cut, name, wrong):
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.binary(max_size=200), kind=st.sampled_from(["application/json", "multipart/form-data; boundary=a", "text/plain", "", "a/b;;"]))
+@given(
+    body=st.binary(max_size=200), kind=st.sampled_from(["application/json", "multipart/form-data; boundary=a", "text/plain", "", "a/b;;"])
+)
 @pytest.mark.parametrize("path", ["predict", "chat/completions", "audio/transcriptions"])
 def test_bodies_of_anything_are_answered(open_client, path, body, kind):
     told = open_client.post(f"/v1/{path}", content=body, headers={"content-type": kind})

@@ -103,7 +103,9 @@ def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], host
     if origins:
         from starlette.middleware.cors import CORSMiddleware
 
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"]
+        )
     words = {"limits": service.limits, "metrics": metrics, "keys": keys, "hosts": hosts, "origins": origins}
     app.add_middleware(Guard, **words)  # the last that is added stands first
 

@@ -372,7 +372,15 @@ def about(name: str, run: Run) -> dict[str, Any]:
     tasks = {task: {"kind": settings.kind, "answered": task in run.answered} for task, settings in run.recipe.tasks.items()}
     told = run.folder.read("run.json")
     scores = [{key: score.get(key) for key in ("name", "untouched", "trained")} for score in run.scores]
-    return {"id": name, "about": run.recipe.about, "made": told.get("made"), "inputs": inputs, "words": run.words, "tasks": tasks, "scores": scores}
+    return {
+        "id": name,
+        "about": run.recipe.about,
+        "made": told.get("made"),
+        "inputs": inputs,
+        "words": run.words,
+        "tasks": tasks,
+        "scores": scores,
+    }
 
 
 def _size(cell: Any) -> int:

@@ -192,9 +192,8 @@ def measured(run: Any, requests: int, clients: Sequence[int], turns: int, thread
     folder = str(run.folder.path)
     words = ["--port", "0", "--no-page", "--json", "--quiet", "--threads", str(threads)]
     with program([*OURS, folder, *words]) as ours, program([sys.executable, "-c", PLAIN, folder, str(threads)]) as plain:
-        print(
-            "| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |\n|---|---|---|---|---|---|---|---|"
-        )
+        print("| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
         for kind, sent in bodies.items():
             for address in (ours, plain):
                 load(address, f"/v1/{kind}", sent[:20], expected[kind], 2)  # what is made once

@@ -156,3 +156,24 @@ def test_only_spoken_questions_have_a_recording():
     rows = [ToyRow("shape", "train", (("said", said),)) for said in ("what shape is red", "")]
     heard, none = rooms()["audio"].toy("scenes", rows, 0)
     assert heard.suffix == ".flac" and none.content == "" and none.group == ""
+
+
+def test_products_of_one_side_are_on_no_other_and_rooms_agree_on_them():
+    rows = SAMPLES["products"].wanted()
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        traits = dict(row.traits)
+        sides.setdefault(row.split, set()).add(traits["product"])
+        words = {traits["kind"], traits["colour"], traits["pattern"]}
+        assert words <= set(traits["wish"].split()) and traits["kind"] == row.concept
+        short = len(words & set(traits["text"].replace(",", "").split()))
+        assert short == 3 or (short == 1 and row.split == "train")
+    assert not sides["train"] & sides["test"] and not sides["train"] & sides["validation"] and not sides["test"] & sides["validation"]
+    assert len(sides["test"]) > 30
+
+
+def test_a_product_is_drawn_in_its_colour():
+    traits = {"product": "red plain mug", "colour": "red", "pattern": "plain", "seed": "1"}
+    (cell,) = rooms()["image"].toy("products", [ToyRow("mug", "train", tuple(traits.items()))], 0)
+    red, green, blue = rooms()["image"].read(cell.content).getpixel((28, 34))
+    assert red > 180 and green < 80 and blue < 80

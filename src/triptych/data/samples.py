@@ -17,7 +17,7 @@ from pathlib import Path
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
-from triptych.data import toy_commands, toy_messages, toy_products, toy_scenes, toy_songs
+from triptych.data import toy_cases, toy_commands, toy_messages, toy_posts, toy_products, toy_scenes, toy_songs
 
 VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
 TABLE = "table.csv"
@@ -55,6 +55,8 @@ SAMPLES = {
     "songs": Sample(toy_songs.MOODS, {"train": 160, "validation": 25, "test": 40}, target="mood", draw=toy_songs.song),
     "commands": Sample(("command",), {"train": 900, "validation": 100, "test": 200}, target="words", draw=toy_commands.command),
     "messages": Sample(toy_messages.FEELINGS, {"train": 160, "validation": 30, "test": 50}, target="feeling", draw=toy_messages.message),
+    "posts": Sample(("post",), {"train": 1000, "validation": 300, "test": 300}, target="labels", draw=toy_posts.post),
+    "cases": Sample(("case",), {"train": 1000, "validation": 120, "test": 240}, target="finding", draw=toy_cases.case, told=("report",)),
     "products": Sample(
         toy_products.KINDS,
         {"train": 240, "validation": 25, "test": 30},

@@ -88,7 +88,8 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
     if f"{name}.truth" not in rows:
         return None, []
     truth = rows[f"{name}.truth"]
-    labels = [one["class"] for one in run.read("details.json").get("classes", {}).get(name, [])]
+    classes = run.read("details.json").get("classes", {}).get(name, [])
+    labels = [one["class"] for one in classes]
     if task.kind == "classify":
         number = {label: n for n, label in enumerate(labels)}
         truth_N = torch.tensor([number.get(str(cell), -1) for cell in truth])
@@ -109,7 +110,8 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
         truth_N = torch.tensor([_number(cell) for cell in truth], dtype=torch.float64)
         has_N = truth_N.isfinite()
     answers = {name: torch.tensor(rows[f"{name}.answer"], dtype=torch.float64)}
-    return Measured(rows["id"], [], answers, {name: truth_N}, {name: has_N}, {}, {}), truth
+    cuts: dict[str, float | list[float]] = {name: [one["threshold"] for one in classes]} if classes and "threshold" in classes[0] else {}
+    return Measured(rows["id"], [], answers, {name: truth_N}, {name: has_N}, {}, {}, cuts=cuts), truth
 
 
 def _transcribed(rows: Mapping[str, list[Any]], name: str, task: Any) -> Measured:

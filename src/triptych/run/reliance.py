@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from triptych.contract.spelling import PAD
-from triptych.contract.tasks import IN_WRITING, direction, headline
+from triptych.contract.tasks import IN_WRITING, cut_of, direction, headline
 from triptych.objective.intervals import Interval, Statistics, difference, interval, mean_of_all
 from triptych.run.bench import Bench
 from triptych.run.encoded import EncodedRows, encode
@@ -64,7 +64,8 @@ def reliance(bench: Bench) -> dict[str, Any]:
         changed = _changed(bench, rows, tasks, given)
         for name, task in tasks.items():
             if _shown(recipe, task, given):
-                told["tasks"][name]["inputs"][given] = _input(name, task, rows, given, whole, changed, group_N)
+                facts = bench.targets[name].facts
+                told["tasks"][name]["inputs"][given] = _input(name, task, facts, rows, given, whole, changed, group_N)
     bench.model.train(was_training)
     return {**told, "rows": len(rows.rows)}
 
@@ -109,6 +110,7 @@ def exchanged(there_N: Tensor, seed: int) -> Tensor:
 def _input(
     name: str,
     task: Any,
+    facts: Mapping[str, Any],
     rows: EncodedRows,
     given: str,
     whole: Mapping[str, Tensor],
@@ -120,7 +122,8 @@ def _input(
     judged_N = rows.has_truth[name] & rows.present[given] & others
 
     def of(answers: Tensor) -> Statistics:
-        seen = Measured([], [], {name: answers}, {name: rows.truth[name]}, {name: judged_N}, {}, {})
+        cuts = {name: cut_of(task, facts)} if task.kind == "multilabel" else {}
+        seen = Measured([], [], {name: answers}, {name: rows.truth[name]}, {name: judged_N}, {}, {}, cuts=cuts)
         found = statistics(name, task, seen)
         assert found is not None
         return found

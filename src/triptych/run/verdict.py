@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.contract.tasks import Direction, direction, headline
+from triptych.contract.tasks import Direction, cut_of, direction, headline
 from triptych.objective.boxes import iou
+from triptych.objective.classes import given_of
 from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
 from triptych.objective.retrieval import right_ranks
 from triptych.objective.transcripts import wer_of
@@ -88,7 +89,9 @@ def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) ->
             seen[of] = mean_of(mixed.answers == mixed.truth), groups
             continue
         every = torch.ones(len(mixed.places), dtype=torch.bool)
-        made = statistics(name, task, Measured([], [], {name: mixed.answers}, {name: mixed.truth}, {name: every}, {}, {}))
+        made = statistics(
+            name, task, Measured([], [], {name: mixed.answers}, {name: mixed.truth}, {name: every}, {}, {}, cuts=measured.cuts)
+        )
         if made is not None:
             seen[of] = made, groups
     if name in measured.prompted:
@@ -125,7 +128,7 @@ def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
     if task.kind == "ctc":
         return _among(wer_of(answer, truth, task.symbols), rows_N)
     if task.kind == "multilabel":
-        return _among(macro_f1_of(truth.bool(), answer > task.threshold), rows_N)
+        return _among(macro_f1_of(truth.bool(), given_of(answer, measured.cuts.get(name, cut_of(task, {})))), rows_N)
     return _among(r2_of(torch.where(rows_N, answer, 0), torch.where(rows_N, truth, truth[rows_N].mean())), rows_N)
 
 

@@ -20,6 +20,7 @@ from triptych.cli.feedback import app as feedback_verbs
 from triptych.cli.find import app as search_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
+from triptych.cli.serve import serve
 from triptych.cli.subtitles import subtitles
 from triptych.cli.tools import SOURCE
 
@@ -320,6 +321,7 @@ app.command()(tune)
 app.command()(bakeoff)
 app.command()(models)
 app.command()(subtitles)
+app.command()(serve)
 
 
 def _recipe_name(source: str) -> str:

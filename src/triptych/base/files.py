@@ -77,6 +77,20 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold `path` as a lock until the block ends, after waiting for those who came before; threads and processes alike."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def held(path: Path, alone: bool = False) -> int | None:
     """Hold `path`, which is made where it is not, as a lock beside others, or `alone`: a descriptor, and closing it lets go.
 

@@ -19,6 +19,7 @@ Nothing in it is code or pickle. Opening it imports no torch, so reports and com
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -198,6 +199,12 @@ class RunFolder:
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"recipe.yaml of the run is missing or damaged: {error}", where=str(self.path)) from error
         return parse(Recipe, tree, f"{self.path.name}/recipe.yaml")
+
+    def digest(self) -> str:
+        """A word for the trained model: what its weights, its preparations and its recipe are. Two runs of one word answer alike."""
+        files = self.read("run.json").get("files", {})
+        told = {name: known for name, known in files.items() if name.startswith(("model/", "inputs/", "script/")) or name == "recipe.yaml"}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def verify(self, among: Callable[[str], bool] = lambda name: True) -> None:
         """Compare the run's files with their checksums; `among` says which, by default all.

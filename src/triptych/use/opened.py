@@ -125,6 +125,11 @@ class Run:
         self._verify()
         return self.folder.read_rows("embeddings.parquet")
 
+    @property
+    def answered(self) -> list[str]:
+        """The tasks that a row is told of: all but those that only compare answers."""
+        return [name for name, task in self.recipe.tasks.items() if task.kind != "prefer"]
+
     def predict(self, **values: Any) -> Answer:
         """Answer for one row: `run.predict(image="seven.png", audio=some_bytes)`; inputs left out are absent.
 
@@ -149,7 +154,25 @@ class Run:
 
     def embed_rows(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, list[list[float] | None]]:
         """Vectors of several rows: `fused`, and `<task>.<input>` for each contrastive task; None where the row lacks the input."""
-        passed, present = self.passed([self._values(row) for row in rows])
+        return self.vectors([self._values(row) for row in rows])
+
+    def read_row(self, row: Mapping[str, Any]) -> dict[str, Value]:
+        """What a row gives, read by its rooms: the part of `predict_rows` that needs no model, for those who share the work out.
+
+        Raises:
+            InputError: as `predict` does.
+        """
+        return self._values(row)
+
+    def answers(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Value]], tasks: Iterable[str] | None = None
+    ) -> list[Answer]:
+        """The rest of it: what is said of rows whose `values` were read; `tasks` alone are answered, by default all."""
+        return self._answers(rows, values, tasks)
+
+    def vectors(self, values: Sequence[Mapping[str, Value]]) -> dict[str, list[list[float] | None]]:
+        """As `embed_rows`, of rows that were read."""
+        passed, present = self.passed(values)
         vectors: dict[str, list[list[float] | None]] = {"fused": passed.fused.pooled_BD.float().tolist()}
         for name, task in self.recipe.tasks.items():
             for column in task.between if task.kind == "contrast" else ():
@@ -206,13 +229,16 @@ class Run:
         except BadValue as error:
             return error
 
-    def _answers(self, rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Value]]) -> list[Answer]:
+    def _answers(
+        self, rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Value]], tasks: Iterable[str] | None = None
+    ) -> list[Answer]:
         """`values` are what was read of `rows`."""
         if not rows:
             return []
         passed, present = self.passed(values)
         counts = {name: torch.tensor([len(each(row[name])) if name in row else 0 for row in values]) for name in present}
-        told = {name: self._told(name, passed, counts, rows, values) for name, task in self.recipe.tasks.items() if task.kind != "prefer"}
+        asked = [name for name in (self.answered if tasks is None else tasks) if name in self.answered]
+        told = {name: self._told(name, passed, counts, rows, values) for name in asked}
         return [
             Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
             for i, row in enumerate(rows)

@@ -1,0 +1,229 @@
+"""One thread a run that computes. Rows of several requests that wait at the same time go through the model together.
+
+While the model is at work, others arrive; what is there when it is free goes in next, up to `batch` rows. Where rows are
+known to be on their way (they are being decoded), it waits for them, `wait` seconds at most. A single caller never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from triptych.web.limits import Limits
+from triptych.web.problems import Busy
+
+T = TypeVar("T")
+DONE = object()
+
+
+class Watch(Protocol):
+    """Who hears how large batches are."""
+
+    def __call__(self, name: str, rows: int) -> None:
+        """`rows` of run `name` were computed together."""
+
+
+@dataclass(eq=False)
+class Job:
+    """Rows that wait, and where their answers go. Jobs with an equal `kind` may be computed together; None stands alone."""
+
+    kind: Any
+    work: Callable[[list[Any]], Sequence[Any]]
+    rows: list[Any]
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Any]
+    arrived: float = field(default_factory=time.monotonic)
+
+
+class Worker:
+    """The thread of one run."""
+
+    def __init__(self, name: str, limits: Limits, watch: Watch | None = None) -> None:
+        """The thread starts with the first job."""
+        self.name, self.limits, self.watch = name, limits, watch
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._coming = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait."""
+        with self._changed:
+            return sum(len(job.rows) for job in self._jobs)
+
+    @contextmanager
+    def coming(self, rows: int) -> Iterator[None]:
+        """Inside of it, rows are on their way, and the worker may wait for them.
+
+        Raises:
+            Busy: the queue is full.
+        """
+        with self._changed:
+            if self._coming + sum(len(job.rows) for job in self._jobs) + rows > self.limits.queue:
+                raise Busy(f"{self.limits.queue} rows wait for run {self.name!r} already", fix="come again in a moment")
+            self._coming += rows
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= rows
+                self._changed.notify()
+
+    async def together(self, kind: Any, work: Callable[[list[Any]], Sequence[T]], rows: Sequence[Any]) -> list[T]:
+        """`work` of some rows, computed with what else waits; it gives one thing a row, in their order.
+
+        A row that `work` refuses costs nobody else's.
+        """
+        return await self._put(kind, work, list(rows))
+
+    async def alone(self, work: Callable[[], T]) -> T:
+        """`work()` in the thread, when its turn comes."""
+        found: list[T] = await self._put(None, lambda _: [work()], [None])
+        return found[0]
+
+    async def pieces(self, make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """What an iterator gives, each step of it when its turn comes: others are answered in between.
+
+        Who stops listening stops it.
+        """
+        steps = await self.alone(make)
+        try:
+            while (piece := await self.alone(lambda: next(steps, DONE))) is not DONE:
+                yield piece  # type: ignore[misc]
+        finally:
+            close = getattr(steps, "close", None)
+            if close is not None:
+                self._later(close)
+
+    def close(self) -> None:
+        """Let the thread end; what waits is cancelled."""
+        with self._changed:
+            self._closed = True
+            waiting, self._jobs = list(self._jobs), deque()
+            self._changed.notify()
+        for job in waiting:
+            _tell(job, None, Busy("the server is ending", fix="come again when it is up"))
+
+    def _later(self, work: Callable[[], Any]) -> None:
+        """Do something in the thread that nobody waits for."""
+        loop = asyncio.get_running_loop()
+        self._add(Job(None, lambda _: [work()], [None], loop, loop.create_future()))
+
+    async def _put(self, kind: Any, work: Callable[[list[Any]], Sequence[Any]], rows: list[Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        job = Job(kind, work, rows, loop, loop.create_future())
+        self._add(job)
+        return await job.answer
+
+    def _add(self, job: Job) -> None:
+        with self._changed:
+            if self._closed:
+                raise Busy("the server is ending", fix="come again when it is up")
+            self._jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=f"run {self.name}", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    # in the thread
+
+    def _run(self) -> None:
+        while jobs := self._next():
+            compute(jobs)
+            if self.watch is not None and jobs[0].kind is not None:
+                self.watch(self.name, sum(len(job.rows) for job in jobs))
+
+    def _next(self) -> list[Job]:
+        """Jobs to compute together; none at the end."""
+        with self._changed:
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return []
+            first = self._jobs[0]
+            until = first.arrived + self.limits.wait
+            while first.kind is not None and self._coming and self._alike(first) < self.limits.batch:
+                if (left := until - time.monotonic()) <= 0 or self._closed:
+                    break
+                self._changed.wait(left)
+            return self._taken()
+
+    def _alike(self, first: Job) -> int:
+        return sum(len(job.rows) for job in self._jobs if job.kind == first.kind)
+
+    def _taken(self) -> list[Job]:
+        if not self._jobs:
+            return []
+        first = self._jobs.popleft()
+        taken, left, rows = [first], deque[Job](), len(first.rows)
+        for job in self._jobs:
+            fits = first.kind is not None and job.kind == first.kind and rows + len(job.rows) <= self.limits.batch
+            if fits:
+                rows += len(job.rows)
+            (taken if fits else left).append(job)
+        self._jobs = left
+        return taken
+
+
+def compute(jobs: list[Job]) -> None:
+    """Compute jobs of one kind together; where that fails, one by one, so that each has its own answer or error."""
+    jobs = [job for job in jobs if not job.answer.cancelled()]  # who left is not computed for
+    if not jobs:
+        return
+    try:
+        found = list(jobs[0].work([row for job in jobs for row in job.rows]))
+    except BaseException as problem:
+        if len(jobs) == 1:
+            _tell(jobs[0], None, problem)
+            return
+        for job in jobs:
+            compute([job])
+        return
+    place = 0
+    for job in jobs:
+        _tell(job, found[place : place + len(job.rows)], None)
+        place += len(job.rows)
+
+
+def _tell(job: Job, found: Any, problem: BaseException | None) -> None:
+    def told() -> None:
+        if not job.answer.done():
+            job.answer.set_exception(problem) if problem is not None else job.answer.set_result(found)
+
+    try:
+        job.loop.call_soon_threadsafe(told)
+    except RuntimeError:  # the loop has ended, and nobody waits
+        pass
+
+
+@dataclass
+class Remembered(Generic[T]):
+    """The newest things, some in number and bytes."""
+
+    most: int
+    most_bytes: int
+    held: dict[str, tuple[T, int]] = field(default_factory=dict)
+    bytes: int = 0
+
+    def put(self, key: str, thing: T, size: int) -> None:
+        """Keep a thing; the oldest go."""
+        if size > self.most_bytes or not self.most:
+            return
+        self.held[key] = (thing, size)
+        self.bytes += size
+        while len(self.held) > self.most or self.bytes > self.most_bytes:
+            _, gone = self.held.pop(next(iter(self.held)))
+            self.bytes -= gone
+
+    def get(self, key: str) -> T | None:
+        """A thing, while it is kept."""
+        found = self.held.get(key)
+        return found[0] if found else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,7 @@ def space_of(run: Run, voice: Voice) -> Space:
     Raises:
         TriptychError: neither is to be had; it says why.
     """
-    path = cache_root() / FOLDER / f"{digest(run)}.parquet"
+    path = cache_root() / FOLDER / f"{run.folder.digest()}.parquet"
     in_use(path)
     try:
         if not path.exists():
@@ -98,11 +97,6 @@ def space_of(run: Run, voice: Voice) -> Space:
 def name_of(run: Run) -> str:
     """The space in which rows are compared: that of the first contrastive task, else `fused`."""
     return next((name for name, task in run.recipe.tasks.items() if task.kind == "contrast"), "fused")
-
-
-def digest(run: Run) -> str:
-    """A word for the run's weights, preparations and recipe."""
-    return hashlib.sha256(json.dumps(run.folder.read("run.json")["files"], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _embed(run: Run, path: Path, voice: Voice) -> None:

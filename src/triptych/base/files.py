@@ -56,11 +56,11 @@ def is_full(error: OSError) -> bool:
 
 
 @contextmanager
-def held_alone(path: Path, what: str) -> Iterator[None]:
+def held_alone(path: Path, what: str, fix: str = "wait for it, stop it, or name another folder with --out") -> Iterator[None]:
     """Hold `path` as a lock until the block ends; the system lets it go when the process dies, however that happens.
 
     Raises:
-        InputError: another process holds it; `what` is at work there.
+        InputError: another process holds it; `what` is at work there, and `fix` is what to do.
     """
     try:
         import fcntl
@@ -72,7 +72,6 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            fix = "wait for it, stop it, or name another folder with --out"
             raise InputError(f"another {what} is at work in this folder", where=str(path.parent), fix=fix) from None
         yield
 

@@ -80,7 +80,7 @@ def _each(chunk: Chunk, reading: Reading) -> Iterator[list[Any] | Reject]:
 
     def judged_at(place: int) -> list[Any] | Reject:
         with reading(place):
-            return _judged(chunk.entries[place], chunk)
+            return as_fields(chunk.entries[place], chunk)
 
     places, pace = iter(range(len(chunk.entries))), Pace()
     with ThreadPoolExecutor(THREADS) as pool:
@@ -94,10 +94,10 @@ def judge_from(chunk: Chunk, first: int, reading: Reading) -> None:
     """Read the rows from one on, one after the other, and keep nothing: is there one that this process does not survive?"""
     for place in range(first, len(chunk.entries)):
         with reading(place):
-            _judged(chunk.entries[place], chunk)
+            as_fields(chunk.entries[place], chunk)
 
 
-def _judged(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
+def as_fields(entry: Row | Reject, chunk: Chunk) -> list[Any] | Reject:
     """The row as the values of the table's fields, or why it cannot be used."""
     if isinstance(entry, Reject):
         return entry

@@ -34,14 +34,15 @@ def placed(source: Source, told: About, table: Path) -> Source:
     media = {column.name for column in told.columns if column.kind == "media"}
 
     def change(row: Row, folder: Path) -> Row:
-        return Row(row.id, {name: _placed(cell, folder) if name in media else cell for name, cell in row.cells.items()})
+        return Row(row.id, {name: placed_cell(cell, folder) if name in media else cell for name, cell in row.cells.items()})
 
     return replace(mapped(source, change), folder=here if here.resolve() == root.resolve() else root)
 
 
-def _placed(cell: Cell, folder: Path) -> Cell:
+def placed_cell(cell: Cell, folder: Path) -> Cell:
+    """The cell of a media column with whole paths; those that are not whole start in `folder`."""
     if isinstance(cell, Several | list):
-        return together([_placed(item, folder) for item in (cell if isinstance(cell, list) else each(cell))])
+        return together([placed_cell(item, folder) for item in (cell if isinstance(cell, list) else each(cell))])
     if isinstance(cell, Span) and isinstance(cell.source, Path):
         return replace(cell, source=cell.source.absolute())
     if isinstance(cell, Path):

@@ -192,6 +192,10 @@ class Stored:
         """See `Rows`."""
         return replace(self, changes=(*self.changes, change))
 
+    def decoded(self, found: pa.Table) -> list[Row]:
+        """Rows of what Lance gave, with the cells of those columns whose fields are all there."""
+        return self._rows(found, [column for column in self.columns.values() if set(column.names()) <= set(found.column_names)])
+
     def _rows(self, found: pa.Table, columns: Sequence[Column]) -> list[Row]:
         ids = found.column(ID).to_pylist()
         cells: list[dict[str, Cell]] = [{} for _ in ids]

@@ -137,11 +137,11 @@ class Pen:
             return [task.choices[n] for n in best]
         return [self._text(ids, task) for ids in model.decoder.write(question, fused, self.how(task))]
 
-    def stream(self, model: Model, asked: Packed, fused: Fused, task: Any) -> Iterator[str]:
-        """One row's answer as far as it is written, again and again."""
+    def stream(self, model: Model, asked: Packed, fused: Fused, task: Any, seed: int = 0) -> Iterator[str]:
+        """One row's answer as far as it is written, again and again; `seed` is for what is drawn."""
         assert model.decoder is not None
         ids: list[int] = []
-        for one in model.decoder.stream(asked, fused, self.how(task)):
+        for one in model.decoder.stream(asked, fused, self.how(task)._replace(seed=seed)):
             ids.append(one)
             yield self._text(ids, task)
 

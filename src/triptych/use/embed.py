@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,21 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
 
 
 def _fitting(run: Run, source: Path, voice: Voice) -> tuple[Table, dict[str, str]]:
-    """The source's located rows, and which of its columns is which input: by name, in a folder by modality."""
-    table = read_source(source, rooms(), voice)
-    asked = run.recipe.named()
+    return fitting(run, read_source(source, rooms(), voice), source)
+
+
+def fitting(run: Run, table: Table, source: Path, among: Collection[str] | None = None) -> tuple[Table, dict[str, str]]:
+    """The located rows of what was read of a source, and which of its columns is which input: by name, in a folder by modality.
+
+    `among` says of which inputs, by default all.
+
+    Raises:
+        InputError: nothing in it is one of them, or a file could be any of several.
+    """
+    asked = {name: column for name, column in run.recipe.named().items() if among is None or name in among}
     columns = {name: asked[name] for name in asked if asked[name] in table.columns}
     if source.is_dir():
-        kinds = {name: settings.modality for name, settings in run.recipe.inputs.items()}
+        kinds = {name: run.recipe.inputs[name].modality for name in asked}
         columns = {name: kind for name, kind in kinds.items() if kind in table.columns} | {
             name: column for name, column in columns.items() if kinds[name] not in table.columns
         }

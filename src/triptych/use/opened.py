@@ -296,18 +296,32 @@ class Run:
         Raises:
             InputError: an unknown input, a value that cannot be read, or nothing is left of the question.
         """
+        yield from self.writing(name, row, self._values(row), task)[1]
+
+    @torch.inference_mode()
+    def writing(
+        self, name: str, row: Mapping[str, Any], values: Mapping[str, Value], task: Any = None, seed: int = 0
+    ) -> tuple[int, Iterator[str]]:
+        """How many pieces the question of a row that was read has, and what `stream` gives of it; `seed` is for what is drawn.
+
+        Raises:
+            InputError: nothing is left of the question.
+        """
         held: Any = task or self.recipe.tasks[name]
-        values = self._values(row)
         item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
         if isinstance(item, BadValue):
             raise item
         passed, _ = self.passed([values])
         assert self.script is not None
         asked = self.script.collate([item])
-        if held.choices or held.beams > 1:
-            yield str(self._answered(held, asked, passed.fused)[0]["said"])
+        return int(asked.mask_PT.sum() if asked.mask_PT is not None else 0), self._versions(held, asked, passed.fused, seed)
+
+    @torch.inference_mode()
+    def _versions(self, task: Any, asked: Packed, fused: Fused, seed: int) -> Iterator[str]:
+        if task.choices or task.beams > 1:
+            yield str(self._answered(task, asked, fused)[0]["said"])
         else:
-            yield from self.pen.stream(self.model, asked, passed.fused, held)
+            yield from self.pen.stream(self.model, asked, fused, task, seed)
 
     def question(self, name: str, row: Mapping[str, Any], task: Any = None) -> str:
         """What a task asks of one row, as the decoder reads it, with `<input>` where a value stands; nothing is read or computed."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -198,10 +198,8 @@ def _tell(job: Job, found: Any, problem: BaseException | None) -> None:
         if not job.answer.done():
             job.answer.set_exception(problem) if problem is not None else job.answer.set_result(found)
 
-    try:
+    with suppress(RuntimeError):  # the loop has ended, and nobody waits
         job.loop.call_soon_threadsafe(told)
-    except RuntimeError:  # the loop has ended, and nobody waits
-        pass
 
 
 @dataclass

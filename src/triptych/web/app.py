@@ -24,16 +24,14 @@ def create_app(service: Service, *, keys: Sequence[str] = (), page: bool = True,
 
     app = FastAPI(title="triptych", lifespan=life)
     app.include_router(router(service))
-    if page and (build := _page()) is not None:
-        import gradio
-
-        app = gradio.mount_gradio_app(app, build(service), path="/")
+    if page and (mount := _page()) is not None:
+        app = mount(app, service, keys)
     return app
 
 
 def _page() -> Any:
     try:
-        from triptych.web.page import build  # type: ignore[import-not-found,unused-ignore]
+        from triptych.web.page import mount
     except ImportError:
         return None
-    return build
+    return mount

@@ -3,37 +3,75 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from triptych.web.page import trying
 from triptych.web.page.guard import Guard
-from triptych.web.page.kit import Kit, on
+from triptych.web.page.kit import Kit, html_place, on
 from triptych.web.page.look import HEAD, style, theme
 from triptych.web.page.neighbours import Beside
 from triptych.web.service import Service
 
+__all__ = ["build", "mount"]
+
 KEPT = 24 * 3600
 """Seconds after which an uploaded file goes."""
+Make = Callable[[str], None]
 
 
 def build(service: Service) -> Any:
     """The page over a service."""
-    kit = Kit(service)
-    names = list(service.runs)
-    besides = {name: Beside(run) for name, run in service.runs.items()}
+    kit, names = Kit(service), list(service.runs)
+    places: list[tuple[str, Any]] = []
     with gr.Blocks(title=f"triptych: {', '.join(names)}", analytics_enabled=False, delete_cache=(3600, KEPT)) as page:
-        gr.HTML(f"<h1>{' · '.join(names)}</h1>", elem_classes="told top")
+        html_place(f"<h1>{escape(' · '.join(names))}</h1>")
         chosen = gr.Dropdown(names, value=names[0], label="Run", visible=len(names) > 1, elem_id="run")
         kit.keep(chosen, "run")
-        places: list[tuple[str, Any]] = []
         with gr.Tabs(elem_id="tabs") as tabs:
-            for label, make in _tabs(kit, besides):
-                with gr.Tab(label, id=label, elem_id=f"tab-{label.lower()}"):
-                    for name in names if make.__module__ not in WHOLE else names[:1]:
-                        with gr.Column(visible=name == names[0]) as place:
-                            make(name)
-                        places.append((name, place))
+            for label, make in _tabs(kit).items():
+                with gr.Tab(label, id=label, elem_id=f"tab-{label.lower()}") as tab:
+                    places += _for_each(names, make)
+                tab.select(None, None, kit.tab, js=f"() => {label!r}", queue=False, api_visibility="private")
+        shown = [place for _, place in places]
+        on(chosen.change, lambda name: [gr.update(visible=name == of) for of, _ in places], [chosen], shown, hidden=True)
+        kit.restore(page)
+        on(page.load, lambda label: gr.update(selected=label) if label else gr.skip(), [kit.tab], [tabs], hidden=True)
+    page.queue(default_concurrency_limit=8, max_size=256, api_open=False)
     return page
+
+
+def _tabs(kit: Kit) -> dict[str, Make]:
+    """What stands in each tab, for one run."""
+    besides = {name: Beside(run) for name, run in kit.service.runs.items()}
+    return {"Try": lambda name: trying.build(kit, name, besides[name])}
+
+
+def _for_each(names: Sequence[str], make: Make) -> list[tuple[str, Any]]:
+    """A column a run, of which the first is shown."""
+    places = []
+    for name in names:
+        with gr.Column(visible=name == names[0]) as place:
+            make(name)
+        places.append((name, place))
+    return places
+
+
+def mount(app: Any, service: Service, keys: Sequence[str] = ()) -> Any:
+    """The app with the page at its root; where there are keys, who comes in says one of them as the password."""
+    limit = service.limits.body_bytes
+    words: dict[str, Any] = {"theme": theme(), "css": style(), "head": HEAD, "footer_links": [], "run_history": False, "ssr_mode": False}
+    whole = gr.mount_gradio_app(
+        app, build(service), path="/", show_error=True, max_file_size=limit, enable_monitoring=False,
+        auth=(lambda _, word: knows(word, keys)) if keys else None, auth_message="any name, and a key of this server as the password", **words,
+    )
+    whole.add_middleware(Guard)
+    return whole
+
+
+def knows(word: str, keys: Sequence[str]) -> bool:
+    """Whether a word is one of the keys; it takes as long for every word."""
+    return any([hmac.compare_digest(word.encode("utf-8", "surrogatepass"), key.encode()) for key in keys])

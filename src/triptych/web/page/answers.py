@@ -15,7 +15,8 @@ BARS = 6
 
 def answer_html(run: Run, tasks: Mapping[str, dict[str, Any]], boxed: Mapping[str, str], seconds: float) -> str:
     """All tasks' answers; `boxed` has the drawings of those that say a box."""
-    parts = [_task(run, name, answer, boxed.get(name, "")) for name, answer in tasks.items()]
+    ordered = sorted(tasks.items(), key=lambda pair: run.recipe.tasks[pair[0]].kind == "contrast")
+    parts = [_task(run, name, answer, boxed.get(name, "")) for name, answer in ordered]
     return f"<div class='answers'>{''.join(parts)}<p class='quiet'>answered in {seconds:.2f} s</p></div>"
 
 

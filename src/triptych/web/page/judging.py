@@ -12,7 +12,7 @@ import gradio as gr
 from triptych.base.errors import InputError
 from triptych.use.opened import Run
 from triptych.use.remarks import CORRECTED, DOWN, UP
-from triptych.web.page.kit import Kit, on, plainly
+from triptych.web.page.kit import Kit, html_place, on, plainly
 
 THANKS = "<div class='done' role='status'>Kept: {what}. Thank you.</div>"
 
@@ -23,7 +23,7 @@ def build(kit: Kit, name: str, told: Any) -> Any:
     fitting = [task for task in run.answered if run.recipe.tasks[task].kind in CORRECTED]
     rated = [task for task in run.answered if run.recipe.tasks[task].kind != "contrast"] or run.answered
     with gr.Accordion("Is it right?", open=True, visible=False) as group:
-        status = gr.HTML("", elem_classes="told", elem_id=f"judged-{name}")
+        status = html_place("", elem_id=f"judged-{name}")
         rater = gr.Textbox(label="Your name or pseudonym (may be empty)", max_lines=1, elem_id=f"rater-{name}")
         kit.keep(rater, f"{name}.rater")
         if len(rated) > 1:
@@ -31,8 +31,8 @@ def build(kit: Kit, name: str, told: Any) -> Any:
         else:
             task = gr.Radio(rated, value=rated[0], label="Task", visible=False)
         with gr.Row():
-            up = gr.Button("👍 Right", size="sm", elem_id=f"up-{name}")
-            down = gr.Button("👎 Wrong", size="sm", elem_id=f"down-{name}")
+            up = gr.Button("Right", size="sm", elem_id=f"up-{name}")
+            down = gr.Button("Wrong", size="sm", elem_id=f"down-{name}")
         for thumb, rating in ((up, UP), (down, DOWN)):
             on(thumb.click, plainly(functools.partial(_rate, kit, rating), 1), [told, task, rater], [status])
         for one in fitting:

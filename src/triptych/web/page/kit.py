@@ -42,10 +42,15 @@ class Kit:
     first: list[tuple[Callable[..., Any], list[Any], list[Any]]] = field(default_factory=list)
     """(function, inputs, outputs) to call when the page opens, after kept values came back."""
 
+    @functools.cached_property
+    def tab(self) -> Any:
+        """The tab that was looked at last."""
+        return self.memory("tab", None)
+
     def keep(self, component: Any, name: str) -> Any:
         """Let a component's value outlive a reload; gives the state that holds it."""
         state = gr.BrowserState(getattr(component, "value", None), storage_key=f"triptych.{name}", secret=SECRET)
-        component.change(None, component, state, js="(v) => v", queue=False, api_visibility="private")
+        component.change(None, component, state, js="(v) => (typeof v === 'string' && v.length > 400000 ? null : v)", queue=False, api_visibility="private")
         self.kept.append((component, state))
         return state
 
@@ -72,6 +77,11 @@ def on(event: Any, work: Callable[..., Any], inputs: list[Any], outputs: list[An
     return event(
         work, inputs, outputs, preprocess=False, api_visibility="private", concurrency_limit=8, show_progress=progress, **words
     )
+
+
+def html_place(html: str, **words: Any) -> Any:
+    """A place for HTML of ours."""
+    return gr.HTML(html, elem_classes="told", apply_default_css=False, **words)
 
 
 def plainly(work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[..., AsyncIterator[Any]]:

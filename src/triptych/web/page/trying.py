@@ -15,7 +15,7 @@ from triptych.use.influence import compared, forms, weighed, without_each
 from triptych.use.opened import Run
 from triptych.web.page import judging
 from triptych.web.page.answers import answer_html, drawn_boxes, influence_html
-from triptych.web.page.kit import Kit, as_cell, on, plainly
+from triptych.web.page.kit import Kit, as_cell, html_place, on, plainly
 from triptych.web.page.neighbours import Beside
 from triptych.web.service import Service, Told
 
@@ -33,17 +33,17 @@ def build(kit: Kit, name: str, beside: Beside) -> None:
                 ask = gr.Button("Ask", variant="primary", elem_id=f"ask-{name}")
                 clear = gr.Button("Clear", elem_id=f"clear-{name}")
         with gr.Column(min_width=300):
-            problem = gr.HTML("", elem_classes="told")
-            answer = gr.HTML(NOTHING, elem_classes="told answer", elem_id=f"answer-{name}")
+            problem = html_place("")
+            answer = html_place(NOTHING, elem_id=f"answer-{name}")
             told = kit.memory(f"{name}.told", None)
             with gr.Accordion("Which inputs counted", open=True):
-                counted = gr.HTML("", elem_classes="told")
+                counted = html_place("")
             with gr.Accordion("Similar training rows", open=True):
-                similar = gr.HTML("", elem_classes="told", elem_id=f"similar-{name}")
+                similar = html_place("", elem_id=f"similar-{name}")
                 embed = gr.Button("Show similar training rows", size="sm", visible=False)
             judged = judging.build(kit, name, told)
-    for one in (answer, counted):
-        kit.keep(one, f"{name}.{'answer' if one is answer else 'counted'}")
+    for part, place in {"answer": answer, "counted": counted, "similar": similar}.items():
+        kit.keep(place, f"{name}.{part}")
     inputs, outputs = list(fields.values()), [problem, answer, told, counted, similar, embed, judged]
     work = functools.partial(_ask, kit.service, name, list(fields), beside)
     asked = plainly(work, len(outputs))

@@ -9,6 +9,7 @@ from typing import Any
 
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.files import written_aside
+from triptych.contract.cells import Blob
 from triptych.contract.modality import Limited, Paced, Streamed, Timed
 from triptych.contract.values import Value
 from triptych.run.progress import Voice
@@ -22,13 +23,13 @@ AT_ONCE = 4
 
 
 def words_of(
-    run: Run, path: Path, voice: Voice, *, task: str | None = None, window: float | None = None, overlap: float = OVERLAP
+    run: Run, path: Path | Blob, voice: Voice, *, task: str | None = None, window: float | None = None, overlap: float = OVERLAP
 ) -> Iterator[Word]:
     """The words of a recording in their order, made while they are asked for; memory does not grow with its length.
 
     Args:
         run: a run with a task that reads a sequence.
-        path: the recording, or a film.
+        path: the recording, or a film; or the content of one.
         voice: shows how far it is.
         task: which task, where there are several.
         window: seconds that are heard at once; by default 30, or as many as the run's input takes.

@@ -4,34 +4,113 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib import metadata
 from typing import Any
 
+from triptych.base.extras import need
 from triptych.web.service import Service
 
+WHY = "a run behind HTTP"
+CODES = {
+    400: "what was sent cannot be used",
+    401: "a key is needed",
+    403: "this caller may not come in",
+    404: "there is no such run, task or answer",
+    408: "the request came too slowly",
+    413: "a limit of the server is passed",
+    415: "a body of another kind",
+    503: "too much to do, or something is gone: come again",
+}
 
-def create_app(service: Service, *, keys: Sequence[str] = (), page: bool = True, hosts: Sequence[str] = ()) -> Any:
-    """The whole app. `keys`: who may call, all where there are none; `hosts`: names under which it is called."""
+
+def create_app(
+    service: Service,
+    *,
+    keys: Sequence[str] = (),
+    page: bool = True,
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    fetched: Sequence[str] = (),
+) -> Any:
+    """The whole app.
+
+    Args:
+        service: the runs.
+        keys: who knows one may call; without any, everybody.
+        page: whether the page is mounted, where its package is installed.
+        hosts: names under which the server is called; without any, every name will do.
+        origins: pages of other places that may call it: CORS is closed but for them.
+        fetched: hosts from which addresses in requests are fetched; none by default.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    need("fastapi", extra="serve", why=WHY)
+    need("multipart", extra="serve", why=WHY)
+    need("prometheus_client", extra="serve", why=WHY)
     from fastapi import FastAPI
 
-    from triptych.web.native import router
+    from triptych.web import told
+    from triptych.web.fetch import Fetcher
+    from triptych.web.metrics import Metrics
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(_: FastAPI) -> AsyncIterator[None]:
         if not service.ready:
             service.load()
         yield
         service.close()
 
-    app = FastAPI(title="triptych", lifespan=life)
-    app.include_router(router(service))
-    if page and (mount := _page()) is not None:
-        app = mount(app, service, keys)
-    return app
+    metrics = Metrics()
+    service.watch = metrics.batch
+    for name, worker in service.workers.items():
+        metrics.waits(name, lambda worker=worker: worker.waiting)
+    about = "A run behind HTTP. `/v1/predict` and its kin are made of the run's own inputs; the others are shaped as OpenAI's are."
+    app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life)
+    told.listen(app)
+    _routes(app, service, Fetcher(fetched, service.limits) if fetched else None, metrics)
+    made = _with_page(app, service, keys) if page else app
+    _guarded(made, service, metrics, keys, hosts, origins)
+    return made
 
 
-def _page() -> Any:
+def _routes(app: Any, service: Service, fetch: Any, metrics: Any) -> None:
+    from triptych.web import native, schemas
+    from triptych.web.told import Problem
+
+    problems = {code: {"description": what, "model": Problem} for code, what in CODES.items()}
+    own = native.Native(service, fetch, metrics)
+    app.include_router(native.router(own, problems))
+    bodies = [body for made in own.shapes.values() for body in (made.predict, made.embed)]
+    extra = schemas.components([*bodies, schemas.Search, schemas.Said])
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        found: dict[str, Any] = plain()
+        found.setdefault("components", {}).setdefault("schemas", {}).update(extra)
+        for path in found["paths"].values():
+            for route in path.values():
+                route["responses"].pop("422", None)  # FastAPI's own, which is never sent here
+        return found
+
+    app.openapi = openapi
+
+
+def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], hosts: Sequence[str], origins: Sequence[str]) -> None:
+    from triptych.web.guard import Guard
+
+    if origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"])
+    words = {"limits": service.limits, "metrics": metrics, "keys": keys, "hosts": hosts, "origins": origins}
+    app.add_middleware(Guard, **words)  # the last that is added stands first
+
+
+def _with_page(app: Any, service: Service, keys: Sequence[str]) -> Any:
+    """The app with the page at /, where it can be had."""
     try:
         from triptych.web.page import mount
     except ImportError:
-        return None
-    return mount
+        return app
+    return mount(app, service, keys)

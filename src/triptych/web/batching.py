@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -89,7 +89,7 @@ class Worker:
         found: list[T] = await self._put(None, lambda _: [work()], [None])
         return found[0]
 
-    async def pieces(self, make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+    async def pieces(self, make: Callable[[], Iterator[T]]) -> AsyncGenerator[T]:
         """What an iterator gives, each step of it when its turn comes: others are answered in between.
 
         Who stops listening stops it.

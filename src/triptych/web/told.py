@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
@@ -67,3 +68,18 @@ def listen(app: FastAPI) -> None:
     app.add_exception_handler(TriptychError, refused)
     app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+class About(BaseModel):
+    """What is wrong, in the words of OpenAI's clients."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Problem(BaseModel):
+    """An answer that is a problem."""
+
+    error: About

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from triptych.base.errors import BadValue
+from triptych.contract.cells import Blob
 from triptych.modalities.audio import decode
 from triptych.modalities.audio.read import Recording, bounded
 
@@ -15,19 +17,19 @@ LEAST = 0.02
 """Seconds: what is left behind the last whole window is heard only if it is longer than that; shorter is no sound of a language."""
 
 
-def windows(path: str | Path, seconds: float, overlap: float) -> Iterator[tuple[float, Recording]]:
-    """(start in seconds, recording) of each window; the last one ends where the recording does.
+def windows(source: str | Path | Blob, seconds: float, overlap: float) -> Iterator[tuple[float, Recording]]:
+    """(start in seconds, recording) of each window of a file or of its content; the last one ends where the recording does.
 
     Raises:
         BadValue: it is missing, no sound, damaged or cut off: said when that place is reached.
     """
-    name = str(path)
-    if not Path(path).is_file():
+    name = source.name if isinstance(source, Blob) else str(source)
+    if not isinstance(source, Blob) and not Path(source).is_file():
         raise BadValue(
-            "there is no such file" if not Path(path).exists() else "this is no file", where=name, fix="give the path of a sound file"
+            "there is no such file" if not Path(source).exists() else "this is no file", where=name, fix="give the path of a sound file"
         )
     try:
-        with Path(path).open("rb") as file, decode.streamed(file) as (rate, late, blocks):
+        with io.BytesIO(source) if isinstance(source, Blob) else Path(source).open("rb") as file, decode.streamed(file) as (rate, late, blocks):
             yield from _cut(blocks, rate, late, seconds, overlap, name)
     except BadValue as error:
         raise type(error)(error.what, where=name, fix=error.fix) from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from triptych.web.page import trying
+from triptych.web.page import browsing, comparing, finding, rating, talking, trying
 from triptych.web.page.guard import Guard
 from triptych.web.page.kit import Kit, html_place, on
 from triptych.web.page.look import HEAD, style, theme
@@ -20,6 +20,8 @@ __all__ = ["build", "mount"]
 
 KEPT = 24 * 3600
 """Seconds after which an uploaded file goes."""
+ALL = ""
+"""In place of a run's name: all of them."""
 Make = Callable[[str], None]
 
 
@@ -31,11 +33,17 @@ def build(service: Service) -> Any:
         html_place(f"<h1>{escape(' · '.join(names))}</h1>")
         chosen = gr.Dropdown(names, value=names[0], label="Run", visible=len(names) > 1, elem_id="run")
         kit.keep(chosen, "run")
+        bars = []
         with gr.Tabs(elem_id="tabs") as tabs:
-            for label, make in _tabs(kit).items():
-                with gr.Tab(label, id=label, elem_id=f"tab-{label.lower()}") as tab:
-                    places += _for_each(names, make)
-                tab.select(None, None, kit.tab, js=f"() => {label!r}", queue=False, api_visibility="private")
+            for label, (make, names_of) in _tabs(kit).items():
+                with gr.Tab(label, id=label, elem_id=f"tab-{label.lower()}") as bar:
+                    places += _for_each(names_of, make, names[0])
+                bars.append((label, bar))
+        for label, bar in bars:
+            bar.select(None, None, kit.tab, js=f"() => {label!r}", queue=False, api_visibility="private")
+            for name, work, inputs, outputs in kit.shows[label]:
+                on(bar.select, _where_chosen(name, work, len(outputs)), [chosen, *inputs], outputs, hidden=True)
+                on(chosen.change, _where_chosen(name, work, len(outputs)), [chosen, *inputs], outputs, hidden=True)
         shown = [place for _, place in places]
         on(chosen.change, lambda name: [gr.update(visible=name == of) for of, _ in places], [chosen], shown, hidden=True)
         kit.restore(page)
@@ -44,20 +52,42 @@ def build(service: Service) -> Any:
     return page
 
 
-def _tabs(kit: Kit) -> dict[str, Make]:
-    """What stands in each tab, for one run."""
+def _tabs(kit: Kit) -> dict[str, tuple[Make, list[str]]]:
+    """What makes each tab, and for which runs."""
+    names = list(kit.service.runs)
     besides = {name: Beside(run) for name, run in kit.service.runs.items()}
-    return {"Try": lambda name: trying.build(kit, name, besides[name])}
+    return {
+        "Try": (lambda name: trying.build(kit, name, besides[name]), names),
+        "Chat": (lambda name: talking.build(kit, name), names),
+        "Search": (lambda _: finding.build(kit), [ALL]),
+        "Data": (lambda name: browsing.build(kit, name, besides[name]), names),
+        "Runs": (lambda _: comparing.build(kit), [ALL]),
+        "Rate": (lambda name: rating.build(kit, name), names),
+    }
 
 
-def _for_each(names: Sequence[str], make: Make) -> list[tuple[str, Any]]:
-    """A column a run, of which the first is shown."""
+def _for_each(names: Sequence[str], make: Make, first: str) -> list[tuple[str, Any]]:
+    """A column a run, of which the first is shown; what is for all runs is always shown."""
     places = []
     for name in names:
-        with gr.Column(visible=name == names[0]) as place:
+        with gr.Column(visible=name in (first, ALL)) as place:
             make(name)
-        places.append((name, place))
+        if name != ALL:
+            places.append((name, place))
     return places
+
+
+def _where_chosen(name: str, work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[..., AsyncIterator[Any]]:
+    """`work` where the run is the one that is looked at."""
+
+    async def shown(chosen: str, *given: Any) -> AsyncIterator[Any]:
+        if name in (chosen, ALL):
+            async for found in work(*given):
+                yield found
+        else:
+            yield tuple([gr.skip()] * outputs)
+
+    return shown
 
 
 def mount(app: Any, service: Service, keys: Sequence[str] = ()) -> Any:

@@ -40,7 +40,7 @@ def build(kit: Kit) -> None:
     if len(names) > 1:
         on(beside.click, plainly(functools.partial(_compare, kit.service), 3), [chosen], [problem, page, asked])
     again = plainly(functools.partial(_again, kit.service), 3)
-    kit.shows["Runs"].append((names[0], again, [asked], [problem, page, asked]))
+    kit.shows["Runs"].append(("", again, [asked], [problem, page, asked]))
 
 
 async def _report(service: Service, name: str) -> AsyncIterator[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -39,6 +40,10 @@ class Kit:
     service: Service
     kept: list[tuple[Any, Any]] = field(default_factory=list)
     """(component, what of it is kept in the browser)"""
+    states: dict[str, Any] = field(default_factory=dict)
+    """What is kept in the browser, by name."""
+    shows: dict[str, list[tuple[str, Callable[..., Any], list[Any], list[Any]]]] = field(default_factory=lambda: defaultdict(list))
+    """By tab: (run, function, inputs, outputs) to call when it is opened."""
     first: list[tuple[Callable[..., Any], list[Any], list[Any]]] = field(default_factory=list)
     """(function, inputs, outputs) to call when the page opens, after kept values came back."""
 
@@ -49,14 +54,15 @@ class Kit:
 
     def keep(self, component: Any, name: str) -> Any:
         """Let a component's value outlive a reload; gives the state that holds it."""
-        state = gr.BrowserState(getattr(component, "value", None), storage_key=f"triptych.{name}", secret=SECRET)
+        state = self.memory(name, getattr(component, "value", None))
         component.change(None, component, state, js="(v) => (typeof v === 'string' && v.length > 400000 ? null : v)", queue=False, api_visibility="private")
         self.kept.append((component, state))
         return state
 
     def memory(self, name: str, default: Any) -> Any:
         """A state of the browser that a tab fills by itself."""
-        return gr.BrowserState(default, storage_key=f"triptych.{name}", secret=SECRET)
+        self.states[name] = gr.BrowserState(default, storage_key=f"triptych.{name}", secret=SECRET)
+        return self.states[name]
 
     def opens(self, work: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
         """Call `work` when the page opens."""

@@ -50,6 +50,8 @@ class Beside:
     problem: TriptychError | None = None
     thread: threading.Thread | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    columns: str | None = None
+    """What the columns of its source hold, as HTML, once that was looked at."""
 
     def __post_init__(self) -> None:
         """The source is opened when a row is shown."""

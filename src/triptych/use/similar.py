@@ -146,7 +146,9 @@ def label_of(run: Run, row: Row) -> str:
     """What was to be learnt of a row: the cells of its tasks' targets, each once."""
     wanted = [getattr(task, "target", None) or getattr(task, "positives", None) for task in run.recipe.tasks.values()]
     cells = {column: row.cells.get(column) for column in wanted if column}
-    named = [(column, " | ".join(map(str, cell)) if isinstance(cell, list) else str(cell)) for column, cell in cells.items() if cell is not None]
+    named = [
+        (column, " | ".join(map(str, cell)) if isinstance(cell, list) else str(cell)) for column, cell in cells.items() if cell is not None
+    ]
     return ", ".join(text if len(named) == 1 else f"{column}: {text}" for column, text in named)
 
 

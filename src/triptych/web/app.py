@@ -69,7 +69,7 @@ def create_app(
     app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life)
     told.listen(app)
     _routes(app, service, Fetcher(fetched, service.limits) if fetched else None, metrics)
-    made = _with_page(app, service, keys) if page else app
+    made = _with_page(app, service) if page else app
     _guarded(made, service, metrics, keys, hosts, origins)
     return made
 
@@ -102,15 +102,17 @@ def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], host
     if origins:
         from starlette.middleware.cors import CORSMiddleware
 
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"]
+        )
     words = {"limits": service.limits, "metrics": metrics, "keys": keys, "hosts": hosts, "origins": origins}
     app.add_middleware(Guard, **words)  # the last that is added stands first
 
 
-def _with_page(app: Any, service: Service, keys: Sequence[str]) -> Any:
+def _with_page(app: Any, service: Service) -> Any:
     """The app with the page at /, where it can be had."""
     try:
         from triptych.web.page import mount
     except ImportError:
         return app
-    return mount(app, service, keys)
+    return mount(app, service)

@@ -96,7 +96,7 @@ class Service:
             self.about[name] = about(name, run)
             self.feedback[name] = feedback_of(run.folder, self._place_of_feedback(name))
         if self.catalogue is not None:
-            self.finder = self._maker()
+            self.finder = self.maker()
             self._made_by = self.catalogue.about.model
         self.ready = True
 
@@ -104,7 +104,7 @@ class Service:
         """Beside the run; where another folder is named, in that, by the run's name."""
         return None if self.feedback_at is None else self.feedback_at / f"{name}.lance"
 
-    def _maker(self) -> str:
+    def maker(self) -> str:
         """Which run made the catalogue."""
         problem: InputError | None = None
         for name, run in self.runs.items():
@@ -364,7 +364,15 @@ def about(name: str, run: Run) -> dict[str, Any]:
     tasks = {task: {"kind": settings.kind, "answered": task in run.answered} for task, settings in run.recipe.tasks.items()}
     told = run.folder.read("run.json")
     scores = [{key: score.get(key) for key in ("name", "untouched", "trained")} for score in run.scores]
-    return {"id": name, "about": run.recipe.about, "made": told.get("made"), "inputs": inputs, "words": run.words, "tasks": tasks, "scores": scores}
+    return {
+        "id": name,
+        "about": run.recipe.about,
+        "made": told.get("made"),
+        "inputs": inputs,
+        "words": run.words,
+        "tasks": tasks,
+        "scores": scores,
+    }
 
 
 def _size(cell: Any) -> int:

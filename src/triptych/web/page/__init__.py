@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from html import escape
 from typing import Any
@@ -34,20 +34,19 @@ def build(service: Service) -> Any:
         chosen = gr.Dropdown(names, value=names[0], label="Run", visible=len(names) > 1, elem_id="run")
         kit.keep(chosen, "run")
         bars = []
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for label, (make, names_of) in _tabs(kit).items():
                 with gr.Tab(label, id=label, elem_id=f"tab-{label.lower()}") as bar:
                     places += _for_each(names_of, make, names[0])
                 bars.append((label, bar))
         for label, bar in bars:
-            bar.select(None, None, kit.tab, js=f"() => {label!r}", queue=False, api_visibility="private")
             for name, work, inputs, outputs in kit.shows[label]:
                 on(bar.select, _where_chosen(name, work, len(outputs)), [chosen, *inputs], outputs, hidden=True)
                 on(chosen.change, _where_chosen(name, work, len(outputs)), [chosen, *inputs], outputs, hidden=True)
-        shown = [place for _, place in places]
-        on(chosen.change, lambda name: [gr.update(visible=name == of) for of, _ in places], [chosen], shown, hidden=True)
+        shows = f"(name) => {json.dumps([of for of, _ in places])}.map((of) => ({{__type__: 'update', visible: of === name}}))"
+        quiet: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+        chosen.change(None, chosen, [place for _, place in places], js=shows, **quiet)
         kit.restore(page)
-        on(page.load, lambda label: gr.update(selected=label) if label else gr.skip(), [kit.tab], [tabs], hidden=True)
     page.queue(default_concurrency_limit=8, max_size=256, api_open=False)
     return page
 
@@ -90,18 +89,10 @@ def _where_chosen(name: str, work: Callable[..., AsyncIterator[Any]], outputs: i
     return shown
 
 
-def mount(app: Any, service: Service, keys: Sequence[str] = ()) -> Any:
-    """The app with the page at its root; where there are keys, who comes in says one of them as the password."""
-    limit = service.limits.body_bytes
+def mount(app: Any, service: Service) -> Any:
+    """The app with the page at its root, and a guard before Gradio's own routes."""
     words: dict[str, Any] = {"theme": theme(), "css": style(), "head": HEAD, "footer_links": [], "run_history": False, "ssr_mode": False}
-    whole = gr.mount_gradio_app(
-        app, build(service), path="/", show_error=True, max_file_size=limit, enable_monitoring=False,
-        auth=(lambda _, word: knows(word, keys)) if keys else None, auth_message="any name, and a key of this server as the password", **words,
-    )
+    limit = service.limits.body_bytes
+    whole = gr.mount_gradio_app(app, build(service), path="/", max_file_size=limit, enable_monitoring=False, show_error=True, **words)
     whole.add_middleware(Guard)
     return whole
-
-
-def knows(word: str, keys: Sequence[str]) -> bool:
-    """Whether a word is one of the keys; it takes as long for every word."""
-    return any([hmac.compare_digest(word.encode("utf-8", "surrogatepass"), key.encode()) for key in keys])

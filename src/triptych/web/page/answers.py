@@ -67,7 +67,9 @@ def _words(answer: Mapping[str, Any]) -> str:
     cells = [[str(word["word"]), f"{word['start']:.2f}", f"{word['end']:.2f}", _percent(word.get("confidence"))] for word in words]
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
     head = "".join(f"<th scope='col'>{name}</th>" for name in ("word", "from, s", "to, s", "confidence"))
-    return f"<details open><summary>when each word was said</summary><div class='scroll'><table><tr>{head}</tr>{rows}</table></div></details>"
+    return (
+        f"<details open><summary>when each word was said</summary><div class='scroll'><table><tr>{head}</tr>{rows}</table></div></details>"
+    )
 
 
 def _nearest(name: str, answer: Mapping[str, Any]) -> str:

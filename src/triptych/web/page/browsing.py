@@ -31,7 +31,9 @@ def build(kit: Kit, name: str, beside: Beside) -> None:
     problem = html_place("")
     with gr.Row(equal_height=True):
         number = gr.Number(value=1, minimum=1, precision=0, label="Page", min_width=90, elem_id=f"data-page-{name}")
-        words = gr.Textbox(label="Rows whose id or texts have these words", max_lines=1, min_width=220, scale=3, elem_id=f"data-find-{name}")
+        words = gr.Textbox(
+            label="Rows whose id or texts have these words", max_lines=1, min_width=220, scale=3, elem_id=f"data-find-{name}"
+        )
         back = gr.Button("Previous", size="sm", min_width=90, elem_id=f"data-back-{name}")
         forth = gr.Button("Next", size="sm", min_width=90, elem_id=f"data-next-{name}")
     rows = html_place("", elem_id=f"data-rows-{name}")

@@ -16,7 +16,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 API = "/gradio_api/"
-OPEN = re.compile(r"(queue/(join|data)|upload|upload_progress|heartbeat/\w{1,64}|cancel|reset/?|startup-events|theme\.css|info/?|file=(?!.*://).*)")
+OPEN = re.compile(
+    r"(queue/(join|data)|upload|upload_progress|heartbeat/\w{1,64}|cancel|reset/?|startup-events|theme\.css|info/?|file=(?!.*://).*)"
+)
 """Routes below `/gradio_api/` that a browser needs to show the page, send its events and get its own files back."""
 SHUT = re.compile(r"/(monitoring|svelte|login_check|config/runs|dev)(/|$)")
 MOST = 4 * 2**20

@@ -47,21 +47,23 @@ class Kit:
     first: list[tuple[Callable[..., Any], list[Any], list[Any]]] = field(default_factory=list)
     """(function, inputs, outputs) to call when the page opens, after kept values came back."""
 
-    @functools.cached_property
-    def tab(self) -> Any:
-        """The tab that was looked at last."""
-        return self.memory("tab", None)
-
     def keep(self, component: Any, name: str) -> Any:
         """Let a component's value outlive a reload; gives the state that holds it."""
         state = self.memory(name, getattr(component, "value", None))
-        component.change(None, component, state, js="(v) => (typeof v === 'string' && v.length > 400000 ? null : v)", queue=False, api_visibility="private")
+        component.change(
+            None,
+            component,
+            state,
+            js="(v) => (typeof v === 'string' && v.length > 400000 ? null : v)",
+            queue=False,
+            api_visibility="private",
+        )
         self.kept.append((component, state))
         return state
 
     def memory(self, name: str, default: Any) -> Any:
         """A state of the browser that a tab fills by itself."""
-        self.states[name] = gr.BrowserState(default, storage_key=f"triptych.{name}", secret=SECRET)
+        self.states[name] = gr.BrowserState(default, storage_key=f"triptych.{name}", secret=SECRET, render=False)
         return self.states[name]
 
     def opens(self, work: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
@@ -69,7 +71,12 @@ class Kit:
         self.first.append((work, inputs, outputs))
 
     def restore(self, page: Any) -> None:
-        """When the page opens, bring back all that was kept."""
+        """When the page opens, bring back all that was kept.
+
+        States stand outside of the tabs: what is in a tab that was not looked at is not there yet.
+        """
+        for state in self.states.values():
+            state.render()
         if self.kept:
             components, states = [one for one, _ in self.kept], [state for _, state in self.kept]
             page.load(None, states, components, js=RESTORE, queue=False, api_visibility="private")
@@ -80,9 +87,7 @@ class Kit:
 def on(event: Any, work: Callable[..., Any], inputs: list[Any], outputs: list[Any], *, hidden: bool = False, **words: Any) -> Any:
     """Bind an event: values come as the browser sent them, and nothing is offered to programs, which have the API."""
     progress = "hidden" if hidden else "minimal"
-    return event(
-        work, inputs, outputs, preprocess=False, api_visibility="private", concurrency_limit=8, show_progress=progress, **words
-    )
+    return event(work, inputs, outputs, preprocess=False, api_visibility="private", concurrency_limit=8, show_progress=progress, **words)
 
 
 def html_place(html: str, **words: Any) -> Any:

@@ -39,7 +39,9 @@ def build(kit: Kit, name: str) -> None:
     html_place(HOW)
     problem = html_place("", elem_id=f"voices-told-{name}")
     ballot = kit.memory(f"{name}.ballot", NEW)
-    files = gr.File(label="Recordings", file_count="multiple", file_types=sorted(rooms()["audio"].suffixes), height=130, elem_id=f"voices-{name}")
+    files = gr.File(
+        label="Recordings", file_count="multiple", file_types=sorted(rooms()["audio"].suffixes), height=130, elem_id=f"voices-{name}"
+    )
     rater = gr.Textbox(label="Your name or pseudonym; votes without one count as of one rater", max_lines=1, elem_id=f"voices-rater-{name}")
     kit.keep(rater, f"{name}.voices-rater")
     with gr.Row():

@@ -24,9 +24,21 @@ addEventListener('DOMContentLoaded', () => {
       field.setAttribute('aria-label', label ? 'file for ' + label : 'file');
     }
   };
+  // The tab that was looked at last is opened again, by a click, so that all that a click does is done.
+  const bars = () => [...document.querySelectorAll('#tabs [role=tab]')];
+  let opened = false;
+  addEventListener('click', (event) => {
+    const bar = event.target.closest?.('#tabs [role=tab]');
+    if (bar && opened) localStorage.setItem('triptych.tab', bar.textContent.trim());
+  }, true);
+  const open = () => {
+    if (opened || !bars().length) return;
+    opened = true;
+    bars().find((bar) => bar.textContent.trim() === localStorage.getItem('triptych.tab') && bar.ariaSelected !== 'true')?.click();
+  };
   let waits = false;
   new MutationObserver(() => {
-    if (!waits) { waits = true; setTimeout(() => { waits = false; named(); }, 300); }
+    if (!waits) { waits = true; setTimeout(() => { waits = false; named(); open(); }, 200); }
   }).observe(document.documentElement, {childList: true, subtree: true});
 });
 </script>

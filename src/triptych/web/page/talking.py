@@ -17,6 +17,7 @@ from triptych.modalities import rooms
 from triptych.use.chatting import Conversation
 from triptych.use.opened import Run
 from triptych.use.remarks import DOWN, UP
+from triptych.web.checked import check_row
 from triptych.web.page.judging import THANKS
 from triptych.web.page.kit import Kit, as_cell, html_place, on, plainly, uploaded
 from triptych.web.service import Service, Told
@@ -38,7 +39,9 @@ def build(kit: Kit, name: str) -> None:
         kinds = ", ".join(f"{task} ({settings.kind})" for task, settings in run.recipe.tasks.items())
         html_place(f"<p class='quiet'>No task of {name} is answered in writing, so there is nobody to talk to. Its tasks are: {kinds}.</p>")
         return
-    media = sorted({suffix for settings in run.recipe.inputs.values() if _by_file(settings) for suffix in rooms()[settings.modality].suffixes})
+    media = sorted(
+        {suffix for settings in run.recipe.inputs.values() if _by_file(settings) for suffix in rooms()[settings.modality].suffixes}
+    )
     problem = html_place("")
     task = gr.Dropdown(tasks, value=tasks[0], label="Task", visible=len(tasks) > 1, elem_id=f"chat-task-{name}")
     talk = kit.memory(f"{name}.talk", NEW)
@@ -46,8 +49,13 @@ def build(kit: Kit, name: str) -> None:
     kit.keep(shown, f"{name}.chat")
     sources = ["upload", "microphone"] if any(s.modality == "audio" for s in run.recipe.inputs.values()) else ["upload"]
     line = gr.MultimodalTextbox(
-        label="Your question, and files for it", placeholder="Ask something", file_count="multiple", file_types=media or None,
-        sources=sources if media else [], elem_id=f"line-{name}", max_plain_text_length=100_000,
+        label="Your question, and files for it",
+        placeholder="Ask something",
+        file_count="multiple",
+        file_types=media or None,
+        sources=sources if media else [],
+        elem_id=f"line-{name}",
+        max_plain_text_length=100_000,
     )
     html_place(f"<p class='quiet'>{_how(run, tasks[0])}</p>")
     with gr.Row():
@@ -85,6 +93,7 @@ async def _say(
     conversation = Conversation(run, task)
     conversation.said, conversation.shared, conversation.given = list(held["said"]), _blobs(held["shared"]), _blobs(given)
     row = conversation.row(words)
+    await service.decoding(check_row, run.recipe, row, service.limits)
     asked = [{"role": "user", "content": {"path": str(path)}} for path in files]
     shown, text = [*(shown or []), *asked, *([{"role": "user", "content": words}] if words.strip() else [])], ""
     yield shown, gr.skip(), {"text": "", "files": []}

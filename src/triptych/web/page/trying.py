@@ -28,7 +28,7 @@ def build(kit: Kit, name: str, beside: Beside) -> None:
     run = kit.service.runs[name]
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            fields = {column: _field(kit, run, name, column) for column in columns(run)}
+            fields = {column: field_of(kit, run, name, column) for column in columns(run)}
             with gr.Row():
                 ask = gr.Button("Ask", variant="primary", elem_id=f"ask-{name}")
                 clear = gr.Button("Clear", elem_id=f"clear-{name}")
@@ -64,7 +64,7 @@ def columns(run: Run) -> list[str]:
     return [*run.recipe.inputs, *(word for word in run.words if word not in spoken)]
 
 
-def _field(kit: Kit, run: Run, name: str, column: str) -> Any:
+def field_of(kit: Kit, run: Run, name: str, column: str) -> Any:
     """A control that takes what an input reads."""
     settings = run.recipe.inputs.get(column)
     kind = settings.modality if settings else "text"

@@ -11,7 +11,7 @@ HEAD = """
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <script>
-addEventListener('DOMContentLoaded', () => {
+(() => {
   document.documentElement.lang = 'en';
   const named = () => {
     for (const button of document.querySelectorAll('button:not([aria-label])')) {
@@ -40,7 +40,7 @@ addEventListener('DOMContentLoaded', () => {
   new MutationObserver(() => {
     if (!waits) { waits = true; setTimeout(() => { waits = false; named(); open(); }, 200); }
   }).observe(document.documentElement, {childList: true, subtree: true});
-});
+})();
 </script>
 """
 

@@ -73,7 +73,7 @@ async def _another(service: Service, name: str, talk: Any, task: str) -> AsyncIt
             break
     else:
         raise InputError("the run gave the same answer again and again", fix="ask another question")
-    both = [first, second]
+    both = [first.strip(), second.strip()]
     random.SystemRandom().shuffle(both)
     yield both[0], both[1], {"id": talk["id"], "task": task}
 

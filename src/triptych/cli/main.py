@@ -15,8 +15,10 @@ from triptych.base.files import is_full
 from triptych.cli.cache import app as cache_verbs
 from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
+from triptych.cli.find import app as search_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
+from triptych.cli.serve import serve
 from triptych.cli.subtitles import subtitles
 from triptych.cli.tools import SOURCE
 
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_verbs, name="data")
+app.add_typer(search_verbs, name="search")
 app.add_typer(cache_verbs, name="cache")
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
@@ -301,6 +304,7 @@ app.command()(tune)
 app.command()(bakeoff)
 app.command()(models)
 app.command()(subtitles)
+app.command()(serve)
 
 
 def _recipe_name(source: str) -> str:

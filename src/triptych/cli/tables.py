@@ -317,3 +317,13 @@ def models(rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*map(escape, row))
     _console().print(table)
+
+
+def found(headers: list[str], rows: list[list[str]]) -> None:
+    """What a search found, a line a row."""
+    table = Table()
+    for header in headers:
+        table.add_column(escape(header), justify="right" if header == "similarity" else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _console().print(table)

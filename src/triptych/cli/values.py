@@ -54,7 +54,7 @@ def named_values(named: Mapping[str, Sequence[str]], recipe: Recipe) -> dict[str
     row: dict[str, Any] = {}
     for name, values in named.items():
         if name in recipe.inputs and _takes_files(recipe.inputs[name].modality):
-            found = [_file_or_value(value, recipe.inputs[name].modality) for value in values]
+            found = [file_or_value(value, recipe.inputs[name].modality) for value in values]
             row[name] = found if len(found) > 1 else found[0]
             continue
         if len(values) > 1:
@@ -62,7 +62,7 @@ def named_values(named: Mapping[str, Sequence[str]], recipe: Recipe) -> dict[str
         if name in talks:
             row = {**_conversation(name, values[0], recipe), **row}
         else:
-            row[name] = values[0] if name in words else _file_or_value(values[0], recipe.inputs[name].modality)
+            row[name] = values[0] if name in words else file_or_value(values[0], recipe.inputs[name].modality)
     return row
 
 
@@ -72,7 +72,7 @@ def _takes_files(modality: str) -> bool:
     return rooms()[modality].by_reference
 
 
-def _file_or_value(value: str, modality: str) -> str | Path:
+def file_or_value(value: str, modality: str) -> str | Path:
     """`--text letter.txt` means the file where there is one; `--text "a seven"` is the text."""
     from triptych.modalities import rooms
 

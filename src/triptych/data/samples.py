@@ -17,7 +17,7 @@ from pathlib import Path
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
-from triptych.data import toy_commands, toy_messages, toy_scenes, toy_songs
+from triptych.data import toy_commands, toy_messages, toy_products, toy_scenes, toy_songs
 
 VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
 TABLE = "table.csv"
@@ -55,6 +55,13 @@ SAMPLES = {
     "songs": Sample(toy_songs.MOODS, {"train": 160, "validation": 25, "test": 40}, target="mood", draw=toy_songs.song),
     "commands": Sample(("command",), {"train": 900, "validation": 100, "test": 200}, target="words", draw=toy_commands.command),
     "messages": Sample(toy_messages.FEELINGS, {"train": 160, "validation": 30, "test": 50}, target="feeling", draw=toy_messages.message),
+    "products": Sample(
+        toy_products.KINDS,
+        {"train": 240, "validation": 25, "test": 30},
+        target="product",
+        draw=toy_products.product,
+        told=("kind", "colour", "pattern", "price"),
+    ),
     "scenes": Sample(
         toy_scenes.ABOUT,
         {"train": 1200, "validation": 60, "test": 80},

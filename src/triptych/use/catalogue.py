@@ -19,7 +19,7 @@ from triptych.data.columns import ID
 from triptych.data.stored import Stored
 from triptych.run.folder import open_folder
 from triptych.use import filters, nearby
-from triptych.use.shelved import ABOUT, ENTRIES, Kept, check_files, read_about, run_of
+from triptych.use.shelved import ABOUT, ENTRIES, REJECTS, Kept, check_files, read_about, run_of
 from triptych.use.spaces import Part, Space, query_vector, space_of
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Catalogue:
             exact: compare every vector, also where there is an index of them.
 
         Raises:
-            InputError: another model's vectors, an unknown input or column, a condition that cannot be read, or nothing is left to look for.
+            InputError: another model's vectors, an unknown input or column, a condition that cannot be read, or no direction is left.
             BadValue: a part's value cannot be read.
         """
         self.refresh()
@@ -134,6 +134,20 @@ class Catalogue:
         rows = self.rows.decoded(found)
         hits = [Hit(row.id, 1.0 - away, row.cells) for row, away in zip(rows, found["_distance"].to_pylist(), strict=True)]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.id))
+
+    def told(self) -> dict[str, Any]:
+        """What is to be said of it, in plain values."""
+        kept, rejects = self.about, self.path / REJECTS
+        words = ("model", "space", "inputs", "by", "width", "copied", "made", "near")
+        return {
+            "index": str(self.path),
+            "rows": len(self),
+            "columns": {column.name: column.kind for column in self.rows.columns.values()},
+            **{word: getattr(kept, word) for word in words},
+            "run": str(run_of(self.path, kept)),
+            "root": str(self.rows.root),
+            "rejects": str(rejects) if rejects.exists() else None,
+        }
 
     def ids(self, where: str) -> list[str]:
         """The ids of all rows for which a condition is true."""

@@ -11,11 +11,10 @@ from triptych.data.columns import ID, Column
 _PIECES = re.compile(
     r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`)|(?P<number>\d[\w.]*)|(?P<word>[^\W\d]\w*)|(?P<other>\s+|.)""", re.DOTALL
 )
-_WORDS = frozenset(
-    "and or not in is null true false between like ilike similar to escape case when then else end cast as"
-    " date timestamp interval int integer bigint smallint float double real decimal boolean string varchar text".split()
-)
-"""Words of a condition that are no names of columns; one that is called so is written in double quotes."""
+_JOINING = "and or not in is null true false between like ilike similar to escape case when then else end cast as"
+_NAMING = "date timestamp interval int integer bigint smallint float double real decimal boolean string varchar text"
+_WORDS, _KINDS = frozenset(_JOINING.split()), frozenset(_NAMING.split())
+"""Words that are no names of columns; and kinds, which are names where there is such a column. `"like"` in double quotes is a name."""
 
 
 def condition(where: str, columns: Mapping[str, Column]) -> str:
@@ -37,10 +36,11 @@ def _as_field(kind: str, piece: str, rest: str, where: str, columns: Mapping[str
         raise InputError("a condition is one expression, without ;", where=where)
     if kind == "quoted":
         return _field(piece[1:-1].replace('""', '"') if piece[0] == '"' else piece[1:-1], where, columns)
-    called = rest.lstrip().startswith("(")  # a function, as in lower(name)
-    if kind != "word" or (piece not in columns and (piece.lower() in _WORDS or called)):
+    if kind != "word" or piece.lower() in _WORDS:
         return piece
-    if piece.lower() in _WORDS:  # a column called like a word of SQL is meant where it is quoted
+    after = rest.lstrip()[:1]
+    spoken = after == "'" if piece in columns else piece.lower() in _KINDS or after == "("  # date '2026-01-31', lower(name)
+    if spoken:
         return piece
     return _field(piece, where, columns)
 

@@ -132,16 +132,16 @@ def _cut(value: str) -> str:
 
 
 def _cells(row: Row, table: Table) -> list[tuple[str, str]]:
-    return [(name, cell_html(row.cells[name], table)) for name in table.columns if row.cells.get(name) is not None]
+    return [(name, cell_html(row.cells[name], table.folder)) for name in table.columns if row.cells.get(name) is not None]
 
 
-def cell_html(cell: Cell, table: Table) -> str:
-    """A cell as its room shows it: files by their suffix, texts as the room of texts does, the rest as it is."""
+def cell_html(cell: Cell, folder: Path) -> str:
+    """A cell as its room shows it: files by their suffix, relative to `folder`; the rest as it is."""
     if isinstance(cell, Several):
-        return " ".join(cell_html(item, table) for item in cell.items)
+        return " ".join(cell_html(item, folder) for item in cell.items)
     whole = cell.source if isinstance(cell, Span) else cell
     name = whole.name if isinstance(whole, Blob) else str(whole)
-    file = table.folder / whole if isinstance(whole, str) and len(whole) < 1000 and suffix_of(whole) else whole
+    file = folder / whole if isinstance(whole, str) and len(whole) < 1000 and suffix_of(whole) else whole
     fitting = {name: room for name, room in rooms().items() if room.by_reference or not isinstance(whole, str)}
     room = room_of(file, fitting) if isinstance(file, Blob | Path) else None
     if room is None:

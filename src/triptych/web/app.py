@@ -46,7 +46,7 @@ def create_app(
         InputError: a package is missing.
     """
     need("fastapi", extra="serve", why=WHY)
-    need("multipart", extra="serve", why=WHY)
+    need("python_multipart", extra="serve", why=WHY)
     need("prometheus_client", extra="serve", why=WHY)
     from fastapi import FastAPI
 
@@ -75,14 +75,15 @@ def create_app(
 
 
 def _routes(app: Any, service: Service, fetch: Any, metrics: Any) -> None:
-    from triptych.web import native, schemas
+    from triptych.web import native, openai_shapes, schemas
     from triptych.web.told import Problem
 
     problems = {code: {"description": what, "model": Problem} for code, what in CODES.items()}
     own = native.Native(service, fetch, metrics)
     app.include_router(native.router(own, problems))
+    app.include_router(openai_shapes.router(own, problems))
     bodies = [body for made in own.shapes.values() for body in (made.predict, made.embed)]
-    extra = schemas.components([*bodies, schemas.Search, schemas.Said])
+    extra = schemas.components([*bodies, *openai_shapes.BODIES, schemas.Search, schemas.Said])
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:

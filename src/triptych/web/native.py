@@ -103,16 +103,16 @@ class Native:
         return name, read, asked, asked["rows"] is None
 
     async def _of_form(self, request: Request) -> tuple[str, list[dict[str, Any]], dict[str, Any], bool]:
-        form = await form_of(request, self.service.limits)
-        given = form.get("run")
-        name = self.service.run(given if isinstance(given, str) and given else None)
-        run = self.service.runs[name]
-        row = await cells_of_form(form, run.recipe, run.words, self.fetch)
-        words = {
-            key: [part.strip() for text in form.getlist(key) if isinstance(text, str) for part in text.split(",")]
-            for key in ("tasks", "spaces")
-            if key in form and key not in run.recipe.inputs
-        }
+        async with form_of(request, self.service.limits) as form:
+            given = form.get("run")
+            name = self.service.run(given if isinstance(given, str) and given else None)
+            run = self.service.runs[name]
+            row = await cells_of_form(form, run.recipe, run.words, self.fetch)
+            words = {
+                key: [part.strip() for text in form.getlist(key) if isinstance(text, str) for part in text.split(",")]
+                for key in ("tasks", "spaces")
+                if key in form and key not in run.recipe.inputs
+            }
         return name, [row], words, True
 
     def _index(self) -> dict[str, Any] | None:

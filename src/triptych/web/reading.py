@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request
@@ -47,9 +48,11 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded"))
 
 
-async def form_of(request: Request, limits: Limits) -> FormData:
-    """A form. Its files lie in memory, or in files of the system without a name; what they are called is not looked at."""
-    return await request.form(max_files=limits.files, max_fields=64, max_part_size=limits.body_bytes)
+@asynccontextmanager
+async def form_of(request: Request, limits: Limits) -> AsyncIterator[FormData]:
+    """A form. Its files lie in memory, or in files of the system without a name, until this ends; what they are called is not looked at."""
+    async with request.form(max_files=limits.files, max_fields=64, max_part_size=limits.body_bytes) as form:
+        yield form
 
 
 async def cells_of_form(form: FormData, recipe: Recipe, words: list[str], fetch: Fetch | None) -> dict[str, Any]:

@@ -22,7 +22,8 @@ MOODS = ("happy", "sad", "suspense", "epic")
 FEELINGS = ("angry", "worried", "content")
 ABOUT = ("colour", "shape", "count", "side", "presence")
 COMMANDS = ("command",)
-SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS, "scenes": ABOUT}
+PRODUCTS = ("mug", "bowl", "lamp", "chair", "bag", "shirt", "boot", "hat", "clock", "vase")
+SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS, "scenes": ABOUT, "products": PRODUCTS}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -57,7 +58,7 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One recording a row, 16 bit: a spoken word (WAV), message, command or question (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+    """One recording a row, 16 bit: a spoken word (WAV), message, command, question or wish (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
 
     A question about a scene that is only typed has none.
 
@@ -79,6 +80,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         return [_message(row, place, seed) for place, row in enumerate(rows)]
     if sample == "commands":
         return [_command(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
+    if sample == "products":
+        return [_command(row, drawn(row.split, seed, place), "wish") for place, row in enumerate(rows)]
     if sample == "scenes":
         return [_question(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
     return [_cell(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
@@ -95,9 +98,9 @@ def _cell(row: ToyRow, speaker: Speaker) -> ToyCell:
     return ToyCell(sound, group=f"voice-{speaker.name}", suffix=".wav")
 
 
-def _command(row: ToyRow, speaker: Speaker) -> ToyCell:
-    """The row's words, as one says them to a device: at one pace."""
-    sound = said(dict(row.traits)["words"], f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
+def _command(row: ToyRow, speaker: Speaker, words: str = "words") -> ToyCell:
+    """The row's words, as one says them to a device: at one pace; the trait that they stand in is called `words`."""
+    sound = said(dict(row.traits)[words], f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)
     return ToyCell(_loud(sound, 0.8), group=f"voice-{speaker.name}", suffix=".flac")
 
 

@@ -13,13 +13,14 @@ from PIL import Image
 from triptych.base.errors import unknown_word
 from triptych.base.extras import need
 from triptych.contract.modality import ToyCell, ToyRow
+from triptych.modalities.image import products
 from triptych.modalities.image.scenes import drawn
 
 DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])}
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One cell a row. Samples: `scenes`, coloured shapes, and `digits`: concepts zero to nine, real handwriting.
+    """One cell a row. Samples: `scenes`, coloured shapes; `products`, things in colours and patterns; `digits`, real handwriting.
 
     Source of the digits: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
     17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another
@@ -30,8 +31,10 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
     """
     if sample == "scenes":
         return [_scene(row) for row in rows]
+    if sample == "products":
+        return [_product(row) for row in rows]
     if sample != "digits":
-        raise unknown_word("sample of pictures", sample, ["digits", "scenes"])
+        raise unknown_word("sample of pictures", sample, ["digits", "products", "scenes"])
     for row in rows:
         if row.concept not in DIGITS:
             raise unknown_word("concept", row.concept, DIGITS, where="sample digits")
@@ -50,6 +53,12 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
 def _scene(row: ToyRow) -> ToyCell:
     traits = dict(row.traits)
     return ToyCell(_encoded(drawn(traits["things"], random.Random(traits["seed"]))), group=f"scene-{traits['seed']}", suffix=".png")
+
+
+def _product(row: ToyRow) -> ToyCell:
+    traits = dict(row.traits)
+    picture = products.drawn(row.concept, traits["colour"], traits["pattern"], random.Random(traits["seed"]))
+    return ToyCell(_encoded(picture), group=f"product-{traits['product']}", suffix=".png")
 
 
 def _dealt(pictures: list[int], concept: str, rows: Sequence[ToyRow], seed: int) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from triptych.contract.modality import Split, ToyCell, ToyRow
 from triptych.modalities.text.captions import caption
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SAMPLES = ("digits", "songs", "messages", "scenes")
+SAMPLES = ("digits", "songs", "messages", "products", "scenes")
 
 # No template may hold another digit, nor a word that sounds or looks like it (for, to, won, ate, alone, height, canine).
 TEMPLATES: dict[Split, tuple[str, ...]] = {
@@ -145,4 +145,9 @@ def _told(row: ToyRow, rng: random.Random) -> ToyCell:
     return ToyCell(traits["caption"], group=f"scene-{traits['seed']}")
 
 
-_WRITERS = {"songs": _captioned, "messages": _written, "scenes": _told}
+def _described(row: ToyRow, rng: random.Random) -> ToyCell:
+    traits = dict(row.traits)
+    return ToyCell(traits["text"], group=f"product-{traits['product']}")
+
+
+_WRITERS = {"songs": _captioned, "messages": _written, "scenes": _told, "products": _described}

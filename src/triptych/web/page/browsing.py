@@ -92,7 +92,7 @@ def _made(beside: Beside, number: int, words: str) -> tuple[str, str, int]:
 
 
 def _row(row_id: str, cells: Sequence[Any], table: Table) -> str:
-    shown = "".join(f"<td>{'' if cell is None else cell_html(cell, table)}</td>" for cell in cells)
+    shown = "".join(f"<td>{'' if cell is None else cell_html(cell, table.folder)}</td>" for cell in cells)
     return f"<tr><th scope='row'>{escape(row_id)}</th>{shown}</tr>"
 
 

@@ -1,0 +1,119 @@
+"""Rows of several callers, computed together: nobody gets another's answer or error, and nobody waits for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from triptych.base.errors import BadValue
+from triptych.web.batching import Remembered, Worker
+from triptych.web.limits import Limits
+from triptych.web.problems import Busy
+
+
+def squares(rows):
+    if any(row < 0 for row in rows):
+        raise BadValue("a row below 0")
+    return [row * row for row in rows]
+
+
+def test_what_waits_is_computed_together_up_to_a_bound_and_each_gets_its_own():
+    sizes = []
+    worker = Worker("run", Limits(batch=8), lambda name, rows: sizes.append(rows))
+    begin = threading.Event()
+
+    async def ask():
+        first = asyncio.ensure_future(worker.alone(begin.wait))
+        others = [asyncio.ensure_future(worker.together("a", squares, [n, n + 1])) for n in range(20)]
+        other_kind = asyncio.ensure_future(worker.together("b", lambda rows: [str(row) for row in rows], [7]))
+        await asyncio.sleep(0.05)
+        begin.set()
+        await first
+        return await asyncio.gather(*others), await other_kind
+
+    found, other = asyncio.run(ask())
+    worker.close()
+    assert found == [[n * n, (n + 1) ** 2] for n in range(20)] and other == ["7"]
+    assert sorted(sizes, reverse=True) == [8, 8, 8, 8, 8, 1]
+
+
+def test_a_row_that_is_refused_costs_nobody_else():
+    worker = Worker("run", Limits())
+    begin = threading.Event()
+
+    async def ask():
+        held = asyncio.ensure_future(worker.alone(begin.wait))
+        jobs = [asyncio.ensure_future(worker.together("a", squares, [n])) for n in (3, -1, 4)]
+        await asyncio.sleep(0.02)
+        begin.set()
+        await held
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+    first, second, third = asyncio.run(ask())
+    worker.close()
+    assert (first, third) == ([9], [16]) and isinstance(second, BadValue)
+
+
+def test_a_full_queue_is_said_at_once_and_is_free_again():
+    worker = Worker("run", Limits(queue=3))
+    with worker.coming(2), pytest.raises(Busy, match="3 rows wait"), worker.coming(2):
+        pass
+    with worker.coming(3):
+        pass
+
+
+def test_who_left_is_not_computed_for():
+    worker, seen, begin = Worker("run", Limits()), [], threading.Event()
+
+    async def ask():
+        held = asyncio.ensure_future(worker.alone(begin.wait))
+        left = asyncio.ensure_future(worker.together("a", lambda rows: seen.extend(rows) or rows, [1]))
+        stays = asyncio.ensure_future(worker.together("a", lambda rows: seen.extend(rows) or rows, [2]))
+        await asyncio.sleep(0.02)
+        left.cancel()
+        await asyncio.sleep(0)
+        begin.set()
+        await held
+        return await stays
+
+    assert asyncio.run(ask()) == [2] and seen == [2]
+    worker.close()
+
+
+def test_others_are_answered_between_the_pieces_of_an_answer_and_who_leaves_stops_it():
+    worker, closed = Worker("run", Limits()), threading.Event()
+
+    def endless():
+        try:
+            n = 0
+            while True:
+                yield (n := n + 1)
+        finally:
+            closed.set()
+
+    async def ask():
+        pieces, found = worker.pieces(endless), []
+        async for piece in pieces:
+            found.append(piece)
+            assert await worker.together("a", squares, [piece]) == [piece * piece]
+            if piece == 3:
+                break
+        await pieces.aclose()
+        await worker.alone(lambda: None)
+        return found
+
+    assert asyncio.run(ask()) == [1, 2, 3] and closed.is_set()
+    worker.close()
+
+
+def test_only_the_newest_things_are_kept_and_no_more_than_fit():
+    held = Remembered[int](most=3, most_bytes=100)
+    for n in range(5):
+        held.put(str(n), n, 10)
+    assert [held.get(str(n)) for n in range(5)] == [None, None, 2, 3, 4]
+    held.put("large", 9, 90)
+    assert held.get("4") == 4 and held.get("3") is None and held.bytes == 100
+    held.put("too large", 9, 101)
+    assert held.get("too large") is None and held.get("large") == 9

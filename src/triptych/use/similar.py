@@ -165,7 +165,8 @@ def _read(path: Path) -> Space:
 def _stored(run: Run, note: str) -> Space:
     """The test rows whose vectors lie in the run."""
     name, gallery = name_of(run), run.gallery
-    columns = [key for key in gallery if key.startswith(f"{name}.") and key != f"{name}.label"]
+    task: Any = run.recipe.tasks.get(name)
+    columns = [key for column in getattr(task, "between", ()) if (key := f"{name}.{column}") in gallery]
     if not columns:
         what = "there are no rows to compare with: the training rows cannot be read, and no task of the run keeps vectors of its test rows"
         raise TriptychError(what, where=str(run.folder.path), fix="put the data back where the recipe says it is")

@@ -102,7 +102,10 @@ def influence_html(found: Mapping[str, dict[str, Any]], given: Sequence[str]) ->
 def _weighed(name: str, one: Mapping[str, Any]) -> str:
     rows = sorted(one["inputs"].items(), key=lambda pair: -abs(pair[1]["change"] if pair[1]["change"] is not None else 9))
     body = "".join(_left_out(column, cells, one["measure"] == "value") for column, cells in rows)
-    head = "".join(f"<th scope='col'>{text}</th>" for text in ("without", "answer", escape(one["measure"]), "change", ""))
+    head = "".join(
+        f"<th scope='col'>{text}</th>"
+        for text in ("without", "answer", escape(one["measure"]), "change" if one["measure"] == "value" else "points", "")
+    )
     caption = f"<caption>{escape(name)}: asked again without each input</caption>"
     return f"<div class='scroll'><table class='weighed'>{caption}<tr>{head}</tr>{body}</table></div>"
 
@@ -115,7 +118,7 @@ def _left_out(column: str, cells: Mapping[str, Any], value: bool) -> str:
     word = "counts" if cells["counts"] else "changes nothing"
     if cells["counts"] and change is not None and change < 0:
         word = "speaks against"
-    signed = "no answer" if change is None else f"{-change:+.4g}" if value else f"{-100 * change:+.1f} points"
+    signed = "no answer" if change is None else f"{-change:+.4g}" if value else f"{-100 * change:+.1f}"
     texts = [escape(str(cells["said"])), figure(cells["after"]), signed, f"<strong>{word}</strong>" if cells["counts"] else word]
     return f"<tr><th scope='row'>{escape(column)}</th>{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
 

@@ -75,16 +75,15 @@ async def _compare(service: Service, names: Sequence[str]) -> AsyncIterator[tupl
 
 
 async def _again(service: Service, asked: Any) -> AsyncIterator[tuple[Any, ...]]:
-    """After a reload: what was shown."""
+    """What was shown when the page was left; the first report where nothing was."""
     asked = asked if isinstance(asked, dict) else {}
-    if asked.get("report") in service.runs:
-        async for found in _report(service, asked["report"]):
-            yield found
-    elif asked.get("compare") and all(name in service.runs for name in asked["compare"]):
+    if asked.get("compare") and all(name in service.runs for name in asked["compare"]):
         async for found in _compare(service, asked["compare"]):
             yield found
     else:
-        yield gr.skip(), gr.skip()
+        name = asked["report"] if asked.get("report") in service.runs else service.run()
+        async for found in _report(service, name):
+            yield found
 
 
 def framed(html: str, title: str) -> str:

@@ -48,7 +48,7 @@ def build(kit: Kit) -> None:
             ]
             info = f"in the words of SQL, over {', '.join(columns[:12])}"
             where = gr.Textbox(
-                label="Only rows where", info=info, placeholder="price < 50 AND colour = 'red'", max_lines=1, elem_id="where"
+                label="Only rows where", info=info, placeholder="column = 'value' AND other < 50", max_lines=1, elem_id="where"
             )
             limit = gr.Slider(1, min(MOST, service.limits.found), value=12, step=1, label="How many", elem_id="how-many")
             search = gr.Button("Search", variant="primary", elem_id="search")

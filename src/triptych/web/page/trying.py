@@ -36,12 +36,12 @@ def build(kit: Kit, name: str, beside: Beside) -> None:
             problem = html_place("")
             answer = html_place(NOTHING, elem_id=f"answer-{name}")
             told = kit.memory(f"{name}.told", None)
+            judged = judging.build(kit, name, told)
             with gr.Accordion("Which inputs counted", open=True):
                 counted = html_place("")
             with gr.Accordion("Similar training rows", open=True):
                 similar = html_place("", elem_id=f"similar-{name}")
                 embed = gr.Button("Show similar training rows", size="sm", visible=False)
-            judged = judging.build(kit, name, told)
     for part, place in {"answer": answer, "counted": counted, "similar": similar}.items():
         kit.keep(place, f"{name}.{part}")
     inputs, outputs = list(fields.values()), [problem, answer, told, counted, similar, embed, judged]

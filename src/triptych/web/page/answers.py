@@ -83,7 +83,8 @@ def _nearest(name: str, answer: Mapping[str, Any]) -> str:
     if not lines:
         return ""
     listed = f"<ul>{''.join(lines)}</ul>"
-    return f"<section class='task'><details><summary>{escape(name)}: nearest test rows in the shared space</summary>{listed}</details></section>"
+    summary = f"<summary>{escape(name)}: nearest test rows in the shared space</summary>"
+    return f"<section class='task'><details>{summary}{listed}</details></section>"
 
 
 def _percent(share: float | None) -> str:

@@ -27,9 +27,9 @@ from triptych.web.service import Service
 SCALE = [("5 excellent", 5), ("4 good", 4), ("3 fair", 3), ("2 poor", 2), ("1 bad", 1)]
 """The five words of absolute category rating, ITU-T Recommendation P.800 (1996), annex B."""
 HOW = (
-    "<p class='quiet'>Choose recordings; they are played one by one, in an order that is drawn, without their names. How good is the voice? "
-    "Mean opinion score (ITU-T P.800) with its 95 % interval: Student's over raters, as votes of one rater are not independent "
-    "(cluster-robust variance, Liang and Zeger 1986); it takes two raters.</p>"
+    "<p class='quiet'>Choose recordings; they are played one by one, in an order that is drawn, without their names. "
+    "How good is the voice? Mean opinion score (ITU-T P.800) with its 95 % interval: Student's over raters, as votes of one rater are "
+    "not independent (cluster-robust variance, Liang and Zeger 1986); it takes two raters.</p>"
 )
 NEW: dict[str, Any] = {"files": [], "at": 0}
 

@@ -29,6 +29,8 @@ SMALL = {
     "embedding": "--pictures 4 --texts 20 --clips 2",
     "finetune": "--clips 10 --epochs 1 --trials 2 --no-last --no-bf16",
     "decoder": "--places 256 --rows 4 --blocks 1 --turns 1",
+    "serving": "--requests 40 --clients 1 8 --turns 1",
+    "soak": "--requests 200 --clients 4",
     "demo": "--seeds 0 --epochs 1",
 }
 """Every benchmark, and its options for a small sample."""

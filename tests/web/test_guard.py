@@ -24,7 +24,16 @@ def test_a_key_is_asked_for_and_the_right_one_lets_in(client, tiny_run):
     basic = base64.b64encode(f"anna:{KEY}".encode()).decode()
     for value in (f"Bearer {KEY}", "bearer another-key-of-size", f"Basic {basic}"):
         assert some.get("/v1/runs", headers={"authorization": value}).status_code == 200
-    for value in ("", "Bearer", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", KEY, f"Token {KEY}", "Basic ????", "Bearer ü".encode().decode("latin-1")):
+    for value in (
+        "",
+        "Bearer",
+        f"Bearer {KEY}x",
+        f"Bearer {KEY[:-1]}",
+        KEY,
+        f"Token {KEY}",
+        "Basic ????",
+        "Bearer ü".encode().decode("latin-1"),
+    ):
         told = some.get("/v1/runs", headers={"authorization": value.encode("latin-1")})
         assert told.status_code == 401 and told.json()["error"]["type"] == "authentication_error"
         assert KEY not in told.text
@@ -99,8 +108,8 @@ def test_the_slow_and_the_crooked_are_answered_or_left(live, tiny_run):
         twice = spoken(url, head + b"content-length: 2\r\ncontent-length: 20\r\n\r\n{}")
         both = spoken(url, head + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
         crooked = [spoken(url, b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"), spoken(url, b"\x00\xff\r\n\r\n"), twice]
-        folded = spoken(url, b"GET /v1/runs HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n")
-        for told in [*crooked, folded, both]:
+        endless = spoken(url, b"GET /v1/runs HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n")
+        for told in [*crooked, endless, both]:
             assert told[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431", b""), told[:200]
 
 
@@ -108,7 +117,10 @@ def test_only_so_many_are_worked_on_at_once(live, tiny_run):
     service = Service({"tiny": tiny_run}, limits=Limits(concurrency=2, slow=5))
     with live(service) as url:
         body = b'{"inputs": {"text": "a"}}'
-        head = b"POST /v1/predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = (
+            b"POST /v1/predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            % len(body)
+        )
         found: list[bytes] = []
         waiting = [threading.Thread(target=lambda: found.append(spoken(url, head, body, pause=0.8))) for _ in range(2)]
         for one in waiting:

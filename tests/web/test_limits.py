@@ -45,7 +45,9 @@ def predict(client, status: int, says: str, **inputs) -> None:
 
 
 def test_options_come_before_the_environment_and_both_are_checked():
-    assert Limits.read({"rows": "7", "pixels": None}, {"TRIPTYCH_ROWS": "9", "TRIPTYCH_PIXELS": "50"}).model_dump(include={"rows", "pixels"}) == {
+    assert Limits.read({"rows": "7", "pixels": None}, {"TRIPTYCH_ROWS": "9", "TRIPTYCH_PIXELS": "50"}).model_dump(
+        include={"rows", "pixels"}
+    ) == {
         "rows": 7,
         "pixels": 50,
     }

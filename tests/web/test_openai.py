@@ -9,14 +9,13 @@ import httpx
 import numpy as np
 import openai
 import pytest
-
 from tests.web.conftest import data_url, living
+
 from triptych.use.catalogue import space_of
 from triptych.use.spaces import row_vectors
 from triptych.web.limits import Limits
 from triptych.web.schemas import TINY
 from triptych.web.service import Service
-
 
 PIXEL = TINY
 """A picture of eight by eight."""
@@ -77,9 +76,16 @@ def test_a_sound_is_heard_and_a_task_is_named(asked, talks):
 
 
 def test_a_whole_conversation_is_told(asked, talks, picture):
-    said = [{"role": "user", "content": "<image> what is it"}, {"role": "assistant", "content": "it is bright"}, {"role": "user", "content": "again"}]
+    said = [
+        {"role": "user", "content": "<image> what is it"},
+        {"role": "assistant", "content": "it is bright"},
+        {"role": "user", "content": "again"},
+    ]
     expected = talks.predict(image=picture, messages=said)["pair"]["said"]
-    first = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(picture)}}, {"type": "text", "text": "what is it"}]}
+    first = {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": data_url(picture)}}, {"type": "text", "text": "what is it"}],
+    }
     found = asked.chat.completions.create(model="talks:pair", messages=[first, *said[1:]])
     assert found.choices[0].message.content == expected
 
@@ -141,7 +147,9 @@ def test_who_leaves_in_the_middle_stops_the_writing(served, talks, monkeypatch):
     for stream in (True, False):
         ended.clear()
         with httpx.Client(headers={"authorization": "Bearer 0123456789abcdef"}, timeout=5) as client:
-            with client.stream("POST", f"{url}v1/chat/completions", json={**body, "stream": stream}) if stream else _left(client, url, body):
+            with (
+                client.stream("POST", f"{url}v1/chat/completions", json={**body, "stream": stream}) if stream else _left(client, url, body)
+            ):
                 pass
         until = time.monotonic() + 20
         while not ended and time.monotonic() < until:
@@ -174,7 +182,12 @@ def test_embeddings_are_those_of_the_index(asked, tiny_run, tiny_table):
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [({"input": [1, 2]}, "tokens"), ({"dimensions": 4}, "8 dimensions"), ({"input": []}, "nothing"), ({"input": ["data:video/mp4;base64,aaaa"]}, "video")],
+    [
+        ({"input": [1, 2]}, "tokens"),
+        ({"dimensions": 4}, "8 dimensions"),
+        ({"input": []}, "nothing"),
+        ({"input": ["data:video/mp4;base64,aaaa"]}, "video"),
+    ],
 )
 def test_embeddings_that_cannot_be_had(asked, words, says):
     with pytest.raises(openai.BadRequestError, match=says):
@@ -193,6 +206,9 @@ def test_a_recording_is_written_down_in_every_form(asked, talks):
     assert asked.audio.transcriptions.create(**words, response_format="vtt").startswith("WEBVTT")
     heard = asked.audio.transcriptions.create(model="talks:heard", file=path, response_format="srt")
     assert " ".join(heard.split("\n")[2:-2]) == talks.predict(voice=path)["heard"]["said"]
-    for words, says in (({"model": "tiny", "file": path}, "writes down"), ({"model": "talks", "file": ("../a.wav", b"none")}, "not a sound")):
+    for words, says in (
+        ({"model": "tiny", "file": path}, "writes down"),
+        ({"model": "talks", "file": ("../a.wav", b"none")}, "not a sound"),
+    ):
         with pytest.raises(openai.BadRequestError, match=says):
             asked.audio.transcriptions.create(**words)

@@ -100,4 +100,7 @@ def test_the_service_tells_of_its_runs(tiny_client):
     assert run["id"] == "tiny" and run["inputs"]["audio"] == {"modality": "audio"} and run["tasks"]["label"]["kind"] == "classify"
     assert any(score["name"] == "label.accuracy" for score in run["scores"])
     schema = tiny_client.get("/openapi.json").json()["components"]["schemas"]
-    assert list(schema["RowTiny"]["properties"]) == ["image", "audio", "text"] and "base64" in schema["RowTiny"]["properties"]["image"]["description"]
+    assert (
+        list(schema["RowTiny"]["properties"]) == ["image", "audio", "text"]
+        and "base64" in schema["RowTiny"]["properties"]["image"]["description"]
+    )

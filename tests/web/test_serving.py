@@ -16,7 +16,7 @@ import pytest
 import triptych
 from triptych.base.errors import InputError
 from triptych.use.feedback import feedback_of
-from triptych.use.filling import build_catalogue
+from triptych.use.indexing import build_catalogue
 from triptych.web.service import Service, open_runs
 from triptych.web.serving import bound
 
@@ -39,7 +39,9 @@ def test_it_says_where_it_is_answers_and_ends_at_ctrl_c(tiny_run, tmp_path):
         assert found["tasks"]["label"]["said"] == tiny_run.predict(text="a bright tone")["label"]["said"]
         said = {"answer_id": found["id"], "task": "label", "correction": "low"}
         assert httpx.post(f"{told['url']}v1/feedback", json=said, headers=words["headers"]).status_code == 201
-        taken = subprocess.run([*COMMAND, str(tiny_run.folder.path), "--port", told["url"].split(":")[-1].strip("/")], capture_output=True, text=True)
+        taken = subprocess.run(
+            [*COMMAND, str(tiny_run.folder.path), "--port", told["url"].split(":")[-1].strip("/")], capture_output=True, text=True
+        )
         assert taken.returncode == 2 and "cannot be had" in taken.stderr and "--port" in taken.stderr
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=30)
@@ -61,7 +63,9 @@ def test_it_says_where_it_is_answers_and_ends_at_ctrl_c(tiny_run, tmp_path):
 def test_what_cannot_be_served_is_said_at_once(tiny_run, monkeypatch, capsys, words, says):
     from triptych.cli.main import run
 
-    monkeypatch.setattr(sys, "argv", ["triptych", "serve", *(str(tiny_run.folder.path) if word == "RUN" else word for word in words), "--port", "0"])
+    monkeypatch.setattr(
+        sys, "argv", ["triptych", "serve", *(str(tiny_run.folder.path) if word == "RUN" else word for word in words), "--port", "0"]
+    )
     with pytest.raises(SystemExit) as leaving:
         run()
     assert leaving.value.code == 2 and says in capsys.readouterr().err
@@ -128,9 +132,10 @@ def test_remarks_are_kept_and_unknown_answers_are_not_found(client, tiny_run, tm
 
 
 def test_an_index_is_searched_and_one_of_another_model_is_refused(tiny_run, tiny_table, talks, tmp_path):
+    from tests.web.conftest import client_of, data_url
+
     from triptych.run.progress import Voice
     from triptych.use.catalogue import Part, open_catalogue
-    from tests.web.conftest import client_of, data_url
 
     build_catalogue(tiny_run, tiny_table, tmp_path / "shop.index", Voice(quiet=True))
     catalogue = open_catalogue(tmp_path / "shop.index")

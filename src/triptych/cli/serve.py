@@ -17,15 +17,23 @@ LOOPBACK = "127.0.0.1"
 
 def serve(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="folders of finished runs")],
-    index: Annotated[str | None, typer.Option(metavar="FOLDER", help="an index of one of them, to be searched: triptych search build")] = None,
+    index: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="an index of one of them, to be searched: triptych search build")
+    ] = None,
     host: Annotated[str, typer.Option(help="where it listens; other machines call it only where this says so, with keys")] = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
     page: Annotated[bool, typer.Option("--page/--no-page", help="the page at /")] = True,
     feedback: Annotated[str | None, typer.Option(metavar="FOLDER", help="where remarks are kept; by default beside each run")] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="fetch addresses of this host for callers; none by default")] = None,
-    allow_origin: Annotated[list[str] | None, typer.Option(metavar="ORIGIN", help="let pages of this origin call: https://shop.example")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="fetch addresses of this host for callers; none by default")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="let pages of this origin call: https://shop.example")
+    ] = None,
     anybody: Annotated[bool, typer.Option("--anybody", help="other machines may call without a key")] = False,
-    limit: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="change a bound: --limit seconds=60; --limits lists them")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="change a bound: --limit seconds=60; --limits lists them")
+    ] = None,
     limits: Annotated[bool, typer.Option("--limits", help="list the bounds and end")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="threads of torch; by default as many as there are cores")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no line a request")] = False,

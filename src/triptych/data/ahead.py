@@ -66,8 +66,10 @@ class Gate:
     cost more in handing the lock over than is gained. Which of them it is depends on the files and the machine.
     """
 
-    TRIALS = 2
+    TRIALS = 3
     """Pieces of work one at a time, and for each thread all at once, before it is decided."""
+    CLEARLY = 1.2
+    """How many times quicker one at a time must be to stay: a few pieces of work are timed, and other programs disturb them."""
     SLOW = 1e-3
     """Seconds a row from which handing the lock over is nothing: then all threads work without a trial of one."""
 
@@ -102,4 +104,4 @@ class Gate:
             return self.threads
         if len(alone) < self.TRIALS:
             return 1
-        return self.threads if statistics.median(together) < statistics.median(alone) else 1
+        return 1 if self.CLEARLY * statistics.median(alone) < statistics.median(together) else self.threads

@@ -114,7 +114,11 @@ class Chat(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: Annotated[str, Field(min_length=1, max_length=200)] | Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)] | None = None
+    stop: (
+        Annotated[str, Field(min_length=1, max_length=200)]
+        | Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)]
+        | None
+    ) = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,9 @@ async def complete(native: Native, request: Request) -> Response:
     if asked["stream"]:
         first = await anext(pieces, "")  # what is wrong is said with its own status, and not in the middle of an answer
         usage = bool(asked["stream_options"] and asked["stream_options"]["include_usage"])
-        return StreamingResponse(_streamed(writing, model, first, pieces, usage), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        return StreamingResponse(
+            _streamed(writing, model, first, pieces, usage), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
     said = ""
     async with aclosing(pieces):
         async for piece in pieces:
@@ -250,7 +256,9 @@ def _fill(native: Native, talk: Conversation, messages: list[dict[str, Any]]) ->
         parts = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
         length += sum(len(part.get("text", "")) for part in parts)
         if length > native.service.limits.characters:
-            raise TooLarge(f"the conversation is longer than the {native.service.limits.characters:,} characters that are taken", param="messages")
+            raise TooLarge(
+                f"the conversation is longer than the {native.service.limits.characters:,} characters that are taken", param="messages"
+            )
         if message["role"] in ("system", "developer"):
             talk.system = "\n".join([*([talk.system] if talk.system else []), _words(parts)])
             continue

@@ -115,7 +115,9 @@ def _fed(unpacker: Any, packed: bytes, held: int, most: int) -> int:
             held += len(unpacker.decompress(packed, 65536))
             packed = unpacker.unconsumed_tail
             if held > most:
-                raise TooLarge(f"the PNG unpacks to more than {most:,} bytes in one chunk, which its header does not say", fix="save it anew")
+                raise TooLarge(
+                    f"the PNG unpacks to more than {most:,} bytes in one chunk, which its header does not say", fix="save it anew"
+                )
     except zlib.error:  # damaged: the room says so
         return held
     return held

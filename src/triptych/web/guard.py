@@ -13,12 +13,11 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from triptych.web.limits import Limits
+from triptych.web.limits import HEAD, Limits
 from triptych.web.metrics import Metrics
 from triptych.web.problems import Busy, Refused, TooLarge, TooSlow
 from triptych.web.told import as_problem
@@ -38,6 +37,12 @@ class NotAllowed(Refused):
     """A host or an origin that is not this server's."""
 
     status = 403
+
+
+class LongHead(Refused):
+    """Headers without end."""
+
+    status = 431
 
 
 class Keys:
@@ -85,8 +90,6 @@ class Guard:
             self._admit(scope)
             visit.check_length()
             await self._inside(visit, scope)
-        except (Refused, TimeoutError) as problem:
-            await visit.refuse(problem)
         except Exception as problem:
             await visit.refuse(problem)
         finally:
@@ -109,6 +112,8 @@ class Guard:
 
     def _admit(self, scope: Scope) -> None:
         """Raises where the caller may not come in."""
+        if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope.get("raw_path") or b"") > HEAD:
+            raise LongHead(f"the request's head is larger than {HEAD:,} bytes")
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))

@@ -12,7 +12,9 @@ from triptych.base.errors import InputError
 from triptych.base.settings import Settings, parse
 
 PREFIX = "TRIPTYCH_"
-"""`pixels` is changed by TRIPTYCH_PIXELS, and so on."""
+"""Stands before a bound's name in the environment: `pixels` is changed by TRIPTYCH_PIXELS, and so on."""
+HEAD = 32 * 1024
+"""Bytes of a request's head."""
 
 
 class Limits(Settings):

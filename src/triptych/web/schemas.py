@@ -74,7 +74,10 @@ def shapes(name: str, run: Run, limits: Limits) -> Shapes:
     which = (Literal[name] | None, Field(None, description="the run; by default the server's first"))
     one: Any = (row | None, Field(None, description="one row: a value for each input that there is"))
     many: Any = (list[row] | None, Field(None, min_length=1, max_length=limits.rows, description="several rows, in the place of inputs"))
-    spaces: Any = (list[Annotated[str, Field(max_length=200)]] | None, Field(None, max_length=64, description="which vectors; by default all"))
+    spaces: Any = (
+        list[Annotated[str, Field(max_length=200)]] | None,
+        Field(None, max_length=64, description="which vectors; by default all"),
+    )
     asked: Any = (tasks, Field(None, description="which tasks are answered; by default all"))
     base: Any = {"run": which, "inputs": one, "rows": many}
     predict = create_model(f"Predict{title}", __config__=STRICT, __doc__=f"What {name} is asked.", **base, tasks=asked)
@@ -95,7 +98,10 @@ def _row(title: str, recipe: Recipe, words: list[str], limits: Limits) -> type[B
             fields[f"input_{number}"] = (str | several | None, Field(None, alias=name, description=what, examples=example))
         else:
             longest = Annotated[str, Field(max_length=limits.characters)]
-            fields[f"input_{number}"] = (longest | list[Any] | None, Field(None, alias=name, description=f"a {settings.modality}, as it is"))
+            fields[f"input_{number}"] = (
+                longest | list[Any] | None,
+                Field(None, alias=name, description=f"a {settings.modality}, as it is"),
+            )
     for number, name in enumerate(words):
         what = "words of the question; or messages, each with role and content, where the run is told whole conversations"
         fields[f"word_{number}"] = (str | list[dict[str, str]] | None, Field(None, alias=name, description=what))

@@ -30,7 +30,7 @@ from triptych.web.batching import Remembered, Watch, Worker
 from triptych.web.checked import check_row
 from triptych.web.hearing import Listener, heard, listener, seconds_of
 from triptych.web.limits import Limits
-from triptych.web.problems import Gone, TooLarge, Unknown
+from triptych.web.problems import Busy, Gone, TooLarge, Unknown
 
 T = TypeVar("T")
 
@@ -105,7 +105,11 @@ class Service:
         return None if self.feedback_at is None else self.feedback_at / f"{name}.lance"
 
     def maker(self) -> str:
-        """Which run made the catalogue."""
+        """Which run made the catalogue.
+
+        Raises:
+            InputError: none of them did.
+        """
         problem: InputError | None = None
         for name, run in self.runs.items():
             try:
@@ -270,7 +274,11 @@ class Service:
 
     async def decoding(self, work: Callable[..., T], *given: Any) -> T:
         """`work(*given)` in one of the threads that decode."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *given)
+        try:
+            work_of = asyncio.get_running_loop().run_in_executor(self._readers, work, *given)
+        except RuntimeError:  # the threads have ended
+            raise Busy("the server is ending", fix="come again when it is up") from None
+        return await work_of
 
     async def _read(self, run: Run, rows: Sequence[Mapping[str, Cell]]) -> list[Any]:
         if len(rows) > self.limits.rows:

@@ -12,13 +12,11 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.base.extras import need
 from triptych.web.app import WHY
-from triptych.web.limits import Limits
+from triptych.web.limits import HEAD, Limits
 
 KEYS = "TRIPTYCH_KEYS"
 SHORTEST = 16
 """Characters of a key: a shorter one is found by trying."""
-HEAD = 32 * 1024
-"""Bytes of a request's head."""
 
 
 def keys_of(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -62,14 +60,18 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the port is taken, or may not be had.
     """
+    found: socket.socket | None = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         found = socket.socket(family, socket.SOCK_STREAM)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
     except (OSError, OverflowError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise InputError(f"port {port} of {host} cannot be had: {reason}", fix=f"--port {port + 1 if port < 65535 else 8000}, or --port 0 for any that is free") from problem
+        if found is not None:
+            found.close()
+        reason, other = getattr(problem, "strerror", None) or str(problem), port + 1 if port < 65535 else 8000
+        fix = f"--port {other}, or --port 0 for any that is free"
+        raise InputError(f"port {port} of {host} cannot be had: {reason}", fix=fix) from problem
     return found
 
 

@@ -48,7 +48,11 @@ async def embed(native: Native, request: Request) -> Response:
         raise Refused(f"the vectors have {len(vectors[0])} dimensions, and are not cut", param="dimensions", fix="leave it out")
     as_words = asked["encoding_format"] == "base64"
     data = [
-        {"object": "embedding", "index": n, "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode() if as_words else vector.tolist()}
+        {
+            "object": "embedding",
+            "index": n,
+            "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode() if as_words else vector.tolist(),
+        }
         for n, vector in enumerate(vectors)
     ]
     return told({"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": 0, "total_tokens": 0}})

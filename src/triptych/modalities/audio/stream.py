@@ -29,7 +29,10 @@ def windows(source: str | Path | Blob, seconds: float, overlap: float) -> Iterat
             "there is no such file" if not Path(source).exists() else "this is no file", where=name, fix="give the path of a sound file"
         )
     try:
-        with io.BytesIO(source) if isinstance(source, Blob) else Path(source).open("rb") as file, decode.streamed(file) as (rate, late, blocks):
+        with (
+            io.BytesIO(source) if isinstance(source, Blob) else Path(source).open("rb") as file,
+            decode.streamed(file) as (rate, late, blocks),
+        ):
             yield from _cut(blocks, rate, late, seconds, overlap, name)
     except BadValue as error:
         raise type(error)(error.what, where=name, fix=error.fix) from error

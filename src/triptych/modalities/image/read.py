@@ -15,8 +15,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ MAX_BYTES = 512 * 2**20
 # Only formats that carry a signature and are decoded inside the process (EPS would start Ghostscript).
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "QOI")
 ORIENTATION = 0x0112
-_quiet = threading.Lock()
 
 
 def read(source: Any) -> Image.Image:
@@ -113,20 +111,37 @@ def _decoded(data: bytes, where: str) -> Image.Image:
 
 def _opened(data: bytes) -> Image.Image:
     """Read the header."""
-    with _hushed():
+    with _hushed:
         Image.init()
         return Image.open(BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
 
 
-@contextmanager
-def _hushed() -> Iterator[None]:
+class _Hushed:
     """No warnings of Pillow: they are about what is answered here (size) or does not matter (broken EXIF).
 
-    The filters are shared by all threads, hence the lock; pixels are decoded outside it wherever possible.
+    The filters are shared by all threads: the first that comes in silences them, the last that leaves puts them back, and none
+    waits for another's file.
     """
-    with _quiet, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_hushed = _Hushed()
 
 
 def _looks_like(data: bytes) -> str:
@@ -142,7 +157,7 @@ def _upright(image: Image.Image, where: str) -> Image.Image:
     """Check the size from the header, decode, turn upright, and bring to mode L or RGB without metadata."""
     _check_size(*image.size, where)
     try:
-        with _hushed() if image.format == "TIFF" else nullcontext():  # its EXIF is read, and applied, while loading
+        with _hushed if image.format == "TIFF" else nullcontext():  # its EXIF is read, and applied, while loading
             image.load()
         turn = _turn(image)  # after loading: in a PNG it may stand behind the pixels
         converted = plain(image, where)
@@ -184,7 +199,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """The turn the picture's EXIF asks for; a broken EXIF block asks for none."""
     if image.format != "TIFF" and not NOTES & image.info.keys():
         return None
-    with _hushed():
+    with _hushed:
         try:
             return _TURNS.get(image.getexif().get(ORIENTATION, 1))
         except Exception:

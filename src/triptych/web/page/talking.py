@@ -47,7 +47,7 @@ def build(kit: Kit, name: str) -> None:
     talk = kit.memory(f"{name}.talk", NEW)
     shown = gr.Chatbot(label="Conversation", height=420, buttons=["copy"], feedback_options=None, elem_id=f"chat-{name}", allow_tags=False)
     kit.keep(shown, f"{name}.chat")
-    sources = ["upload", "microphone"] if any(s.modality == "audio" for s in run.recipe.inputs.values()) else ["upload"]
+    sources: Any = ["upload", "microphone"] if any(s.modality == "audio" for s in run.recipe.inputs.values()) else ["upload"]
     line = gr.MultimodalTextbox(
         label="Your question, and files for it",
         placeholder="Ask something",

@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -112,6 +112,23 @@ def plainly(work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[.
             LOG.exception("an event of the page failed")
             what = "this went wrong on the server; its log says what"
             yield (problem_html(InputError(what, fix="try again, or tell whoever runs the server")), *[gr.skip()] * (outputs - 1))
+
+    return told
+
+
+def once(work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[..., Awaitable[Any]]:
+    """As `plainly`, for work with one result.
+
+    Gradio shows the last result of a generator twice, the second time when it has ended: a choice made in between would be undone.
+    """
+    steps = plainly(work, outputs)
+
+    @functools.wraps(work)
+    async def told(*given: Any) -> Any:
+        found: Any = None
+        async for found in steps(*given):
+            pass
+        return found
 
     return told
 

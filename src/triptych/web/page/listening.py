@@ -21,7 +21,7 @@ from triptych.modalities import rooms
 from triptych.use.opened import Run
 from triptych.use.opinion import mos
 from triptych.use.remarks import Remark
-from triptych.web.page.kit import Kit, as_cell, html_place, on, plainly
+from triptych.web.page.kit import Kit, as_cell, html_place, on, once
 from triptych.web.service import Service
 
 SCALE = [("5 excellent", 5), ("4 good", 4), ("3 fair", 3), ("2 poor", 2), ("1 bad", 1)]
@@ -53,10 +53,10 @@ def build(kit: Kit, name: str) -> None:
         following = gr.Button("Keep and go on", size="sm", elem_id=f"voices-next-{name}")
     table = html_place("", elem_id=f"voices-table-{name}")
     outputs = [problem, ballot, booth, voice, score, table]
-    on(start.click, plainly(functools.partial(_start, kit.service, name), 6), [files], outputs)
-    on(following.click, plainly(functools.partial(_vote, kit.service, name), 6), [ballot, score, rater], outputs)
-    on(results.click, plainly(functools.partial(_results, kit.service, name), 2), [], [problem, table])
-    kit.opens(plainly(functools.partial(_booth, kit.service, name), 6), [ballot], outputs)
+    on(start.click, once(functools.partial(_start, kit.service, name), 6), [files], outputs)
+    on(following.click, once(functools.partial(_vote, kit.service, name), 6), [ballot, score, rater], outputs)
+    on(results.click, once(functools.partial(_results, kit.service, name), 2), [], [problem, table])
+    kit.opens(once(functools.partial(_booth, kit.service, name), 6), [ballot], outputs)
 
 
 def voice_column(run: Run) -> str:

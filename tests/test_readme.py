@@ -81,7 +81,7 @@ def test_a_command_has_a_real_verb_and_real_options(words):
     command = typer.main.get_command(app)
     if words == ["--help"]:
         return
-    if words[0] in ("data", "cache") and words[1:]:  # a group of verbs
+    if words[0] in ("data", "cache", "search") and words[1:]:  # a group of verbs
         command, words = command.commands[words[0]], words[1:]
     verb = command.commands[words[0]]
     context = verb.make_context(words[0], list(words[1:]), resilient_parsing=False)  # refuses what it does not know

@@ -17,7 +17,7 @@ TASKS = """
 match: {kind: contrast, between: [image, text], width: 8}
 joined: {kind: contrast, between: [image, audio, text], positives: label, width: 8}
 label: {kind: classify, target: label}
-tags: {kind: multilabel, target: tags}
+tags: {kind: multilabel, target: tags, threshold: f1}
 number: {kind: regress, target: number}
 """
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, unknown_word
+from triptych.base.plain import one_line
 from triptych.cli.tools import SOURCE
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from triptych.use.opened import Run
     from triptych.use.spaces import Part
 
-app = typer.Typer(help="Find rows of a table by a text, a picture, a voice, or a sum of them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Find rows of a table by values of any input of a run, added with weights.", no_args_is_help=True, rich_markup_mode=None
+)
 
 IndexArg = Annotated[str, typer.Argument(metavar="INDEX", help="folder that `triptych search build` made")]
 SourceArg = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
@@ -62,7 +65,8 @@ def query(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="INDEX --INPUT VALUE[@WEIGHT]...", help='the index, and what to look for: --image a.png --text "in red@0.5"'
+            metavar="INDEX --INPUT VALUE[@WEIGHT]...",
+            help="the index, and what to look for: options are called like the inputs, @0.5 after a value is its weight",
         ),
     ],
     where: Annotated[
@@ -79,7 +83,7 @@ def query(
 
     plain, named = separated(words)
     if len(plain) != 1:
-        fix = 'triptych search query INDEX --image a.png --text "in red"'
+        fix = "triptych search query INDEX --INPUT VALUE"
         raise InputError(f"one index is asked, not {len(plain)}" + (f": {', '.join(plain)}" if plain else ""), fix=fix)
     catalogue, opened = _opened(plain[0], run)
     parts = _parts(named, catalogue, opened)
@@ -91,7 +95,7 @@ def query(
     if as_json:
         print(json.dumps([_plain(hit) for hit in hits]))
         return
-    _shown(hits, catalogue)
+    _shown(hits)
     if html:
         from triptych.cli import tables
 
@@ -174,7 +178,6 @@ def _opened(index: str, run: str | None) -> tuple[Catalogue, Run]:
 
 def _parts(named: dict[str, list[str]], catalogue: Catalogue, run: Run) -> list[Part]:
     """`--text "in red@0.5"`: a value, and how much it counts where that is said."""
-    from triptych.base.errors import unknown_word
     from triptych.cli.values import file_or_value
     from triptych.use.spaces import Part
 
@@ -198,22 +201,22 @@ def _plain(hit: Hit) -> dict[str, Any]:
     return {"id": hit.id, "similarity": hit.similarity, "row": row}
 
 
-def _shown(hits: Sequence[Hit], catalogue: Catalogue) -> None:
+def _shown(hits: Sequence[Hit]) -> None:
     from triptych.cli import tables
     from triptych.use.gallery import said
 
     if not hits:
         tables.lines("no row fits")
         return
-    rows = [
-        [str(n), f"{hit.similarity:.3f}", hit.id, *(_cut(said(hit.row.get(c))) for c in catalogue.columns)] for n, hit in enumerate(hits, 1)
-    ]
-    tables.found(["", "similarity", "id", *catalogue.columns], rows)
+    for rank, hit in enumerate(hits, start=1):
+        cells = " · ".join(f"{name} {_cut(said(cell))}" for name, cell in hit.row.items())
+        tables.lines(f"{rank:>3}. {hit.similarity:.3f}  {hit.id}  {cells}")
 
 
 def _cut(text: str) -> str:
-    text = "" if text == "None" else text
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    """Short; of a path its end."""
+    short = one_line(text)
+    return short if len(short) <= LONGEST else f"…{short[1 - LONGEST :]}" if "/" in short else f"{short[: LONGEST - 1]}…"
 
 
 def _said(made: Filled, index: str, as_json: bool) -> None:

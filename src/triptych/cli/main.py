@@ -12,6 +12,7 @@ import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
+from triptych.cli.aloud import Aloud, ByOption, SpeakOption, SpeedOption, TaskOption
 from triptych.cli.cache import app as cache_verbs
 from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
@@ -127,6 +128,7 @@ def _ended(run: RunFolder, as_json: bool) -> None:
         return
     tables.scores(checked, scores, run.read("run.json"))
     tables.verdicts(verdicts)
+    tables.labels(run.read("details.json", default={"classes": {}}))
     tables.reliance_warnings(relied)
     tables.lines(f"run     {run.path}", f"report  {run.report}", "", "try next:", *(f"  {command}" for command in next_commands(run)))
 
@@ -136,6 +138,10 @@ def predict(
     context: typer.Context,
     run: RunArg,
     files: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="files, one row each; the suffix says which input")] = None,
+    speak: SpeakOption = None,
+    spoken_by: ByOption = None,
+    spoken_speed: SpeedOption = None,
+    spoken_task: TaskOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer for files, or for one row given as --INPUT VALUE (--image a.png --text "seven")."""
@@ -152,16 +158,25 @@ def predict(
 
     opened = Run(folder)
     rows: list[dict[str, Any]] = [*rows_of_files(opened, plain), *([row] if row else [])]
+    aloud = Aloud(opened, rows, speak, spoken_by, spoken_speed, spoken_task)
     told: list[dict[str, Any]] = []
     refused: list[BadValue] = []
-    for row, answer in zip(rows, opened.predict_each(rows), strict=True):
+    for place, (row, answer) in enumerate(zip(rows, opened.predict_each(rows), strict=True)):
         if isinstance(answer, BadValue):
             refused.append(answer)
             told.append({"row": {name: str(value) for name, value in row.items()}, "error": str(answer)})
-        else:
-            told.append(answer.as_dict())
-            if not as_json:
-                tables.answer(answer)
+            continue
+        told.append(answer.as_dict())
+        if not as_json:
+            tables.answer(answer)
+        try:
+            told[-1] |= (spoken := aloud.say(place, answer))
+        except BadValue as problem:
+            refused.append(problem)
+            told[-1]["error"] = str(problem)
+            continue
+        if spoken and not as_json:
+            tables.lines(f"  spoken: {spoken['spoken']}")
     if as_json and len(refused) < len(rows):
         print(json.dumps(told))
     for error in refused[:-1]:

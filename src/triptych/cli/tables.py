@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from triptych.base.plain import one_line
-from triptych.contract.tasks import headline
+from triptych.contract.tasks import headline, unwritten
 from triptych.run.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -41,11 +41,16 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
     for name, task in recipe.tasks.items():
         for score in found:
             own = score["metric"] in getattr(task, "scores", ()) and not score["of"]
-            if score["task"] == name and (own or score["metric"] == headline(task)):
+            if score["task"] == name and (own or score["metric"] in (headline(task), unwritten(task))):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
                 table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()
     _console().print(table)
+
+
+def labels(details: dict[str, Any]) -> None:
+    """Of tasks whose answers are labels, each label with its threshold, precision and recall."""
+    _each_class({name: rows for name, rows in details.get("classes", {}).items() if rows and "threshold" in rows[0]})
 
 
 def verdicts(found: dict[str, Any]) -> None:
@@ -87,11 +92,13 @@ def evaluation(told: dict[str, Any]) -> None:
 
 def _each_class(classes: dict[str, Any]) -> None:
     for name, rows in classes.items():
+        cuts = ["threshold"] if rows and "threshold" in rows[0] else []
         table = Table(title=f"classes of {name}", title_justify="left")
-        for header in ("class", "rows", "precision", "recall", "F1"):
+        for header in ("class", "rows", *cuts, "precision", "recall", "F1"):
             table.add_column(header, justify="left" if header == "class" else "right", overflow="fold")
         for row in rows[:20]:
-            table.add_row(escape(row["class"]), str(row["rows"]), *(_number(row[score]) for score in ("precision", "recall", "f1")))
+            values = (_number(row[score]) for score in (*cuts, "precision", "recall", "f1"))
+            table.add_row(escape(row["class"]), str(row["rows"]), *values)
         _console().print(table)
         if len(rows) > 20:
             lines(f"and {len(rows) - 20} more classes; --json lists all")
@@ -153,7 +160,9 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
                 yield f"{task}: nearest {other} to this {given}: {near or 'none'}"
     elif "probabilities" in told:
         ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[:3]
-        yield f"{task}: {told['said']}   ({', '.join(f'{label} {share:.2f}' for label, share in ranked)})"
+        cuts = told.get("thresholds", {})
+        shares = (f"{label} {share:.2f}" + (f" of {cuts[label]:.2f}" if label in cuts else "") for label, share in ranked)
+        yield f"{task}: {told['said']}   ({', '.join(shares)})"
     else:
         later = told.get("heard_from")
         note = f"   (heard from {later:.1f} s on, for the rest is cut off; `triptych subtitles` hears all)" if later else ""
@@ -314,16 +323,6 @@ def models(rows: list[list[str]]) -> None:
     table = Table()
     for header in ("model", "takes", "for", "size", "licence", "languages", "memory", "time"):
         table.add_column(header, justify="right" if header in ("size", "memory", "time") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    _console().print(table)
-
-
-def found(headers: list[str], rows: list[list[str]]) -> None:
-    """What a search found, a line a row."""
-    table = Table()
-    for header in headers:
-        table.add_column(escape(header), justify="right" if header == "similarity" else "left")
     for row in rows:
         table.add_row(*map(escape, row))
     _console().print(table)

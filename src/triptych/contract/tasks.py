@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -73,6 +74,21 @@ class Classify(_Head):
         return self
 
 
+def _threshold(value: Any) -> Any:
+    """A number, or how one is chosen."""
+    if isinstance(value, dict):
+        if len(value) == 1 and set(value) <= {"precision", "recall"}:
+            (least,) = value.values()
+            if isinstance(least, int | float) and not isinstance(least, bool) and 0 < least <= 1:
+                return {name: float(least) for name in value}
+    elif value == "f1" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
+        return value
+    raise ValueError(f"threshold is a number between 0 and 1, f1, {{precision: 0.9}} or {{recall: 0.9}}, not {value!r}")
+
+
+Threshold = Annotated[Literal["f1"] | float | dict[Literal["precision", "recall"], float], BeforeValidator(_threshold)]
+
+
 class MultiLabel(_Head):
     """Any number of labels: binary cross-entropy a label."""
 
@@ -83,7 +99,11 @@ class MultiLabel(_Head):
         description="how much a row that has a label counts in that label's loss: balanced (those that have it and those that lack it "
         "weigh the same together), or {label: weight}, others 1",
     )
-    threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a label counts as given")
+    threshold: Threshold = Field(
+        0.5,
+        description="probability above which a label counts as given: one number for all labels, or how each label's own is chosen on the "
+        "validation rows: f1 (its highest F1), {precision: 0.9} (as much recall as that precision leaves), {recall: 0.9} (the reverse)",
+    )
 
 
 class Regress(_Head):
@@ -281,10 +301,32 @@ def metrics(task: Settings) -> list[str]:
 
 
 def headline(task: Settings) -> str:
-    """Name of the one score that stands for a task."""
+    """Name of the one score that stands for a task: of what is answered in writing the first that it asks for, where any is written."""
+    return task.scores[0] if isinstance(task, Generate) and task.written else unwritten(task)
+
+
+def unwritten(task: Settings) -> str:
+    """Name of the score that stands for a task where nothing is written for it: it chooses epochs, and says what an input is worth.
+
+    Writing takes long, so some rows are answered in writing, and these figures are of all of them.
+    """
     return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]
 
 
-def direction(task: Settings) -> Direction:
-    """Which way the headline of a task is better."""
-    return METRICS[task.kind][headline(task)]  # type: ignore[attr-defined]
+def rule_of(task: Settings) -> str | None:
+    """How the thresholds of a task's labels are chosen, in words; None where a number is given, or there are none."""
+    rule = getattr(task, "threshold", None)
+    if isinstance(rule, dict):
+        return "".join(f"{name} of {least:g}" for name, least in rule.items())
+    return rule if isinstance(rule, str) else None
+
+
+def cut_of(task: Any, facts: Mapping[str, Any]) -> float | list[float]:
+    """The probability above which labels count as given: each label's own where that was chosen, and is among the head's `facts`."""
+    chosen: list[float] | None = facts.get("thresholds")
+    return chosen or (0.5 if rule_of(task) else float(task.threshold))
+
+
+def direction(task: Settings, metric: str | None = None) -> Direction:
+    """Which way a score of a task is better; by default its headline."""
+    return METRICS[task.kind][metric or headline(task)]  # type: ignore[attr-defined]

@@ -68,6 +68,24 @@ class MultiLabel(Classify):
 
     Settings = tasks.MultiLabel
 
+    def __init__(
+        self,
+        settings: tasks.MultiLabel,
+        *,
+        width: int,
+        labels: list[str],
+        class_weights: list[list[float]] | None = None,
+        thresholds: list[float] | None = None,
+    ) -> None:
+        """See `Classify`; `thresholds` of the labels, where each has one that was chosen."""
+        super().__init__(settings, width=width, labels=labels, class_weights=class_weights)
+        if thresholds is not None:
+            self.decide(thresholds)
+
+    def decide(self, thresholds: list[float]) -> None:
+        """Keep the probabilities above which labels count as given; they are a fact like the labels themselves."""
+        self.facts = {**self.facts, "thresholds": thresholds}
+
 
 class Regress(Head):
     """`standard_B`, the number as (number - mean) / std, and `std`, the unit that an error is told in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,17 +56,20 @@ def roc_auc(probabilities_BC: Tensor, truth_BC: Tensor) -> float:
     return _mean([float(binary_auroc(probabilities_BC[:, c], truth_BC[:, c].long())) for c in both])
 
 
-def multilabel_scores(probabilities_BC: Tensor, target_BC: Tensor, threshold: float) -> dict[str, float]:
+def given_of(probabilities_BC: Tensor, cut: float | Sequence[float]) -> Tensor:
+    """Which labels count as given: those whose probability is above `cut`, one for all of them or one each."""
+    return probabilities_BC > torch.as_tensor(cut, dtype=torch.float64, device=probabilities_BC.device)
+
+
+def multilabel_scores(probabilities_BC: Tensor, target_BC: Tensor, cut: float | Sequence[float]) -> dict[str, float]:
     """Macro and micro F1, `exact` (the share of rows whose labels are all right), `map` (mean average precision), `roc_auc`.
 
-    The last two need no threshold; labels that no row has are left out of `map`, those that all or none have of `roc_auc`.
+    The last two do not depend on `cut`; labels that no row has are left out of `map`, those that all or none have of `roc_auc`.
     """
-    truth = target_BC.long()
+    truth, given = target_BC.long(), given_of(probabilities_BC, cut)
     labels = truth.shape[1]
-    values = {
-        f"{average}_f1": float(multilabel_f1_score(probabilities_BC, truth, labels, threshold, average)) for average in ("macro", "micro")
-    }
-    exact = ((probabilities_BC > threshold) == truth.bool()).all(1).float().mean()
+    values = {f"{average}_f1": float(multilabel_f1_score(given.long(), truth, labels, average=average)) for average in ("macro", "micro")}
+    exact = (given == truth.bool()).all(1).float().mean()
     held = [c for c in range(labels) if int(truth[:, c].sum())]
     precision = _mean([float(binary_average_precision(probabilities_BC[:, c], truth[:, c])) for c in held])
     return {**values, "exact": float(exact), "map": precision, "roc_auc": roc_auc(probabilities_BC, truth)}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from triptych.base.files import remembered_json
 from triptych.contract.part import Encoder
-from triptych.contract.tasks import IN_WRITING
+from triptych.contract.tasks import IN_WRITING, cut_of
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.objective.retrieval import chance_scores
@@ -146,7 +146,7 @@ def _of_head(name: str, task: Any, train: Features, judged: Features, facts: Map
     if not bool(there.any()) or not bool(asked.any()):
         return {}
     truth_N, answer_N = train.truth[name][there].numpy(), judged.truth[name][asked]
-    unit = float(facts.get("std", 1.0))
+    unit = cut_of(task, facts) if task.kind == "multilabel" else float(facts.get("std", 1.0))
     known, new = _standardised(train.rows_ND[there].numpy(), judged.rows_ND[asked].numpy())
     answers = {USUAL.get(task.kind, "majority"): _usual(task, truth_N, len(new), facts)}
     if known.shape[1] and np.isfinite(known).all() and np.isfinite(new).all():

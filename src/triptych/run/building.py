@@ -20,7 +20,7 @@ from triptych.model.fusion import build_fusion
 from triptych.model.heads import build_head
 from triptych.run.bench import Bench
 from triptych.run.grounding import framed, ground_facts
-from triptych.run.inspect import check_select
+from triptych.run.inspect import check_select, check_thresholds
 from triptych.run.lengths import Lengths, measure_lengths
 from triptych.run.lit import check_depths
 from triptych.run.ordering import note_weights, training_order
@@ -54,6 +54,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     learn(script, asked, table.at("train"))
     targets = framed(recipe, table, targets_of(recipe, table, asked), inputs, voice)
     check_select(recipe, table, targets)
+    check_thresholds(recipe, table)
     varied = varied_inputs(recipe, inputs, targets, choices)
     model = _model(recipe, table, inputs, targets, script, lengths).to(device)
     check_depths(model, recipe.stages)
@@ -64,7 +65,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
         choices.note(
             "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
         )
-    reason = "as the recipe says" if recipe.training.select else "the first task's headline; training.select names another"
+    reason = "as the recipe says" if recipe.training.select else "the first task's; training.select names another"
     choices.note(
         "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
     )

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from triptych.contract.boxes import converted, put_back
+from triptych.contract.tasks import cut_of
 from triptych.data.asked import AskedRows
 from triptych.data.remembered import Column
 from triptych.objective.boxes import iou
+from triptych.objective.classes import given_of
 from triptych.objective.transcripts import spelling_of, wer_of
 from triptych.run.grounding import in_shares
 from triptych.run.measure import Measured
@@ -186,5 +188,5 @@ def in_words(task: Any, facts: Mapping[str, Any], answer: Tensor) -> tuple[str, 
     if task.kind == "classify":
         best = int(answer.argmax())
         return labels[best], float(answer[best])
-    given = [labels[i] for i in (answer > task.threshold).nonzero()[:, 0].tolist()]
-    return ", ".join(given) or "none", float(torch.where(answer > task.threshold, answer, 1 - answer).min())
+    given = given_of(answer, cut_of(task, facts))
+    return ", ".join(labels[i] for i in given.nonzero()[:, 0].tolist()) or "none", float(torch.where(given, answer, 1 - answer).min())

@@ -1,7 +1,7 @@
 """The whole of training, top to bottom: a newcomer reads this file first.
 
 open the table -> check it -> build -> measure the untouched model -> train each stage, keeping the best
--> measure again -> write everything down
+-> choose the labels' thresholds -> measure again -> write everything down
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from triptych.run.resume import (
 )
 from triptych.run.shared import Report, Shared
 from triptych.run.stages import train_stages
+from triptych.run.thresholds import choose_thresholds
 from triptych.run.trackers import Trackers
 
 
@@ -228,6 +229,7 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
             watch.add(start[0].seconds)
         best = train_stages(bench, run, voice, watch, start)
         if ranks.first:
+            choose_thresholds(bench, run, voice)
             trained = measured_on(bench, voice, "measuring the trained model")
             with voice.waiting("asking what each input adds"):
                 run.write("reliance.json", finite(reliance(bench)))

@@ -13,12 +13,13 @@ from triptych.base.errors import InputError
 from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
-from triptych.contract.tasks import IN_WRITING, metrics
+from triptych.contract.tasks import IN_WRITING, metrics, rule_of
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import Target, split_labels
 from triptych.objective.classes import TOP
+from triptych.objective.thresholds import FEW
 from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
@@ -88,7 +89,8 @@ def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = No
     read = [Finding("note", "source", text) for text in table.findings]
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
     cut = [finding for one in lengths if (finding := one.finding())]
-    return worst_first([*asked, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
+    few = few_to_choose_on(recipe, table, targets or {})
+    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
 
 
 def asked_of(recipe: Recipe) -> Asked:
@@ -154,3 +156,31 @@ def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) ->
 def _differ(rows: Tensor) -> bool:
     """Whether two rows are unlike; of several labels, whether any label is."""
     return len(rows) > 0 and bool((rows != rows[0]).any())
+
+
+def ruled(recipe: Recipe) -> dict[str, Any]:
+    """The tasks whose thresholds are chosen."""
+    return {name: task for name, task in recipe.tasks.items() if rule_of(task) is not None}
+
+
+def check_thresholds(recipe: Recipe, table: Table) -> None:
+    """Raises InputError where thresholds are to be chosen and there are no rows for it: training rows would flatter them."""
+    if ruled(recipe) and not table.at("validation"):
+        name = next(iter(ruled(recipe)))
+        fix = "--set data.split.validation=0.15, mark some rows as validation, or give threshold a number"
+        raise InputError("thresholds are chosen on validation rows, and there are none", where=f"tasks.{name}.threshold", fix=fix)
+
+
+def few_to_choose_on(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> list[Finding]:
+    """Labels that so few validation rows have that their thresholds say little, or stay as they are."""
+    found = []
+    for name in ruled(recipe):
+        target = targets.get(name)
+        if target is None or not table.at("validation"):
+            continue
+        count_C = target.values[table.at("validation")].sum(0).tolist()
+        few = [f"{label} {int(count)}" for label, count in zip(target.facts["labels"], count_C, strict=True) if count < FEW]
+        if few:
+            text = f"task {name}: thresholds are chosen on validation rows, and few have these labels: {', '.join(few[:8])}"
+            found.append(Finding("warning", "few to choose on", text, fix="more validation rows: data.split.validation"))
+    return found

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triptych.contract.generator import named_rows
 from triptych.contract.part import Part
+from triptych.contract.tasks import cut_of
 from triptych.contract.values import Batch, Encoded, Fused, Output
 from triptych.layers.ctc import greedy, searched
 from triptych.model.assemble import Model
@@ -59,6 +60,8 @@ class Measured:
     """{task: answers in writing, of some of the rows}"""
     mixed: dict[str, dict[str, Mixed]] = field(default_factory=dict)
     """{task: {"from a + b": what it answers from these inputs alone}}, where every mixture was measured."""
+    cuts: dict[str, float | list[float]] = field(default_factory=dict)
+    """{task: above which probability its labels count as given}"""
 
     def samples(self) -> dict[str, tuple[str, str]]:
         """{task: (what was written, what should have been)} of one row of each."""
@@ -151,6 +154,8 @@ class _Seen:
             self._answers(name, task, outputs[name], batch.present)
             if task.kind == "generate" and name in batch.asked and self.pen is not None:
                 self._write(self.pen, model, fused, batch, name, task)
+            if task.kind == "multilabel":
+                self.units[name] = cut_of(task, cast(Part, model.heads[name]).facts)
             if task.kind == "ctc":
                 self.units[name] = spelling_of(task, cast(Part, model.heads[name]).facts)
         for mixture in self.wanted:
@@ -167,6 +172,7 @@ class _Seen:
     def _write(self, pen: Pen, model: Model, fused: Fused, batch: Batch, name: str, task: Any) -> None:
         """The answers of the first rows that are asked; writing takes long."""
         held = self.written[name]
+        held.modality = pen.modality
         places = batch.has_target[name].nonzero()[:, 0][: max(task.written - len(held.said), 0)]
         if len(places):
             asked = batch.asked[name].part(0, len(places))
@@ -202,7 +208,8 @@ class _Seen:
         scores = [score for name, task in tasks.items() for score in self._scores(name, task, named, embeddings)]
         told = [self._loss(tasks), *scores], named["answer"], named["truth"], named["has"], dict(embeddings), named["present"]
         mixed = {name: self._kept(tasks[name], self._mixtures(name)) for name in named["answer"]}
-        return Measured(self.ids, *told, vectors=named["vector"], mixed=mixed, written=dict(self.written))
+        cuts = {name: self.units[name] for name, task in tasks.items() if task.kind == "multilabel"}
+        return Measured(self.ids, *told, vectors=named["vector"], mixed=mixed, written=dict(self.written), cuts=cuts)
 
     def _kept(self, task: Any, mixtures: dict[str, Mixed]) -> dict[str, Mixed]:
         """Of classes only the one that was said: the shares of a thousand classes, seven times, would fill the memory."""
@@ -265,7 +272,10 @@ def answer(task: Any, output: Output, searching: bool = False) -> Tensor:
 
 
 def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: Any) -> dict[str, float]:
-    """The scores of one task over rows that have its target; `unit` is what 1 stands for in answers that are numbers, or a spelling."""
+    """The scores of one task over rows that have its target.
+
+    `unit` is what 1 stands for in answers that are numbers, a spelling, or where labels begin to count.
+    """
     if task.kind == "generate":
         return written.written_scores(answer_N)
     if task.kind == "ground":
@@ -277,7 +287,7 @@ def score_values(task: Any, answer_N: Tensor, truth_N: Tensor, unit: Any) -> dic
     if task.kind == "classify":
         return classify_scores(answer_N, truth_N)
     if task.kind == "multilabel":
-        return multilabel_scores(answer_N, truth_N, task.threshold)
+        return multilabel_scores(answer_N, truth_N, unit)
     return regress_scores(answer_N, truth_N, unit)
 
 

@@ -23,7 +23,7 @@ from triptych.run.inspect import asked_of, told
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe
 from triptych.run.resume import fingerprint
-from triptych.run.writing import tasks_of, words_of
+from triptych.run.writing import tasks_of, words_alone, words_of
 
 
 def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Table:
@@ -44,6 +44,7 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         lambda rows, total: voice.track(rows, total, "reading rows"),
         facts,
         looks,
+        words_alone(recipe),
     )
     looks.close()
     table = divide(

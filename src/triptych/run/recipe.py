@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings, Timed
-from triptych.contract.tasks import IN_WRITING, Task, headline, metrics
+from triptych.contract.tasks import IN_WRITING, Task, metrics, unwritten
 from triptych.contract.writes import Writes
 from triptych.data.samples import SAMPLES
 from triptych.data.settings import ColumnSettings, DataSettings
@@ -71,7 +71,7 @@ class Training(Settings):
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
     select: str | None = Field(
         None,
-        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's headline",
+        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's",
     )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
     drop_inputs: float = Field(
@@ -232,7 +232,7 @@ class Recipe(Settings):
         """The score that chooses the best epoch."""
         if self.training.select is None:
             task = next((name for name, task in self.tasks.items() if task.weight > 0), next(iter(self.tasks)))
-            return f"{task}.{headline(self.tasks[task])}"
+            return f"{task}.{unwritten(self.tasks[task])}"
         return _in_full(self, self.training.select)
 
 

@@ -12,9 +12,9 @@ from torch.nn.functional import one_hot
 
 from triptych.base.runtime import Stopwatch
 from triptych.contract.modality import SIDES
-from triptych.contract.tasks import Generate, Prefer
+from triptych.contract.tasks import Generate, Prefer, cut_of
 from triptych.data.sampling import Plan
-from triptych.objective.classes import confusion, per_class, reliability
+from triptych.objective.classes import confusion, given_of, per_class, reliability
 from triptych.objective.gap import gap
 from triptych.run import examples
 from triptych.run.baselines import Told
@@ -111,7 +111,7 @@ def details(bench: Bench, pairs: Mapping[str, Measured]) -> dict[str, Any]:
         if task.kind not in ("classify", "multilabel") or not bool(rows.any()):
             continue
         truth, labels = last.truth[name][rows], bench.targets[name].facts["labels"]
-        found["classes"][name] = _each_class(task, labels, last.answers[name][rows], truth)
+        found["classes"][name] = _each_class(task, bench.targets[name].facts, last.answers[name][rows], truth)
         if task.kind == "classify":
             matrices = {when: confusion(measured.answers[name][rows], truth) for when, measured in pairs.items()}
             by_prompts = {
@@ -140,11 +140,15 @@ def _gap(name: str, a: str, b: str, measured: Measured) -> dict[str, Any]:
     return told
 
 
-def _each_class(task: Any, labels: list[str], answer_NC: Tensor, truth: Tensor) -> list[dict[str, Any]]:
+def _each_class(task: Any, facts: Mapping[str, Any], answer_NC: Tensor, truth: Tensor) -> list[dict[str, Any]]:
+    labels = facts["labels"]
     if task.kind == "classify":
         right, given = (one_hot(classes_N, len(labels)).bool() for classes_N in (truth, answer_NC.argmax(1)))
     else:
-        right, given = truth.bool(), answer_NC > task.threshold
+        cut = cut_of(task, facts)
+        cuts = cut if isinstance(cut, list) else [cut] * len(labels)
+        told = zip(labels, cuts, per_class(truth.bool(), given_of(answer_NC, cut)), strict=True)
+        return [{"class": label, "threshold": at, **values} for label, at, values in told]
     return [{"class": label, **told} for label, told in zip(labels, per_class(right, given), strict=True)]
 
 

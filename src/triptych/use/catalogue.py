@@ -135,6 +135,10 @@ class Catalogue:
         hits = [Hit(row.id, 1.0 - away, row.cells) for row, away in zip(rows, found["_distance"].to_pylist(), strict=True)]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.id))
 
+    def warm(self) -> None:
+        """Read the index of the vectors into memory: for who asks many questions."""
+        nearby.warm(self.dataset)
+
     def told(self) -> dict[str, Any]:
         """What is to be said of it, in plain values."""
         kept, rejects = self.about, self.path / REJECTS

@@ -10,7 +10,6 @@ from typing import Any
 
 from triptych.base.errors import InputError
 from triptych.base.files import write_json, write_text
-from triptych.contract.tasks import headline
 from triptych.data.sources.words import absolute
 from triptych.objective.intervals import interval
 from triptych.run.again import on_rows, other_rows
@@ -28,7 +27,7 @@ from triptych.run.prompts import BY_PROMPTS
 from triptych.run.recipe import read
 from triptych.run.record import details, finite
 from triptych.run.reliance import reliance
-from triptych.run.verdict import statistics
+from triptych.run.verdict import shown_by, statistics
 from triptych.use.opened import Run
 
 
@@ -157,7 +156,7 @@ def _intervals(bench: Bench, measured: Measured) -> dict[str, dict[str, Any]]:
             seen = statistics(name, task, measured if not of else _answering(measured, name))
             if seen is not None:
                 sure = interval(seen, group_N)
-                found[f"{name}.{headline(task)}{of}"] = {"low": finite(sure.low), "high": finite(sure.high)}
+                found[f"{name}.{shown_by(name, task, measured)}{of}"] = {"low": finite(sure.low), "high": finite(sure.high)}
     return found
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PIECE = 512
 """Rows that are written at once."""
+THERE = "its id is there already"
 BATCH = 64
 """Rows that go through the model at once."""
 
@@ -124,7 +125,7 @@ def _unique(work: Filling) -> Iterator[Row | Reject]:
     seen = set(work.taken)
     for row in work.table.rows:
         short = short_id(row.id)
-        yield Reject(row.id, "its id is there already") if short in seen else row
+        yield Reject(row.id, THERE) if short in seen else row
         seen.add(short)
 
 

@@ -30,7 +30,7 @@ from triptych.modalities import rooms
 from triptych.use import nearby
 from triptych.use.catalogue import Catalogue
 from triptych.use.embed import fitting
-from triptych.use.filling import Filled, Filling, fill, rejected_of, short_id, staged
+from triptych.use.filling import THERE, Filled, Filling, fill, rejected_of, short_id, staged
 from triptych.use.shelved import ASIDE, ENTRIES, LOCK, REJECTS, Kept, write_about
 from triptych.use.spaces import Space, space_of
 
@@ -208,6 +208,8 @@ def _refuse_many(rejects: Sequence[Reject], rows: int, most: float, out: Path, s
     reasons = "".join(f"\n    {one.id}: {one.reason}" for one in rejects[:10])
     share = -(-100 * len(rejects) // max(rows, 1)) / 100
     fix = f"mend the rows, or allow more with --max-rejected {share}" if len(rejects) < rows else "check that it is what you meant to read"
+    if all(one.reason == THERE for one in rejects):
+        fix = "--replace puts them in the place of those that are there"
     raise InputError(f"{len(rejects):,} of {rows:,} rows cannot be used, all listed in {beside}:{reasons}", where=source, fix=fix)
 
 

@@ -17,6 +17,7 @@ from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.cells import Blob, Several
 from triptych.contract.generator import IDS, TooLong
 from triptych.contract.modality import Modality, Paced, Preparation
+from triptych.contract.tasks import cut_of
 from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
 from triptych.contract.writes import Script
 from triptych.data.lacking import costs_row
@@ -39,10 +40,9 @@ NEAREST = 3
 class Answer:
     """What a run says of one row.
 
-    `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel), `said` and `value`
-    (regress), `said`, `box` and `confidence` (ground), `said` and `words` with their times (ctc), or `nearest`: for each given input
-    and each other one the closest rows of
-    the run's test (contrast).
+    `tasks` holds, by task: `said`, `confidence` and `probabilities` by label (classify, multilabel; of labels also the `thresholds`
+    above which they are given), `said` and `value` (regress), `said`, `box` and `confidence` (ground), `said` and `words` with their
+    times (ctc), or `nearest`: for each given input and each other one the closest rows of the run's test (contrast).
     """
 
     row: dict[str, str]
@@ -446,7 +446,11 @@ def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]
     said, confidence = in_words(task, facts, row)
     if task.kind == "regress":
         return {"said": said, "value": in_unit(facts, row)}
-    return {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
+    found = {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
+    if task.kind == "multilabel":
+        cut = cut_of(task, facts)
+        found["thresholds"] = dict(zip(facts["labels"], cut if isinstance(cut, list) else [cut] * len(row), strict=True))
+    return found
 
 
 def _counts(present: Mapping[str, Tensor], row: int) -> dict[str, int]:

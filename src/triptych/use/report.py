@@ -57,11 +57,14 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 
 def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each task's first score, untouched against trained, with how sure it is and what can be had without training."""
-    from triptych.contract.tasks import headline
+    from triptych.contract.tasks import headline, unwritten
     from triptych.run.verdict import in_words, unbeaten
 
     by_name = {score["name"]: score for score in scores}
-    found = [(name, headline(task), by_name.get(f"{name}.{headline(task)}")) for name, task in recipe.tasks.items()]
+    metrics = {
+        name: next((m for m in (headline(task), unwritten(task)) if f"{name}.{m}" in by_name), "") for name, task in recipe.tasks.items()
+    }
+    found = [(name, metric, by_name.get(f"{name}.{metric}")) for name, metric in metrics.items()]
     return [
         {
             "task": name,
@@ -132,14 +135,16 @@ def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]
 
 def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Scores by task and metric; the headline of each task, and what it asks for, is `main`, the others are folded away below."""
-    from triptych.contract.tasks import headline
+    from triptych.contract.tasks import headline, unwritten
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for score in scores:
         groups.setdefault((score["task"], score["metric"]), []).append(
             {**score, "name": score["of"] or "overall", "same": _same(score, verdicts)}
         )
-    main = {(name, metric) for name, task in recipe.tasks.items() for metric in (headline(task), *getattr(task, "scores", ()))}
+    main = {
+        (name, metric) for name, task in recipe.tasks.items() for metric in (headline(task), unwritten(task), *getattr(task, "scores", ()))
+    }
     return [
         _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()
@@ -150,7 +155,7 @@ def _same(score: dict[str, Any], verdicts: dict[str, Any]) -> bool:
     """Whether a headline score's change could be chance; other scores have no interval."""
     told = verdicts.get(score["task"], {})
     part = told if not score["of"] else told.get("parts", {}).get(score["of"], {})
-    return score["metric"] == told.get("metric") and part.get("verdict") == "not told apart"
+    return score["metric"] == part.get("metric", told.get("metric")) and part.get("verdict") == "not told apart"
 
 
 def _group(title: str, rows: list[dict[str, Any]], main: bool) -> dict[str, Any]:

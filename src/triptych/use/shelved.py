@@ -70,7 +70,8 @@ def read_about(folder: Path) -> Kept:
             raise ValueError("it is not what was written")
         del told["format"]
         known = {one.name for one in fields(Kept)}
-        return Kept(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if name in known})
+        words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if name in known}
+        return Kept(**words)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{ABOUT} of the index is damaged: {error}", where=str(folder), fix=AGAIN) from error
 

@@ -22,8 +22,17 @@ MOODS = ("happy", "sad", "suspense", "epic")
 FEELINGS = ("angry", "worried", "content")
 ABOUT = ("colour", "shape", "count", "side", "presence")
 COMMANDS = ("command",)
+CASES = ("case",)
 PRODUCTS = ("mug", "bowl", "lamp", "chair", "bag", "shirt", "boot", "hat", "clock", "vase")
-SAMPLES = {"digits": DIGITS, "songs": MOODS, "messages": FEELINGS, "commands": COMMANDS, "scenes": ABOUT, "products": PRODUCTS}
+SAMPLES = {
+    "digits": DIGITS,
+    "songs": MOODS,
+    "messages": FEELINGS,
+    "commands": COMMANDS,
+    "scenes": ABOUT,
+    "cases": CASES,
+    "products": PRODUCTS,
+}
 
 VOICES: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -58,9 +67,9 @@ class Speaker(NamedTuple):
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One recording a row, 16 bit: a spoken word (WAV), message, command, question or wish (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
+    """One recording a row, 16 bit: a spoken word (WAV), command, message, wish or the like (FLAC) at 22,050 Hz, a song (FLAC) at 16,000.
 
-    A question about a scene that is only typed has none.
+    A question about a scene that is only typed has none, nor has a case without a voice note.
 
     Voice, accent, speed and pitch are drawn by the seed and the row's place; what a song is like stands in the row's traits.
 
@@ -84,6 +93,8 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
         return [_command(row, drawn(row.split, seed, place), "wish") for place, row in enumerate(rows)]
     if sample == "scenes":
         return [_question(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
+    if sample == "cases":
+        return [_question(row, drawn(row.split, seed, place), "spoken") for place, row in enumerate(rows)]
     return [_cell(row, drawn(row.split, seed, place)) for place, row in enumerate(rows)]
 
 
@@ -121,8 +132,9 @@ def _message(row: ToyRow, place: int, seed: int) -> ToyCell:
     return ToyCell(_loud(sound, peak), group=f"voice-{speaker.name}", suffix=".flac")
 
 
-def _question(row: ToyRow, speaker: Speaker) -> ToyCell:
-    words = dict(row.traits)["said"]
+def _question(row: ToyRow, speaker: Speaker, trait: str = "said") -> ToyCell:
+    """The words of one of the row's traits; a row without them has no recording."""
+    words = dict(row.traits)[trait]
     if not words:
         return ToyCell("", group="")
     sound = said(words, f"{speaker.accent}+{speaker.name}", speaker.speed, speaker.pitch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -13,14 +13,16 @@ from PIL import Image
 from triptych.base.errors import unknown_word
 from triptych.base.extras import need
 from triptych.contract.modality import ToyCell, ToyRow
-from triptych.modalities.image import products
-from triptych.modalities.image.scenes import drawn
+from triptych.modalities.image import pictograms, products, scans, scenes
 
 DIGITS = {word: digit for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])}
 
 
 def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
-    """One cell a row. Samples: `scenes`, coloured shapes; `products`, things in colours and patterns; `digits`, real handwriting.
+    """One cell a row.
+
+    Samples: `scenes`, coloured shapes; `products`, things in colours and patterns; `posts`, pictograms; `cases`, made-up scans;
+    `digits`: concepts zero to nine, real handwriting.
 
     Source of the digits: Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI), 1,797 pictures of 8 x 8 in
     17 greys as scikit-learn carries them. Each picture stands on one side of the split only. Every row gets another
@@ -29,12 +31,12 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
     Raises:
         InputError: unknown sample or concept, or scikit-learn is not installed.
     """
-    if sample == "scenes":
-        return [_scene(row) for row in rows]
+    if sample in _DRAWN:
+        return [_drawn(row, *_DRAWN[sample]) for row in rows]
     if sample == "products":
         return [_product(row) for row in rows]
     if sample != "digits":
-        raise unknown_word("sample of pictures", sample, ["digits", "products", "scenes"])
+        raise unknown_word("sample of pictures", sample, ["digits", "products", *_DRAWN])
     for row in rows:
         if row.concept not in DIGITS:
             raise unknown_word("concept", row.concept, DIGITS, where="sample digits")
@@ -50,9 +52,12 @@ def toy(sample: str, rows: Sequence[ToyRow], seed: int) -> list[ToyCell]:
     return cells
 
 
-def _scene(row: ToyRow) -> ToyCell:
+def _drawn(row: ToyRow, trait: str, draw: Callable[[str, random.Random], Image.Image]) -> ToyCell:
+    """What a row shows, from one of its traits; a row without it has no picture."""
     traits = dict(row.traits)
-    return ToyCell(_encoded(drawn(traits["things"], random.Random(traits["seed"]))), group=f"scene-{traits['seed']}", suffix=".png")
+    if not traits[trait]:
+        return ToyCell("", group="")
+    return ToyCell(_encoded(draw(traits[trait], random.Random(traits["seed"]))), group=f"scene-{traits['seed']}", suffix=".png")
 
 
 def _product(row: ToyRow) -> ToyCell:
@@ -84,3 +89,6 @@ def _encoded(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+_DRAWN = {"scenes": ("things", scenes.drawn), "posts": ("things", pictograms.drawn), "cases": ("shadow", scans.drawn)}

@@ -14,7 +14,7 @@ from triptych.contract.modality import Split, ToyCell, ToyRow
 from triptych.modalities.text.captions import caption
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SAMPLES = ("digits", "songs", "messages", "products", "scenes")
+SAMPLES = ("digits", "songs", "messages", "products", "scenes", "posts", "cases")
 
 # No template may hold another digit, nor a word that sounds or looks like it (for, to, won, ate, alone, height, canine).
 TEMPLATES: dict[Split, tuple[str, ...]] = {
@@ -137,7 +137,7 @@ def _captioned(row: ToyRow, rng: random.Random) -> ToyCell:
 
 def _written(row: ToyRow, rng: random.Random) -> ToyCell:
     traits = dict(row.traits)
-    return ToyCell(traits["said"], group=f"sentence-{traits['sentence']}")
+    return ToyCell(traits["said"], group=f"sentence-{traits['sentence']}" if traits["said"] else "")
 
 
 def _told(row: ToyRow, rng: random.Random) -> ToyCell:
@@ -150,4 +150,11 @@ def _described(row: ToyRow, rng: random.Random) -> ToyCell:
     return ToyCell(traits["text"], group=f"product-{traits['product']}")
 
 
-_WRITERS = {"songs": _captioned, "messages": _written, "scenes": _told, "products": _described}
+_WRITERS = {
+    "songs": _captioned,
+    "messages": _written,
+    "scenes": _told,
+    "products": _described,
+    "posts": _written,
+    "cases": _written,
+}

@@ -125,10 +125,7 @@ def once(work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[...,
 
     @functools.wraps(work)
     async def told(*given: Any) -> Any:
-        found: Any = None
-        async for found in steps(*given):
-            pass
-        return found
+        return [found async for found in steps(*given)][-1]
 
     return told
 

@@ -31,6 +31,8 @@ SMALL = {
     "decoder": "--places 256 --rows 4 --blocks 1 --turns 1",
     "serving": "--requests 40 --clients 1 8 --turns 1",
     "soak": "--requests 200 --clients 4",
+    "answering": "--rows 16 --reference-rows 16 --blocks 1 --no-bf16",
+    "together": "--rows 120 --epochs 1 --only together blind",
     "search": "--rows 51000 --width 32 --questions 40",
     "demo": "--seeds 0 --epochs 1",
 }

@@ -171,11 +171,10 @@ def rows(count: int, layers: int, turns: int) -> None:
 
 def generation(count: int, layers: int, turns: int) -> None:
     """Mixed rows answered in one batch, beside the same rows one at a time."""
-    from triptych.modalities.text.generate import SmallWriter
-
     from triptych.contract.generator import IDS, LEARNT, SLOTS
     from triptych.contract.values import Fused, Packed
     from triptych.contract.writes import How
+    from triptych.modalities.text.causal import SmallWriter
     from triptych.modalities.text.decoders import Small
 
     torch.manual_seed(0)

@@ -34,7 +34,7 @@ def asked(held, counts=None, **words) -> AskedRows:
 
 def test_rows_without_an_answer_are_not_asked_and_nothing_is_said_of_them():
     held = table({"thing": "a dog", "answer": "brown"}, {"thing": "a cat"}, {"answer": "red"})
-    made = asked(held)
+    made = asked(held, {"picture": [0, 0, 1], "voice": [0, 0, 0]})
     target = made.target()
     assert target.has.tolist() == [True, False, True]
     assert target.findings == []
@@ -51,6 +51,13 @@ def test_rows_that_cannot_be_asked_are_counted_with_their_reason():
     assert "nothing is left of the question" in " ".join(target.findings)
     assert "an answer is empty" in " ".join(target.findings)
     assert "(the first: row-2)" in " ".join(target.findings)
+
+
+def test_what_is_asked_of_an_input_is_not_asked_without_any():
+    held = table({"thing": "a dog", "answer": "brown"}, {"answer": "red"}, {"answer": "blue"})
+    target = asked(held, {"picture": [0, 0, 1], "voice": [0, 0, 0]}).target()
+    assert target.has.tolist() == [True, False, True]
+    assert "no words of its own in the question (the first: row-1)" in " ".join(target.findings)
 
 
 def test_many_reasons_are_counted_to_the_last_row():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 
 from triptych.contract.modality import ToyRow
+from triptych.data.near import clusters
 from triptych.data.samples import SAMPLES
 from triptych.data.toy_messages import FEELINGS, message
 from triptych.data.toy_scenes import ABOUT, scene
@@ -135,11 +135,27 @@ def test_a_question_alone_tells_no_more_than_chance():
 
 
 def test_an_arrangement_stands_on_one_side_and_half_of_the_questions_are_spoken():
-    sides = {split: {re.sub("circle|square|triangle|star", "", t["things"]) for _, t, _ in scenes(split)} for split in ("train", "test")}
+    def arrangement(things):
+        return tuple(sorted((size, place) for size, _, _, *places in things for place in places))
+
+    sides = {split: {arrangement(things) for *_, things in scenes(split)} for split in ("train", "test")}
     assert not sides["train"] & sides["test"]
     traits = [traits for _, traits, _ in scenes("train", 200)]
     assert 0.4 < np.mean([not one["question"] for one in traits]) < 0.5 and 0.4 < np.mean([not one["said"] for one in traits]) < 0.5
     assert all(one["question"] in ("", one["said"]) or not one["said"] for one in traits)
+
+
+def test_no_scene_of_the_test_is_nearly_one_of_the_training():
+    room, known = rooms()["image"], rooms()["image"].Input().examined()
+    sides = ["train"] * 200 + ["test"] * 40
+    rows = [ToyRow(about, side, tuple(t.items())) for side, n in (("train", 40), ("test", 8)) for about, t, _ in scenes(side, n)]
+    seen = [room.examine(room.read(cell.content), known) for cell in room.toy("scenes", rows, 0)]
+    sketches_NS = np.stack([np.frombuffer(one.sketch, np.uint8) for one in seen])
+    content_N = np.array([one.content for one in seen], np.uint64)
+    found = clusters(content_N, np.arange(len(seen)), sketches_NS, room.alike)
+    assert not {n for n, side in zip(found, sides, strict=True) if side == "train"} & {
+        n for n, side in zip(found, sides, strict=True) if side == "test"
+    }
 
 
 def test_a_scene_is_drawn_as_its_things_are_told():

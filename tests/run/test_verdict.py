@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from sklearn import metrics
 
-from triptych.contract.tasks import Classify, Contrast, MultiLabel, Regress
+from triptych.contract.tasks import Classify, Contrast, Generate, MultiLabel, Regress
+from triptych.modalities.text.score import scores
 from triptych.objective.retrieval import chance_scores, retrieval_scores
 from triptych.run.baselines import Features, _of_head
 from triptych.run.bench import groups_of
 from triptych.run.measure import Measured
 from triptych.run.verdict import in_words, statistics, verdict
+from triptych.run.writing import Written
 
 
 def seen(task, answers, truth, has=None, embeddings=None):
     has = torch.ones(len(truth), dtype=torch.bool) if has is None else has
     present = {column: torch.ones(len(truth), dtype=torch.bool) for column in embeddings or ()}
     return Measured([str(n) for n in range(len(truth))], [], {"t": answers}, {"t": truth}, {"t": has}, {"t": embeddings or {}}, present)
+
+
+def written(task, said, expected):
+    """Of six rows the first `len(said)` were answered in writing; of all it is known how the right pieces were taken."""
+    answers = torch.tensor([[1.0, 2, 3, 3]] * 6)
+    held = Written(list(range(len(said))), said, expected, modality="text")
+    return replace(seen(task, answers, torch.zeros(6)), written={"t": held} if said else {})
+
+
+def test_what_was_written_stands_for_the_task_and_is_sure_as_far_as_it_goes():
+    task = Generate(target="x", template="{y}", scores=["exact", "wer"])
+    expected = ["a cat", "a dog", "two dogs", "no"]
+    before, after = written(task, ["bird", "", "dogs", "no"], expected), written(task, expected, expected)
+    told = verdict("t", task, before, after, {"usual answer": {"exact": 0.25, "wer": 0.7}}, None)
+    assert (told["metric"], told["direction"], told["untouched"]["value"], told["trained"]["value"]) == ("exact", "higher", 0.25, 1.0)
+    assert told["beaten"] == ["usual answer"]
+    assert "t.exact" in in_words("t", told)[0]
+    errors = verdict("t", task.model_copy(update={"scores": ["wer"]}), before, after, {"usual answer": {"wer": 0.7}}, None)
+    assert (errors["metric"], errors["direction"], errors["trained"]["value"]) == ("wer", "lower", 0.0)
+    assert errors["untouched"]["value"] == pytest.approx(scores(["wer"], before.written["t"].said, [[one] for one in expected])["wer"])
+    nothing = verdict("t", task, written(task, [], []), after, {}, None)  # one of both was not written: what needs no writing
+    assert (nothing["metric"], nothing["trained"]["value"]) == ("accuracy", 0.5)
 
 
 def test_the_headline_is_what_was_measured():

@@ -17,6 +17,7 @@ import triptych
 from triptych.base.errors import InputError
 from triptych.contract.generator import opened
 from triptych.contract.values import Packed
+from triptych.run.answers import answered
 from triptych.run.building import build
 from triptych.run.chunked import answers
 from triptych.run.lit import Lit
@@ -111,7 +112,13 @@ def test_it_learns_to_say_what_it_sees_and_what_it_is_told(run):
     assert score(run, "see.wer") < 0.1
     assert score(run, "echo.exact") > 0.9
     assert score(run, "see.perplexity") < 2
-    assert run.folder.read("verdicts.json")["see"]["baselines"]["usual answer"]["exact"] < 0.7
+    told = run.folder.read("verdicts.json")["see"]
+    assert told["baselines"]["usual answer"]["exact"] < 0.7
+    assert (told["metric"], told["trained"]["value"]) == ("exact", pytest.approx(score(run, "see.exact")))
+    assert told["parts"]["from image"]["metric"] == "accuracy"  # of mixtures nothing is written
+    kept = answered(run.folder, "see")
+    assert not isinstance(kept, str), kept
+    assert kept.statistics.value == pytest.approx(told["trained"]["value"])
 
 
 def test_every_epoch_shows_a_sample_and_the_rows_are_written_down(run, recipe):

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from triptych.base.plain import one_line
-from triptych.contract.tasks import headline
+from triptych.contract.tasks import headline, unwritten
 from triptych.run.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -
     for name, task in recipe.tasks.items():
         for score in found:
             own = score["metric"] in getattr(task, "scores", ()) and not score["of"]
-            if score["task"] == name and (own or score["metric"] == headline(task)):
+            if score["task"] == name and (own or score["metric"] in (headline(task), unwritten(task))):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
                 table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()

@@ -301,7 +301,15 @@ def metrics(task: Settings) -> list[str]:
 
 
 def headline(task: Settings) -> str:
-    """Name of the one score that stands for a task."""
+    """Name of the one score that stands for a task: of what is answered in writing the first that it asks for, where any is written."""
+    return task.scores[0] if isinstance(task, Generate) and task.written else unwritten(task)
+
+
+def unwritten(task: Settings) -> str:
+    """Name of the score that stands for a task where nothing is written for it: it chooses epochs, and says what an input is worth.
+
+    Writing takes long, so some rows are answered in writing, and these figures are of all of them.
+    """
     return next(iter(METRICS[task.kind]))  # type: ignore[attr-defined]
 
 
@@ -319,6 +327,6 @@ def cut_of(task: Any, facts: Mapping[str, Any]) -> float | list[float]:
     return chosen or (0.5 if rule_of(task) else float(task.threshold))
 
 
-def direction(task: Settings) -> Direction:
-    """Which way the headline of a task is better."""
-    return METRICS[task.kind][headline(task)]  # type: ignore[attr-defined]
+def direction(task: Settings, metric: str | None = None) -> Direction:
+    """Which way a score of a task is better; by default its headline."""
+    return METRICS[task.kind][metric or headline(task)]  # type: ignore[attr-defined]

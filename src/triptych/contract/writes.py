@@ -89,5 +89,8 @@ class Writes(Protocol):
     def written_scores(self, names: Sequence[str], said: Sequence[str], expected: Sequence[Sequence[str]]) -> dict[str, float]:
         """Scores of what was written against one or several right answers each."""
 
+    def written_statistics(self, name: str, said: Sequence[str], expected: Sequence[Sequence[str]]) -> tuple[Any, Any]:
+        """What one score is made of: numbers of each row (N x K tensor), and the score of their sums (... x K -> ...)."""
+
     def written_doubts(self, names: Sequence[str], expected: Sequence[Sequence[str]]) -> list[str]:
         """What these scores cannot judge of such answers, in a sentence each."""

@@ -66,11 +66,21 @@ class AskedRows:
             if not all(side.messages in cells for side in self.sides if side.messages):
                 continue
             try:
-                has[index] = all(bool(item["learnt"].any()) for item in self._items(index, cells))
+                learnt = all(bool(item["learnt"].any()) for item in self._items(index, cells))
+                if learnt:
+                    self._check_words(index, cells)
+                has[index] = learnt
             except BadValue as problem:
                 why[problem.what] += 1
                 first.setdefault(problem.what, index)
         return Target(torch.zeros(len(has)), has, {}, self._why_not(why, first))
+
+    def _check_words(self, index: int, cells: Mapping[str, Any]) -> None:
+        """Raise BadValue where a row has no input and its question none of its own words: what is left was written for an input."""
+        if any(counts[index] for counts in self.inputs.values()) or any(side.messages for side in self.sides):
+            return
+        if not any(column in cells for column in self.question):
+            raise BadValue("nothing is left to ask about: the row has no input, and no words of its own in the question")
 
     def _why_not(self, why: Counter[str], first: Mapping[str, int]) -> list[str]:
         """Sentences about rows that are not used, of many reasons the most frequent and how many rows the others cost."""

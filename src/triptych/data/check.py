@@ -26,6 +26,12 @@ from triptych.data.table import Reject, Row, Table
 THREADS = 2
 
 Track = Callable[[Iterable[Reject | None], int], Iterable[Reject | None]]
+Enough = Callable[[Mapping[str, Cell]], bool]
+"""Whether a row's other cells are enough to learn from it where it has no input at all: words can be asked, and answered, alone."""
+
+
+def _never(cells: Mapping[str, Cell]) -> bool:
+    return False
 
 
 def screen(
@@ -35,8 +41,9 @@ def screen(
     track: Track = lambda rejects, total: rejects,
     facts: Facts | None = None,
     looks: Looks | None = None,
+    enough: Enough = _never,
 ) -> Table:
-    """Read every input cell of every row; rows with an unreadable or no input at all become rejects.
+    """Read every input cell of every row; rows with an unreadable input, or none at all, become rejects.
 
     A file that has nothing of an input (a film without sound) is that input's absence, and so is one that cannot be read as
     this input while another room reads it: such rows are kept without the input, and `facts` counts them.
@@ -48,6 +55,7 @@ def screen(
         track: wraps the rows as they are done, for a progress bar.
         facts: takes what is seen of each kept row's values, in the same pass.
         looks: knows what was seen of a file before; such a file is not read again.
+        enough: which rows without any input are kept all the same.
 
     Raises:
         InputError: more than `max_rejected` of the rows cannot be used; the first reasons are listed.
@@ -56,7 +64,7 @@ def screen(
     keep: list[int] = []
     rejects: list[Reject] = []
     absent: dict[str, set[str]] = {}
-    for index, reject in enumerate(track(_screened(table, columns, facts, absent, looks), len(table.rows))):
+    for index, reject in enumerate(track(_screened(table, columns, facts, absent, looks, enough), len(table.rows))):
         if reject is None:
             keep.append(index)
         else:
@@ -78,7 +86,12 @@ def screen(
 
 
 def _screened(
-    table: Table, columns: Mapping[str, Modality], facts: Facts | None, absent: dict[str, set[str]], looks: Looks | None
+    table: Table,
+    columns: Mapping[str, Modality],
+    facts: Facts | None,
+    absent: dict[str, set[str]],
+    looks: Looks | None,
+    enough: Enough,
 ) -> Iterator[Reject | None]:
     """What became of each row, in order. Facts of kept rows are noted on the way, and which of their inputs are `absent`."""
     rows = iter(table.rows)
@@ -86,7 +99,7 @@ def _screened(
         pace = Pace()
         while chunk := list(islice(rows, pace.chunk)):  # a pool takes all it is given at once, so it is given little
             with pace.timed(len(chunk)):
-                done = list((pool.map if pace.threaded else map)(lambda row: _read(row, columns, facts, looks), chunk))
+                done = list((pool.map if pace.threaded else map)(lambda row: _read(row, columns, facts, looks, enough), chunk))
             if looks is not None:
                 looks.flush()
             for row, (reject, seen, problems) in zip(chunk, done, strict=True):
@@ -99,11 +112,11 @@ def _screened(
 
 
 def _read(
-    row: Row, columns: Mapping[str, Modality], facts: Facts | None, looks: Looks | None
+    row: Row, columns: Mapping[str, Modality], facts: Facts | None, looks: Looks | None, enough: Enough = _never
 ) -> tuple[Reject | None, dict[str, Examined], dict[str, BadValue]]:
     """Why the row cannot be used; else what was seen of its values, and why it lacks others."""
     filled = {column: row.cells[column] for column in columns if row.cells.get(column) is not None}
-    if not filled:
+    if not filled and not enough(row.cells):
         return Reject(row.id, f"no input at all: {', '.join(columns)} {'is' if len(columns) == 1 else 'are'} empty"), {}, {}
     seen: dict[str, Examined] = {}
     problems: dict[str, BadValue] = {}

@@ -19,7 +19,6 @@ from triptych.base.files import cache_root, in_use
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
 from triptych.data import toy_cases, toy_commands, toy_messages, toy_posts, toy_products, toy_scenes, toy_songs
 
-VERSION = 1  # raise it when a toy changes, so that samples already on disk are made again
 TABLE = "table.csv"
 
 
@@ -36,6 +35,8 @@ class Sample:
     target: str
     draw: Callable[[str, Split, random.Random], Mapping[str, str]] | None = None
     told: tuple[str, ...] = ()
+    version: int = 1
+    """Raised when what is made changes, so that a sample already on disk is made again."""
 
     def wanted(self, seed: int = 0) -> list[ToyRow]:
         """Every row; what is drawn depends on the seed and the row's place alone."""
@@ -70,6 +71,7 @@ SAMPLES = {
         target="about",
         draw=toy_scenes.scene,
         told=("caption", "question", "said", "answer"),
+        version=2,
     ),
 }
 
@@ -99,7 +101,7 @@ def sample_made(name: str, columns: Mapping[str, Modality]) -> Path | None:
 
 def _folder(name: str, columns: Mapping[str, Modality]) -> Path:
     mix = "-".join(f"{column}.{room.name}" for column, room in sorted(columns.items()))
-    return cache_root() / "samples" / f"{name}-v{VERSION}-{mix}"
+    return cache_root() / "samples" / f"{name}-v{SAMPLES[name].version}-{mix}"
 
 
 def _check_columns(sample: Sample, columns: Mapping[str, Modality]) -> None:

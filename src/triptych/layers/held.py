@@ -90,6 +90,40 @@ class Held(Part):
         finally:
             self.rest()
 
+    @contextmanager
+    def lean(self) -> Iterator[None]:
+        """While a stage trains in bf16: weights of linear layers that it leaves alone lie in bf16, so no step casts them, nor keeps a copy.
+
+        Vocabulary, norms and all that was ever trained stay as they are, and so does what flows between the blocks. Afterwards
+        those weights are read again from the base's files: nothing is written down, or measured in full, that was halved.
+        """
+        halves = self._frozen_products()
+        for module in halves.values():
+            module._parameters["weight"] = nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
+        try:
+            yield
+        finally:
+            if halves and self.made:
+                with torch.random.fork_rng(devices=[]):
+                    whole: Any = self.opened()
+                for path, module in halves.items():
+                    weight = whole.get_submodule(path.removesuffix(".base_layer")).weight.detach()
+                    module._parameters["weight"] = nn.Parameter(weight.to(self.here.device), requires_grad=False)
+
+    def _frozen_products(self) -> dict[str, Any]:
+        """Linear layers of the base, by path, whose weight is as it was in the files and learns nothing now."""
+        from transformers.pytorch_utils import Conv1D  # a linear layer with its weight on its side (GPT-2)
+
+        if not self.made:
+            return {}
+        words = {id(module.weight) for module in self.base.modules() if isinstance(module, nn.Embedding)}
+        return {
+            path: module
+            for path, module in self.base.named_modules()
+            if isinstance(module, nn.Linear | Conv1D) and adapter.MARK not in path and id(module.weight) not in words
+            if not module.weight.requires_grad and f"{BASE}.{path}.weight" not in self._trained
+        }
+
     def _read(self) -> nn.Module:
         base = self.opened()
         if self.settings.lora is not None:

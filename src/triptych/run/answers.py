@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from triptych.base.errors import InputError
 from triptych.contract.spelling import Spelling, normalised
-from triptych.contract.tasks import headline
 from triptych.layers.ctc import padded
 from triptych.objective.intervals import Interval, Statistics, difference, mcnemar
 from triptych.run.bench import groups_of
 from triptych.run.folder import RunFolder
 from triptych.run.measure import Measured
 from triptych.run.recipe import Recipe
-from triptych.run.verdict import statistics
+from triptych.run.verdict import shown_by, statistics
+from triptych.run.writing import Written
 
 AGREES = 1e-3
 """How near the score made again from the kept answers must be to the one the run wrote down: thresholds and ties may round."""
@@ -58,10 +59,14 @@ def answered(run: RunFolder, name: str) -> Answered | str:
     measured, truth = _measured(run, recipe, name)
     if measured is None:
         return "its answers were not kept"
-    found = statistics(name, task, measured)
+    metric = shown_by(name, task, measured)
+    try:
+        found = statistics(name, task, measured)
+    except InputError as problem:  # a score may need a package that is not here
+        return problem.what
     if found is None:
         return "no row was measured"
-    written = next((score["trained"] for score in run.read("scores.json") if score["name"] == f"{name}.{headline(task)}"), None)
+    written = next((score["trained"] for score in run.read("scores.json") if score["name"] == f"{name}.{metric}"), None)
     if written is None or not abs(found.value - written) <= AGREES:
         return "its kept answers do not give the score it wrote down"
     rows = run.read_rows("predictions.parquet")
@@ -84,7 +89,10 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
         has_N = torch.tensor([one is not None for one in found])
         answers_N4 = torch.tensor([one or [0.0] * 4 for one in found], dtype=torch.float64)
         truth = [one and one[1] for one in found]  # of the same rows as many pieces are asked, if they are asked the same way
-        return Measured(rows["id"], [], {name: answers_N4}, {name: torch.zeros(len(found))}, {name: has_N}, {}, {}), truth
+        told = Measured(
+            rows["id"], [], {name: answers_N4}, {name: torch.zeros(len(found))}, {name: has_N}, {}, {}, written=_written(rows, recipe, name)
+        )
+        return told, truth
     if f"{name}.truth" not in rows:
         return None, []
     truth = rows[f"{name}.truth"]
@@ -112,6 +120,14 @@ def _measured(run: RunFolder, recipe: Recipe, name: str) -> tuple[Measured | Non
     answers = {name: torch.tensor(rows[f"{name}.answer"], dtype=torch.float64)}
     cuts: dict[str, float | list[float]] = {name: [one["threshold"] for one in classes]} if classes and "threshold" in classes[0] else {}
     return Measured(rows["id"], [], answers, {name: truth_N}, {name: has_N}, {}, {}, cuts=cuts), truth
+
+
+def _written(rows: Mapping[str, list[Any]], recipe: Recipe, name: str) -> dict[str, Written]:
+    """What was written, as far as it was kept."""
+    said, expected = rows.get(f"{name}.said", []), rows.get(f"{name}.truth", [])
+    places = [place for place, text in enumerate(said) if text is not None]
+    told, right = ([str(column[place]) for place in places] for column in (said, expected))
+    return {name: Written(places, told, right, modality=cast(Any, recipe.decoder).modality)} if places else {}
 
 
 def _transcribed(rows: Mapping[str, list[Any]], name: str, task: Any) -> Measured:

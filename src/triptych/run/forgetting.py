@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from triptych.base.errors import InputError
-from triptych.contract.tasks import Classify, headline
+from triptych.contract.tasks import Classify, unwritten
 from triptych.data.inputs import InputColumn
 from triptych.data.order import Order
 from triptych.data.table import Table
@@ -174,7 +174,7 @@ def _scores(bench: Bench) -> dict[str, float]:
     """Each task's headline score on the judged rows."""
     recipe = bench.recipe
     measured = measure(bench.model, bench.loader(bench.judged_side()), recipe.tasks, bench.device, every_mixture=False)
-    return {f"{name}.{headline(task)}": measured.value(f"{name}.{headline(task)}") for name, task in recipe.tasks.items()}
+    return {f"{name}.{unwritten(task)}": measured.value(f"{name}.{unwritten(task)}") for name, task in recipe.tasks.items()}
 
 
 def said(told: Mapping[str, Any]) -> str:

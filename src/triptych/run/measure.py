@@ -172,6 +172,7 @@ class _Seen:
     def _write(self, pen: Pen, model: Model, fused: Fused, batch: Batch, name: str, task: Any) -> None:
         """The answers of the first rows that are asked; writing takes long."""
         held = self.written[name]
+        held.modality = pen.modality
         places = batch.has_target[name].nonzero()[:, 0][: max(task.written - len(held.said), 0)]
         if len(places):
             asked = batch.asked[name].part(0, len(places))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from triptych.contract.spelling import PAD
-from triptych.contract.tasks import IN_WRITING, cut_of, direction, headline
+from triptych.contract.tasks import IN_WRITING, cut_of, direction, unwritten
 from triptych.objective.intervals import Interval, Statistics, difference, interval, mean_of_all
 from triptych.run.bench import Bench
 from triptych.run.encoded import EncodedRows, encode
@@ -32,7 +32,7 @@ FLAGGED = (PRESENCE, IGNORED)
 
 
 def reliance(bench: Bench) -> dict[str, Any]:
-    """How much each task's headline score owes to each input.
+    """How much each task's score (that needs no writing) owes to each input.
 
     Returns:
         `rows` that were looked at `of` all that are judged; `why_not` a sentence where there is nothing to audit. `tasks`:
@@ -59,7 +59,7 @@ def reliance(bench: Bench) -> dict[str, Any]:
     bench.model.eval()
     whole = rows.answers(bench.model, tasks, rows.present, {})
     for name, task in tasks.items():
-        told["tasks"][name] = {"metric": headline(task), "inputs": {}}
+        told["tasks"][name] = {"metric": unwritten(task), "inputs": {}}
     for given in rows.pooled:
         changed = _changed(bench, rows, tasks, given)
         for name, task in tasks.items():
@@ -135,7 +135,7 @@ def _input(
     blind = of(changed["none"][0][name] if task.kind in IN_WRITING else constant(task, rows.truth[name], judged_N, whole[name]))
 
     def gain(worse: Statistics, better: Statistics) -> Interval:
-        return difference(worse, better, group_N) if direction(task) == "higher" else difference(better, worse, group_N)
+        return difference(worse, better, group_N) if direction(task, unwritten(task)) == "higher" else difference(better, worse, group_N)
 
     losses = {how: gain(made[how], before) for how in ("drop", "shuffle")}
     above = gain(blind, made["alone"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -13,12 +14,14 @@ from triptych.base.errors import TriptychError
 from triptych.base.runtime import Stopwatch
 from triptych.base.training import L
 from triptych.data.loader import Loader
+from triptych.layers.held import Held
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.memory import remember
 from triptych.run.progress import Voice
+from triptych.run.recipe import LAST
 from triptych.run.rehearsal import check_one_batch
 from triptych.run.resume import Clock, Course, Start, cut_log, restore_of, seed_random, write_course
 from triptych.run.strategy import trainer_words
@@ -57,7 +60,8 @@ def train_stages(
                 lit = Lit(bench.model, recipe, stage, validation, stage.epochs * len(loader), watching, state, bench.ranks, bench.pen())
                 keep = Keep(run, bench.model, best, course, voice.say, listener)
                 callbacks = [steps_bar, keep, Save(run, course, best, loader, clock, spent.read)]
-                run_stage(bench, lit, loader, stage.epochs - course.epochs, callbacks)
+                with lean(bench):
+                    run_stage(bench, lit, loader, stage.epochs - course.epochs, callbacks)
             course.stops.append({"stage": number, "epochs": course.epochs, "of": stage.epochs, "early": course.early, "parameters": count})
             course, state = course.following(), None
             bench.ranks.wait()
@@ -72,7 +76,13 @@ def train_stages(
             f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
         )
     if best.value is None:
-        why = "no validation rows" if validation is None else f"no validation row has what {best.name} needs"
+        why = (
+            "training.select: last"
+            if best.name == LAST
+            else "no validation rows"
+            if validation is None
+            else f"no validation row has what {best.name} needs"
+        )
         voice.say(f"{why}: the last epoch is kept")
     else:
         voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")
@@ -94,6 +104,17 @@ def _put_back(
     cut_log(run, course.before + course.epochs)
     voice.say(f"going on in stage {course.stage} after {course.epochs} of {bench.recipe.stages[course.stage].epochs} epochs")
     restore_of(state, run, bench.ranks)
+
+
+@contextmanager
+def lean(bench: Bench) -> Iterator[None]:
+    """Where products are in bf16 anyway, weights of pretrained parts that the stage leaves alone lie in bf16 too."""
+    with ExitStack() as held:
+        if bench.precision == "bf16" and not (bench.ranks.size > 1 and bench.recipe.training.strategy == "fsdp"):  # it wants one type
+            for part in bench.model.parts().values():
+                if isinstance(part, Held):
+                    held.enter_context(part.lean())
+        yield
 
 
 def run_stage(bench: Bench, lit: Lit, loader: Loader, epochs: int, callbacks: list[L.Callback]) -> None:

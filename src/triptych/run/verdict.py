@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.contract.tasks import Direction, cut_of, direction, headline
+from triptych.contract.tasks import Direction, cut_of, direction, headline, unwritten
 from triptych.objective.boxes import iou
 from triptych.objective.classes import given_of
 from triptych.objective.intervals import Interval, Statistics, difference, interval, macro_f1_of, mcnemar, mean_of, r2_of
@@ -28,17 +28,17 @@ def verdict(name: str, task: Any, untouched: Measured, trained: Measured, baseli
     """Of one task's headline score; None where no row was measured.
 
     Returns:
-        `metric`, `untouched`, `trained`, `change`: each `{value, low, high}` (95 %, paired bootstrap; rows of one group
-        are drawn together). `p_value` of McNemar's test where an answer is right or wrong. `verdict`: the change's interval
-        lies above zero, holds it, or lies below; of an error that is worse, not told apart, better. `baselines`, and `beaten`: those
-        that the whole interval of `trained` is better than.
+        `metric` (see `shown_by`), `direction`, and `untouched`, `trained`, `change`: each `{value, low, high}` (95 %, paired
+        bootstrap; rows of one group are drawn together). `p_value` of McNemar's test where an answer is right or wrong.
+        `verdict`: the change's interval lies above zero, holds it, or lies below; of an error that is worse, not told apart,
+        better. `baselines`, and `beaten`: those that the whole interval of `trained` is better than.
         `prompts`: of a task with a prompt, `untouched`, `trained`, `change` and `verdict` of the answers by prompts.
     """
-    before, after = statistics(name, task, untouched), statistics(name, task, trained)
+    metric = shown_by(name, task, untouched, trained)
+    before, after = statistics(name, task, untouched, metric), statistics(name, task, trained, metric)
     if before is None or after is None:
         return None
-    metric = headline(task)
-    way = direction(task)
+    way = direction(task, metric)
     change, now = difference(before, after, group_N), interval(after, group_N)
     told: dict[str, Any] = {
         "metric": metric,
@@ -66,7 +66,7 @@ def _by_prompts(name: str, untouched: Measured, trained: Measured, group_N: Tens
 
 
 def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, dict[str, Any]]:
-    """Of the headline score from each mixture, in each direction and by prompts: the `change` and its `verdict`.
+    """Of the score from each mixture, in each direction and by prompts: its `metric`, the `change` and its `verdict`.
 
     Nothing where there are more rows than `MOST_PARTED`: there, all that can be seen in three decimals is more than chance.
     """
@@ -74,7 +74,11 @@ def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N:
         return {}
     before, after = (_parted(name, task, measured, group_N) for measured in (untouched, trained))
     changes = {of: difference(before[of][0], after[of][0], after[of][1]) for of in after if of in before}
-    return {of: {"change": asdict(change), "verdict": judged(change, direction(task))} for of, change in changes.items()}
+    metric = unwritten(task)
+    return {
+        of: {"metric": metric, "change": asdict(change), "verdict": judged(change, direction(task, metric))}
+        for of, change in changes.items()
+    }
 
 
 def _parted(name: str, task: Any, measured: Measured, group_N: Tensor | None) -> dict[str, tuple[Statistics, Tensor | None]]:
@@ -109,8 +113,15 @@ def _surely(now: Interval, value: float, way: Direction) -> bool:
     return now.low > value if way == "higher" else now.high < value
 
 
-def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
-    """What the headline score of a task is made of, over all rows that were measured; None where none has the target."""
+def shown_by(name: str, task: Any, *measured: Measured) -> str:
+    """The score that stands for a task: its headline; where answers of any of these were not written, what needs no writing."""
+    written = all(name in one.written and one.written[name].said for one in measured)
+    return headline(task) if written else unwritten(task)
+
+
+def statistics(name: str, task: Any, measured: Measured, metric: str | None = None) -> Statistics | None:
+    """What a score of a task is made of, over all rows that were measured; None where none has the target. By default `shown_by`."""
+    metric = metric or shown_by(name, task, measured)
     rows_N = measured.has_truth[name]
     if task.kind == "contrast":
         return _recall(measured.embeddings[name], measured.truth[name], measured.present)
@@ -118,7 +129,7 @@ def statistics(name: str, task: Any, measured: Measured) -> Statistics | None:
         return None
     answer, truth = measured.answers[name], measured.truth[name]
     if task.kind == "generate":
-        return _among(accuracy_of(answer), rows_N)
+        return _among(accuracy_of(answer), rows_N) if metric == unwritten(task) else measured.written[name].statistics(metric, len(rows_N))
     if task.kind == "prefer":
         return _among(mean_of(preferred_right(answer)), rows_N)
     if task.kind == "classify":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from triptych.data.table import Table
 from triptych.data.targets import Target, learn_target
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
+from triptych.objective.intervals import Statistics
 from triptych.run.recipe import Recipe
 
 KIND = "generate"
@@ -34,6 +35,18 @@ class Written:
     places: list[int] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
+    modality: str = ""
+    """The room that can judge them."""
+
+    def statistics(self, score: str, rows: int) -> Statistics:
+        """What a score of them is made of, over `rows` that were measured; those that were not written count for nothing.
+
+        Raises:
+            InputError: what the score needs is not here.
+        """
+        rows_PK, judge = cast(Writes, rooms()[self.modality]).written_statistics(score, self.said, [[one] for one in self.expected])
+        whole_NK = rows_PK.new_zeros(rows, rows_PK.shape[1])
+        return Statistics(whole_NK.index_copy(0, torch.tensor(self.places), rows_PK), judge)
 
 
 def tasks_of(recipe: Recipe) -> dict[str, Any]:
@@ -70,6 +83,22 @@ def asked_words(recipe: Recipe) -> list[str]:
     return [column for column in dict.fromkeys(c for task in tasks for c in words_of(recipe, task)) if column not in answers]
 
 
+def words_alone(recipe: Recipe) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a row without any input can be learnt from: it has a conversation, or an answer and words that a question is made of.
+
+    Only where inputs stand between words: there nothing stands there, while every other fusion has to make something of nothing.
+    """
+    script = script_of(recipe) if recipe.fusion.kind == "prefix" else None
+    sides = [side for task in tasks_of(recipe).values() for side in task.sides()] if script is not None else []
+    asked = [(side.target, set(script.columns(side, list(recipe.inputs))) - {side.target}) for side in sides if script is not None]
+
+    def enough(cells: Mapping[str, Any]) -> bool:
+        there = {name for name, cell in cells.items() if cell is not None}
+        return any((answer is None or answer in there) and question & there for answer, question in asked)
+
+    return enough
+
+
 def pen_of(recipe: Recipe, script: Script | None) -> Pen | None:
     """What writes the recipe's answers; None where nothing is written."""
     return None if script is None else Pen(recipe, script)
@@ -103,6 +132,9 @@ def targets_of(recipe: Recipe, table: Table, asked: Mapping[str, AskedRows]) -> 
         name: asked[name].target() if name in asked else learn_target(name, task, table, recipe.columns())
         for name, task in recipe.tasks.items()
     }
+    for one in list(asked.values())[:1]:  # a row that has words alone is learnt from by what is answered in writing, and by nothing else
+        any_N = torch.tensor([list(counts) for counts in one.inputs.values()]).any(0)
+        found = {name: target if name in asked else replace(target, has=target.has & any_N) for name, target in found.items()}
     train = table.at("train")
     for name, one in asked.items():
         if not bool(found[name].has[train].any()):
@@ -127,6 +159,7 @@ class Pen:
         self.script = script
         self.tasks = {name: task for name, task in tasks_of(recipe).items() if task.kind == KIND}
         self.room = room_of(recipe)[0]
+        self.modality: str = cast(Any, recipe.decoder).modality
 
     def write(self, model: Model, asked: Packed, fused: Fused, task: Any) -> list[str]:
         """Rows, whether their answers stand in `asked` or not -> the answer to each."""

@@ -149,16 +149,19 @@ def _task(name: str, runs: Sequence[RunFolder]) -> dict[str, Any] | None:
         "values": [value if number in same else None for number, value in enumerate(values)],
         "first": first + 1,
         "differences": [
-            {"run": number + 1, **_difference(name, runs[first], runs[number], values[first], values[number])} for number in same[1:]
+            {"run": number + 1, **_difference(name, metric, runs[first], runs[number], values[first], values[number])}
+            for number in same[1:]
         ],
     }
 
 
-def _difference(name: str, first: RunFolder, other: RunFolder, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def _difference(
+    name: str, metric: str, first: RunFolder, other: RunFolder, before: dict[str, Any], after: dict[str, Any]
+) -> dict[str, Any]:
     """Paired over the rows where both answered the same ones; else from the two intervals, and why."""
     from triptych.run.answers import against, aligned, answered
 
-    way = direction(first.recipe().tasks[name])
+    way = direction(first.recipe().tasks[name], metric)
     both = [answered(run, name) for run in (first, other)]
     told = [one for one in both if not isinstance(one, str)]
     rows = aligned(told) if len(told) == 2 else next(one for one in both if isinstance(one, str))

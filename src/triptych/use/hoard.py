@@ -59,7 +59,7 @@ class Freed:
 def things(root: Path | None = None) -> list[Thing]:
     """All that lies in the cache folder, what was used last first."""
     root = root or cache_root()
-    found = [*_features(root), *_samples(root), *_tables(root), *_looks(root), *_bases(root), *_scratch(root)]
+    found = [*_features(root), *_samples(root), *_tables(root), *_looks(root), *_bases(root), *_neighbours(root), *_scratch(root)]
     return sorted(found, key=lambda thing: (thing.kind != "features", thing.kind, -thing.used))
 
 
@@ -167,6 +167,12 @@ def _bases(root: Path) -> Iterator[Thing]:
             used = max(path.stat().st_mtime for path in files)
             what = told.get(folder.name, f"{folder.name} of pretrained models")
             yield Thing(folder.name, "bases", what, "", None, size, used, _tree(*files))
+
+
+def _neighbours(root: Path) -> Iterator[Thing]:
+    for path in sorted((root / "neighbours").glob("[!.]*.parquet")):
+        what = "vectors of a run's training rows, to show those that are near"
+        yield Thing(path.stem, "neighbours", what, "", None, path.stat().st_size, _used(path), _tree(path), lock_of(path))
 
 
 def _scratch(root: Path) -> Iterator[Thing]:

@@ -13,6 +13,7 @@ from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
 from triptych.use.spent import balance, noticed
 from triptych.use.trust import forgetting_facts, gap_facts, reliance_facts, sureness
+from triptych.use.versions import version_facts
 
 
 def write_report(run: RunFolder) -> Path:
@@ -38,6 +39,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
         "reliance": reliance_facts(run.read("reliance.json", default={})),
         "gap": gap_facts(details),
+        "versions": version_facts(run.read("feedback.json", default={})),
         "forgetting": forgetting_facts(run.read("forgetting.json", default={})),
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
@@ -57,11 +59,14 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 
 def headlines(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each task's first score, untouched against trained, with how sure it is and what can be had without training."""
-    from triptych.contract.tasks import headline
+    from triptych.contract.tasks import headline, unwritten
     from triptych.run.verdict import in_words, unbeaten
 
     by_name = {score["name"]: score for score in scores}
-    found = [(name, headline(task), by_name.get(f"{name}.{headline(task)}")) for name, task in recipe.tasks.items()]
+    metrics = {
+        name: next((m for m in (headline(task), unwritten(task)) if f"{name}.{m}" in by_name), "") for name, task in recipe.tasks.items()
+    }
+    found = [(name, metric, by_name.get(f"{name}.{metric}")) for name, metric in metrics.items()]
     return [
         {
             "task": name,
@@ -98,6 +103,8 @@ def stopped(about: dict[str, Any]) -> str:
     done = sum(stage["epochs"] for stage in stages)
     early = [stage["stage"] for stage in stages if stage["early"]]
     how = f"stage {', '.join(map(str, early))} stopped early" if early else "it ran to its end"
+    if best["score"] == "last":
+        return f"{done} epochs were trained; {how}. The last one was kept, as training.select says."
     if best["value"] is None:
         why = "There were no validation rows" if not about["rows"].get("validation") else f"No validation row gave a {best['score']}"
         return f"{done} epochs were trained; {how}. {why}, so the last epoch was kept."
@@ -132,14 +139,16 @@ def _all_curves(recipe: Recipe, about: dict[str, Any], log: list[dict[str, Any]]
 
 def _groups(recipe: Recipe, scores: list[dict[str, Any]], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
     """Scores by task and metric; the headline of each task, and what it asks for, is `main`, the others are folded away below."""
-    from triptych.contract.tasks import headline
+    from triptych.contract.tasks import headline, unwritten
 
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for score in scores:
         groups.setdefault((score["task"], score["metric"]), []).append(
             {**score, "name": score["of"] or "overall", "same": _same(score, verdicts)}
         )
-    main = {(name, metric) for name, task in recipe.tasks.items() for metric in (headline(task), *getattr(task, "scores", ()))}
+    main = {
+        (name, metric) for name, task in recipe.tasks.items() for metric in (headline(task), unwritten(task), *getattr(task, "scores", ()))
+    }
     return [
         _group(f"{task}: {metric}" if metric else "loss of all tasks", rows, (task, metric) in main)
         for (task, metric), rows in groups.items()
@@ -150,7 +159,7 @@ def _same(score: dict[str, Any], verdicts: dict[str, Any]) -> bool:
     """Whether a headline score's change could be chance; other scores have no interval."""
     told = verdicts.get(score["task"], {})
     part = told if not score["of"] else told.get("parts", {}).get(score["of"], {})
-    return score["metric"] == told.get("metric") and part.get("verdict") == "not told apart"
+    return score["metric"] == part.get("metric", told.get("metric")) and part.get("verdict") == "not told apart"
 
 
 def _group(title: str, rows: list[dict[str, Any]], main: bool) -> dict[str, Any]:

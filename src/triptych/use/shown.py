@@ -41,7 +41,7 @@ def look(source: Path, rows: int) -> dict[str, Any]:
     said = [f"{len(rejects):,} row{'s were' if len(rejects) > 1 else ' was'} rejected, with reasons in {beside}"] if beside.exists() else []
     said += [one_line(f"rejected {reject.id}: {reject.reason}") for reject in rejects[:SHOWN_REJECTS]]
     said += [f"and {len(rejects) - SHOWN_REJECTS:,} more rejected"] if len(rejects) > SHOWN_REJECTS else []
-    columns = [{"name": name, **_summary(table.rows.cells(name), len(table.rows))} for name in table.columns if name != "id"]
+    columns = columns_of(table)
     return {
         "source": str(source),
         "rows": len(table.rows),
@@ -50,6 +50,11 @@ def look(source: Path, rows: int) -> dict[str, Any]:
         "findings": [*table.findings, *said],
         "shown": _drawn(table, rows),
     }
+
+
+def columns_of(table: Table) -> list[dict[str, Any]]:
+    """What each column holds, in words: `name`, `filled`, `share`, `what`."""
+    return [{"name": name, **_summary(table.rows.cells(name), len(table.rows))} for name in table.columns if name != "id"]
 
 
 def write_page(source: Path, out: Path, rows: int) -> dict[str, Any]:

@@ -118,9 +118,7 @@ def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], host
 def _with_page(app: Any, service: Service) -> Any:
     """The app with the page at /, where it can be had."""
     try:
-        import gradio
-
-        from triptych.web.page import build
+        from triptych.web.page import mount
     except ImportError:
         return app
-    return gradio.mount_gradio_app(app, build(service), path="/")
+    return mount(app, service)

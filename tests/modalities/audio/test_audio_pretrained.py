@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 
 import numpy as np
@@ -12,7 +14,12 @@ from transformers import AutoFeatureExtractor
 
 from triptych.base.errors import InputError
 from triptych.base.settings import parse
+from triptych.contract.tasks import Ctc
+from triptych.contract.values import Fused
+from triptych.layers.ctc import greedy, padded
 from triptych.modalities import rooms
+from triptych.model.heads import Ctc as CtcHead
+from triptych.objective.losses import terms
 
 ROOM = rooms()["audio"]
 SPEECH = {
@@ -160,6 +167,35 @@ def opened(folder, prepare=None, **words):
     preparation = ROOM.preparation(settings)
     preparation.fit([])
     return ROOM.encoder(settings, preparation.facts()), preparation
+
+
+def test_a_text_is_heard_as_the_base_with_its_head_hears_it(twin):
+    """Logits, loss and best path of `Wav2Vec2ForCTC` on our encoder and head; the head's norm is put before its own product."""
+    folder, base, extractor = twin("wav2vec2-ctc")
+    tower, preparation = opened(folder)
+    settings = Ctc(target="said")
+    torch.manual_seed(3)
+    head = CtcHead(settings, width=4, symbols=list("abcdefghijklmnopqrs"), input="sound", sequence=16, frame=0.02).eval()
+    head.dense[-1].load_state_dict(base.lm_head.state_dict())
+    whole = copy.deepcopy(base)
+    whole.lm_head = torch.nn.Sequential(head.norm, base.lm_head)
+    sounds, texts = [waves("wav2vec2")[n] for n in (0, 2, 3)], [[3, 1, 4, 4, 1], [5, 9, 2, 6], [5, 3, 5]]
+    with torch.no_grad():
+        made = tower(packed_of(preparation, sounds, 16_000))
+        nothing = made.pooled_BD.new_zeros(3, 4)
+        told = head(Fused(nothing[:, None], made.mask_BT[:, :1], nothing, {}, sequences={"sound": (made.tokens_BTD, made.mask_BT)}))
+        given = [extractor([sound], sampling_rate=16_000, return_tensors="pt")["input_values"] for sound in sounds]
+        theirs = [whole(one, labels=torch.tensor([text])) for one, text in zip(given, texts, strict=True)]
+    assert whole.config.pad_token_id == 0 and whole.config.ctc_loss_reduction == "sum"
+    for row, (one, frames) in enumerate(zip(theirs, told["frames_B"].tolist(), strict=True)):
+        torch.testing.assert_close(told["logits_BTC"][row, :frames], one.logits[0], atol=1e-5, rtol=1e-5)
+    rows_B = torch.ones(3, dtype=torch.bool)
+    loss_P = terms(told, padded(texts), rows_B, settings, {})[""].loss_P
+    expected = torch.stack([one.loss / len(text) for one, text in zip(theirs, texts, strict=True)])
+    torch.testing.assert_close(loss_P, expected, atol=1e-4, rtol=1e-5)
+    for row, one in zip(greedy(told["logits_BTC"], told["frames_B"]).tolist(), theirs, strict=True):
+        best = [int(key) for key, _ in itertools.groupby(one.logits[0].argmax(1).tolist()) if key]
+        assert [symbol for symbol in row if symbol >= 0] == best
 
 
 def packed_of(preparation, sounds, rate):

@@ -337,6 +337,51 @@ def test_low_rank_additions_alone_learn_and_open_elsewhere(folders, tmp_path):
     torch.testing.assert_close(told["nll_B"][0] / told["count_B"][0], elsewhere(input_ids=one.tensors[IDS], labels=labels).loss)
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_frozen_weights_are_halved_while_a_stage_trains_and_whole_again(kind, folders):
+    script, made = writer(folders[kind], lora={"rank": 2})
+    made.ready()
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(MARK in name)
+    made.train()
+    made.eval()  # without dropout
+    packed, seen = asked(script, ROWS[:1]), fused(ROWS[:1])
+    before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
+
+    def gradients():
+        made.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            made(packed, seen)["nll_B"].sum().backward()
+        return {name: p.grad.clone() for name, p in made.named_parameters() if p.requires_grad}
+
+    expected = gradients()
+    with made.lean():
+        halved = {name for name, p in made.named_parameters() if p.dtype == torch.bfloat16}
+        found = gradients()
+    assert halved
+    assert all(name.endswith("base_layer.weight") for name in halved - {"base.lm_head.weight"})
+    assert all(torch.equal(found[name], expected[name]) for name in expected)  # autocast rounds the same weights
+    after = made.state_dict()
+    assert all(torch.equal(after[name], tensor) and after[name].dtype == tensor.dtype for name, tensor in before.items())
+
+
+def test_a_weight_that_was_trained_is_never_halved(folders):
+    _, made = writer(folders["llama"])
+    made.ready()
+    made.requires_grad_(False)
+    last = made.blocks()[-1]
+    last.requires_grad_(True)
+    made.train()
+    last.requires_grad_(False)  # the next stage leaves it alone
+    with torch.no_grad():
+        next(last.parameters()).mul_(2)
+    before = [p.clone() for p in last.parameters()]
+    with made.lean():
+        assert all(p.dtype == torch.float32 for p in last.parameters())
+        assert any(p.dtype == torch.bfloat16 for p in made.blocks()[0].parameters())
+    assert all(torch.equal(p, old) for p, old in zip(last.parameters(), before, strict=True))
+
+
 def test_gradients_reach_the_values_and_rows_are_learnt_apart(llama):
     script, made = llama
     packed, seen = asked(script, ROWS), fused(ROWS)

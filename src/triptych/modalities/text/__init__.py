@@ -114,6 +114,12 @@ class Text:
 
         return scores(names, said, expected)
 
+    def written_statistics(self, name: str, said: Sequence[str], expected: Sequence[Sequence[str]]) -> tuple[Any, Any]:
+        """See `Writes`."""
+        from triptych.modalities.text.score import statistics
+
+        return statistics(name, said, expected)
+
     def written_doubts(self, names: Sequence[str], expected: Sequence[Sequence[str]]) -> list[str]:
         """See `doubts.py`."""
         from triptych.modalities.text.doubts import doubts

@@ -5,10 +5,10 @@
     python -m benchmarks serving --requests 200 --clients 1 8
 
 Both are servers of their own on a port of this machine, with the same run, the same uvicorn and as many threads of torch. The plain one
-is what one would write first: a handler that decodes what is sent, calls `run.predict(...)` or `run.embed_rows([...])` and gives it back,
-behind a lock, since one model answers one at a time. Each client is a connection that stays open and asks again as soon as it is answered;
-the requests are the same for both, and every answer is compared with the library's own. In turns, so that what else the machine does meets
-both.
+is what one would write first: a handler that decodes what is sent, asks the run for the same task or for vectors, and gives it back, behind
+a lock, since one model answers one at a time. It computes no more than ours is asked for: `run.predict` alone would answer every task. Each
+client is a connection that stays open and asks again as soon as it is answered; the requests are the same for both, and every answer is
+compared with the library's own. In turns, so that what else the machine does meets both.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def row_of(asked):
 @app.post("/v1/predict")
 def predict(asked: dict):
     with turn:
-        answer = run.predict(**row_of(asked))
-    return {"tasks": {name: answer.tasks[name] for name in asked["tasks"]}}
+        row = row_of(asked)
+        answer = run.answers([row], [run.read_row(row)], asked["tasks"])[0]
+    return {"tasks": answer.tasks}
 
 @app.post("/v1/embed")
 def embed(asked: dict):

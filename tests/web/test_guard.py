@@ -113,6 +113,19 @@ def test_the_slow_and_the_crooked_are_answered_or_left(live, tiny_run):
             assert told[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431", b""), told[:200]
 
 
+def test_who_leaves_in_the_middle_of_a_body_is_no_failure_of_the_server(live, tiny_run, caplog):
+    with live(Service({"tiny": tiny_run})) as url, caplog.at_level(logging.INFO, "triptych.web"):
+        host, port = url.removeprefix("http://").strip("/").split(":")
+        for kind in (b"application/json", b"multipart/form-data; boundary=a"):
+            with socket.create_connection((host, int(port)), 10) as line:
+                line.sendall(b"POST /v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: " + kind + b"\r\ncontent-length: 5000\r\n\r\n--a")
+        until = time.monotonic() + 20
+        while len([one for one in caplog.records if one.name == "triptych.web"]) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+    said = [one.getMessage() for one in caplog.records if one.name == "triptych.web"]
+    assert len(said) == 2 and all(one.startswith("POST /v1/predict 499") for one in said), said
+
+
 def test_only_so_many_are_worked_on_at_once(live, tiny_run):
     service = Service({"tiny": tiny_run}, limits=Limits(concurrency=2, slow=5))
     with live(service) as url:

@@ -23,7 +23,7 @@ from triptych.web.limits import Limits
 from triptych.web.service import Service
 
 EXAMPLES = 6
-"""For each route; the figures of docs/guides/serve.md are of 300."""
+"""For each route."""
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,22 @@ def test_the_bounds_are_listed(tiny_run, monkeypatch, capsys):
     assert all(name in shown for name in Limits.model_fields) and "77" in shown and "TRIPTYCH_PIXELS" in shown
 
 
+def test_small_answers_are_sent_at_once(live, tiny_run, monkeypatch):
+    """Without TCP_NODELAY on what is accepted, the second part of each answer waits 40 ms for the first one's receipt."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    seen, made = [], H11Protocol.connection_made
+
+    def connected(self, transport):
+        seen.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(self, transport)
+
+    monkeypatch.setattr(H11Protocol, "connection_made", connected)
+    with live(Service({"tiny": tiny_run})) as url:
+        assert httpx.get(f"{url}health").status_code == 200
+    assert seen and all(seen)
+
+
 def test_a_taken_port_is_said():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

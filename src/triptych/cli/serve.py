@@ -53,25 +53,24 @@ def serve(
         open_folder(run)  # a slip is answered before anything heavy is loaded
     keys = serving.keys_of()
     serving.check_open(host, keys, anybody)
-    listening = serving.bound(host, port)
     from triptych.web.app import create_app
     from triptych.web.service import Service, open_runs
 
     _set_threads(threads)
-    place = Path(feedback) if feedback else None
-    service = Service(open_runs(runs), _opened(index), bounds, feedback_at=place)
-    names = serving.names_of(host)
-    app = create_app(service, keys=keys, page=page, hosts=names, origins=allow_origin or [], fetched=allow_host or [])
-    service.load()
-    _log(quiet)
+    with serving.bound(host, port) as listening:
+        service = Service(open_runs(runs), _opened(index), bounds, feedback_at=Path(feedback) if feedback else None)
+        names = serving.names_of(host)
+        app = create_app(service, keys=keys, page=page, hosts=names, origins=allow_origin or [], fetched=allow_host or [])
+        service.load()
+        _log(quiet)
 
-    def ready(url: str) -> None:
-        told = {"url": url, "runs": list(service.runs), "index": index, "keys": len(keys)}
-        print(json.dumps(told) if as_json else _said(told), flush=True)
+        def ready(url: str) -> None:
+            told = {"url": url, "runs": list(service.runs), "index": index, "keys": len(keys)}
+            print(json.dumps(told) if as_json else _said(told), flush=True)
 
-    if not serving.is_loopback(host) and not keys:
-        print(f"warning: anybody who reaches {host}:{port} may ask these runs", file=sys.stderr)
-    serving.serve(app, listening, bounds, ready)
+        if not serving.is_loopback(host) and not keys:
+            print(f"warning: anybody who reaches {host}:{port} may ask these runs", file=sys.stderr)
+        serving.serve(app, listening, bounds, ready)
 
 
 def _said(told: dict[str, Any]) -> str:

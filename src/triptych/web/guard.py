@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triptych.web.limits import HEAD, Limits
@@ -90,6 +91,8 @@ class Guard:
             self._admit(scope)
             visit.check_length()
             await self._inside(visit, scope)
+        except ClientDisconnect:
+            pass  # nobody is there to be told, and nothing of ours is wrong: 499 in the log
         except Exception as problem:
             await visit.refuse(problem)
         finally:

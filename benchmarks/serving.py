@@ -4,10 +4,11 @@
     python -m benchmarks serving --run runs/digits        with a run that is there
     python -m benchmarks serving --requests 200 --clients 1 8
 
-Both are servers of their own on a port of this machine, with the same run, the same uvicorn and as many threads of torch. The plain one is
-what one would write first: a handler that decodes what is sent, calls `run.predict(...)` or `run.embed_rows([...])` and gives it back, behind
-a lock, since one model answers one at a time. Each client is a connection that stays open and asks again as soon as it is answered; the
-requests are the same for both, and every answer is compared with the library's own. In turns, so that what else the machine does meets both.
+Both are servers of their own on a port of this machine, with the same run, the same uvicorn and as many threads of torch. The plain one
+is what one would write first: a handler that decodes what is sent, calls `run.predict(...)` or `run.embed_rows([...])` and gives it back,
+behind a lock, since one model answers one at a time. Each client is a connection that stays open and asks again as soon as it is answered;
+the requests are the same for both, and every answer is compared with the library's own. In turns, so that what else the machine does meets
+both.
 """
 
 from __future__ import annotations
@@ -191,14 +192,13 @@ def measured(run: Any, requests: int, clients: Sequence[int], turns: int, thread
     folder = str(run.folder.path)
     words = ["--port", "0", "--no-page", "--json", "--quiet", "--threads", str(threads)]
     with program([*OURS, folder, *words]) as ours, program([sys.executable, "-c", PLAIN, folder, str(threads)]) as plain:
-        print(
-            "| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |\n|---|---|---|---|---|---|---|---|"
-        )
+        print("| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
         for kind, sent in bodies.items():
             for address in (ours, plain):
                 load(address, f"/v1/{kind}", sent[:20], expected[kind], 2)  # what is made once
             for count in clients:
-                pairs = [tuple(load(one, f"/v1/{kind}", sent, expected[kind], count) for one in (ours, plain)) for _ in range(turns)]
+                pairs = [tuple(load(at, f"/v1/{kind}", sent, expected[kind], count) for at in (ours, plain)) for _ in range(turns)]
                 print(line(kind, count, pairs), flush=True)
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks soak                             trains a small run of `digits`; some minutes
     python -m benchmarks soak --run runs/digits --plot memory.svg
 
-Predictions and embeddings of all mixtures of inputs as JSON and as forms, remarks about answers, damaged files, unknown answers, bodies cut off,
-from 16 clients. Every answer is compared with what the library says of the same row; memory is the server's resident set (Linux).
+Predictions and embeddings of all mixtures of inputs as JSON and as forms, remarks about answers, damaged files, unknown answers, bodies
+cut off, from 16 clients. Every answer is compared with what the library says of the same row; memory is the server's resident set (Linux).
 """
 
 from __future__ import annotations

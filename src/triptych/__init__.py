@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from triptych.data.sources.iterable import Rows, from_rows
     from triptych.run.folder import RunFolder
     from triptych.use.evaluate import Evaluation
+    from triptych.use.feedback import Feedback
     from triptych.use.opened import Answer, Run
 
 __all__ = [
@@ -39,7 +40,9 @@ __all__ = [
     "compare",
     "continue_run",
     "evaluate",
+    "feedback",
     "from_rows",
+    "next_version",
     "open_run",
     "resume",
     "speak",
@@ -386,6 +389,54 @@ def compare(runs: Iterable[str | Path], out: str | Path | None = None) -> dict[s
 
     found = compared([open_folder(run) for run in runs])
     return {**found, "page": str(write_page(found, Path(out)))} if out else found
+
+
+def feedback(run: str | Path, table: str | Path | None = None) -> Feedback:
+    """What people said of a run's answers, to add to: `feedback(run).say({"image": "a.png"}, task="digit", correction="seven")`.
+
+    Args:
+        run: folder of a finished run.
+        table: where the remarks lie; by default beside the run.
+    """
+    from triptych.run.folder import open_folder
+    from triptych.use.feedback import feedback_of
+
+    return feedback_of(open_folder(run), table)
+
+
+def next_version(
+    run: str | Path,
+    *,
+    table: str | Path | None = None,
+    epochs: int = 5,
+    held_out: float = 0.2,
+    set: Iterable[str] = (),
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a run's next version from what people said of its answers, as `triptych feedback train` does, and open it.
+
+    Args:
+        run: folder of a finished run, which stays as it is.
+        table: where the remarks lie; by default beside the run.
+        epochs: over the run's own rows and the feedback.
+        held_out: share of the inputs that only judge.
+        set: changes of its recipe, as on the command line.
+        out: its folder; by default runs/DATE-NAME.
+        quiet: print nothing.
+
+    Raises:
+        InputError: nothing can be learnt from the remarks, or the run's own rows cannot be read.
+        TriptychError: training failed.
+    """
+    from triptych.run.progress import Voice
+    from triptych.use.lessons import Wanted
+    from triptych.use.next_recipe import Plans
+    from triptych.use.next_version import train_next
+
+    plans = Plans(Wanted(held_out), epochs, changes=tuple(set))
+    opened = open_run(run)
+    return _opened(train_next(opened, feedback(run, table), plans, out, Voice(quiet)))
 
 
 def _as_source(rows: Source | Rows) -> Source:

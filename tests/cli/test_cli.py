@@ -21,6 +21,8 @@ VERBS = {
     "cache",
     "chat",
     "data",
+    "feedback",
+    "search",
     "continue",
     "evaluate",
     "export",

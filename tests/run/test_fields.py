@@ -28,6 +28,7 @@ from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
 from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, Ground, MultiLabel, Prefer, Regress
 from triptych.data.settings import (
+    AddedSettings,
     BalanceSettings,
     ColumnSettings,
     DataSettings,
@@ -145,6 +146,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     ColumnSettings: ("data.columns.piece", PIECES),
     BalanceSettings: ("data.balance", ["data.balance={by: label}"]),
     SourceSettings: ("data.source.0", MIXED),
+    AddedSettings: ("data.added", ["data.added={source: table2.csv}"]),
     Stage: ("stages.0", []),
     Training: ("training", []),
     Report: ("report", []),
@@ -178,6 +180,7 @@ PLACES[fusion_words.Single] = (
 # Values to try where no other can be guessed: {Class.field: (new value, what must be set besides)}.
 TRY: dict[str, tuple[str, list[str]]] = {
     "Recipe.name": ("other", []),
+    "Recipe.start": ("started", []),
     "Recipe.about": ("what it is for", []),
     "Track.to": ("[mlflow]", []),
     "Track.project": ("other", []),
@@ -195,6 +198,9 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "ColumnSettings.separator": ("'e'", [*TARGET, "tasks.tags.target=piece", "data.columns={piece: {column: tags, type: list}}"]),
     "ColumnSettings.start": ("begins2", []),
     "ColumnSettings.end": ("ends2", []),
+    "AddedSettings.source": ("table.csv", []),
+    "AddedSettings.weight": ("3", []),
+    "DataSettings.added": ("{source: table2.csv}", []),
     "SourceSettings.name": ("other", []),
     "SourceSettings.source": ("table2.csv", []),
     "SourceSettings.weight": ("3", []),
@@ -465,6 +471,8 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
             seen[key] = fingerprint(out)
         return seen[key]
 
+    (folder / "start.yaml").write_text(yaml.safe_dump(tree))
+    fit(read(str(folder / "start.yaml")), folder / "started", quiet=True)
     run.tree = tree
     return run
 

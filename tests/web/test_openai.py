@@ -147,22 +147,20 @@ def test_who_leaves_in_the_middle_stops_the_writing(served, talks, monkeypatch):
     for stream in (True, False):
         ended.clear()
         with httpx.Client(headers={"authorization": "Bearer 0123456789abcdef"}, timeout=5) as client:
-            with (
-                client.stream("POST", f"{url}v1/chat/completions", json={**body, "stream": stream}) if stream else _left(client, url, body)
-            ):
-                pass
+            _leave(client, f"{url}v1/chat/completions", {**body, "stream": stream})
         until = time.monotonic() + 20
         while not ended and time.monotonic() < until:
             time.sleep(0.02)
         assert ended, f"stream={stream}"
 
 
-def _left(client, url, body):
-    from contextlib import nullcontext
-
-    with pytest.raises(httpx.ReadTimeout):
-        client.post(f"{url}v1/chat/completions", json={**body, "stream": False}, timeout=0.5)
-    return nullcontext()
+def _leave(client, url, body):
+    if not body["stream"]:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(url, json=body, timeout=0.5)
+        return
+    with client.stream("POST", url, json=body) as told:
+        assert next(told.iter_lines()).startswith("data: ")
 
 
 def test_embeddings_are_those_of_the_index(asked, tiny_run, tiny_table):

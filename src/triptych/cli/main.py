@@ -16,6 +16,7 @@ from triptych.cli.aloud import Aloud, ByOption, SpeakOption, SpeedOption, TaskOp
 from triptych.cli.cache import app as cache_verbs
 from triptych.cli.chat import chat
 from triptych.cli.data import app as data_verbs
+from triptych.cli.feedback import app as feedback_verbs
 from triptych.cli.find import app as search_verbs
 from triptych.cli.models import models
 from triptych.cli.search import bakeoff, tune
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(data_verbs, name="data")
 app.add_typer(search_verbs, name="search")
 app.add_typer(cache_verbs, name="cache")
+app.add_typer(feedback_verbs, name="feedback")
 
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="folder of a finished run")]
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="recipe file, or the name of a shipped recipe")]

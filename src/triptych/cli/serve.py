@@ -85,7 +85,7 @@ def _changes(limit: list[str]) -> dict[str, str]:
     for one in limit:
         if "=" not in one:
             raise InputError(f"{one!r} changes no bound", fix="--limit NAME=VALUE; --limits lists them")
-    return dict(one.split("=", 1) for one in limit)  # type: ignore[misc]
+    return dict(one.split("=", 1) for one in limit)
 
 
 def _list(bounds: Any, as_json: bool) -> None:

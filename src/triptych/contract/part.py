@@ -87,7 +87,7 @@ class Part(nn.Module):
         Raises:
             InputError: a file is missing, damaged, or names something that is not a part of triptych.
         """
-        about = _read_about(folder / ABOUT)
+        about = read_about(folder / ABOUT)
         kind = _part_class(about["class"], folder / ABOUT)
         settings = parse(kind.Settings, about["settings"], str(folder / ABOUT))
         try:
@@ -142,7 +142,8 @@ class Encoder(Part):
         raise InputError(f"an encoder of this kind ({type(self).__name__}) cannot be cut between its blocks")
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
+    """What stands in a part's `part.json`: class, settings, facts. Raises InputError where it is missing or damaged."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         return {"class": about["class"], "settings": about["settings"], "facts": about["facts"]}

@@ -109,7 +109,7 @@ def sampling_plan(
     by = words.by if words else SOURCE
     value_R = _values(table, by, inputs, rows_R)
     sources = list(table.rows.cells(SOURCE)) if weighted else []
-    source_R = [str(sources[row]) for row in rows_R] if weighted else [""] * len(rows_R)
+    source_R = [NONE if sources[row] is None else str(sources[row]) for row in rows_R] if weighted else [""] * len(rows_R)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, key in enumerate(zip(value_R, source_R, strict=True)):
         groups[key].append(place)

@@ -303,13 +303,34 @@ class RowSettings(Settings):
         return self.model_copy(update={"source": parts, "join": join})
 
 
+class AddedSettings(Settings):
+    """Rows that are only learnt from, beside those of the source: they stand on no other side of the split."""
+
+    source: str = Field(min_length=1, description="as in data.source; its columns are named as the recipe names them")
+    weight: float = Field(1.0, gt=0, description="how often a row of it is drawn in training, against a row of the source")
+
+
+Added = Annotated[
+    AddedSettings,
+    BeforeValidator(lambda value: {"source": value} if isinstance(value, str) else value, json_schema_input_type=str | AddedSettings),
+]
+
+
 class DataSettings(RowSettings):
     """Where the rows come from and how they are divided."""
+
+    added: Added | None = Field(None, description="rows to learn from besides, such as corrections of answers: a source, with a weight")
 
     split: SplitSettings = Field(SplitSettings(), description="how rows are divided")
     balance: Balance | None = Field(None, description="how often rows are drawn in training; by default each once an epoch")
     max_rejected: float = Field(0.2, ge=0, le=1, description="share of rows that may be unusable before the run stops with the list")
     limit: int | None = Field(None, ge=1, description="use only so many rows, drawn by the hash of their ids (a quick trial)")
+
+    def with_sources(self, change: Callable[[str], str]) -> Self:
+        """See `RowSettings`."""
+        made = super().with_sources(change)
+        added = made.added and made.added.model_copy(update={"source": change(made.added.source)})
+        return made.model_copy(update={"added": added})
 
     @model_validator(mode="after")
     def _together(self) -> DataSettings:

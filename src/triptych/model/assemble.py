@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -145,10 +145,12 @@ class Model(nn.Module):
         """How many numbers the model's weights are."""
         return sum(part.size() for part in self.parts().values())
 
-    def load_weights(self, folder: Path) -> None:
-        """Take the weights that `save` wrote."""
+    def load_weights(self, folder: Path, among: Callable[[str], bool] = lambda part: True) -> None:
+        """Take the weights that `save` wrote; `among` says of which parts, by the names of `parts`, by default all."""
+        named = {id(part): name for name, part in self.parts().items()}
         for place, part in self._places(folder).items():
-            part.load_weights(place / "weights.safetensors")
+            if among(named[id(part)]):
+                part.load_weights(place / "weights.safetensors")
 
     def _places(self, folder: Path) -> dict[Path, Part]:
         encoders = {folder / "encoders" / column: part for column, part in self.encoders.items()}

@@ -26,9 +26,10 @@ from triptych.run.lit import check_depths
 from triptych.run.ordering import note_weights, training_order
 from triptych.run.own_space import base_facts
 from triptych.run.progress import Voice
-from triptych.run.recipe import Recipe
+from triptych.run.recipe import LAST, Recipe
 from triptych.run.resume import seed_random
 from triptych.run.shared import Shared
+from triptych.run.starting import Beginning, beginning
 from triptych.run.transcribing import fitting, sequence_facts
 from triptych.run.variants import varied_inputs
 from triptych.run.writing import asked_rows, generator_of, learn, script_of, targets_of
@@ -43,7 +44,8 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     if ranks.size > 1:
         reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
         choices.note("processes", ranks.size, reason)
-    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared())
+    start = beginning(recipe, choices)
+    inputs = prepared_inputs(recipe, table, choose_keep(choices), voice, shared or Shared(), start)
     lengths = measure_lengths(table, inputs) if ranks.first else []
     for one in lengths:
         voice.say(f"  {one.line()}")
@@ -51,12 +53,17 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
             voice.say(f"  {cut.severity}: {cut.text}; {cut.fix}")
     script = script_of(recipe)
     asked = asked_rows(recipe, script, table, {name: held.counts_N.tolist() for name, held in inputs.items()})
-    learn(script, asked, table.at("train"))
-    targets = framed(recipe, table, targets_of(recipe, table, asked), inputs, voice)
+    if start is None or not start.read_script(script):
+        learn(script, asked, table.at("train"))
+    targets = start.targets(table, asked) if start else targets_of(recipe, table, asked)
+    targets = framed(recipe, table, targets, inputs, voice)
     check_select(recipe, table, targets)
     check_thresholds(recipe, table)
     varied = varied_inputs(recipe, inputs, targets, choices)
-    model = _model(recipe, table, inputs, targets, script, lengths).to(device)
+    model = _model(recipe, table, inputs, targets, script, lengths)
+    if start is not None:
+        start.give(model)
+    model = model.to(device)
     check_depths(model, recipe.stages)
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
@@ -66,9 +73,14 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
             "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
         )
     reason = "as the recipe says" if recipe.training.select else "the first task's; training.select names another"
-    choices.note(
-        "best epoch by", recipe.selected(), reason if table.at("validation") else "but there are no validation rows: the last epoch is kept"
-    )
+    if recipe.selected() == LAST:
+        choices.note("epoch kept", LAST, "training.select: no score chooses")
+    else:
+        choices.note(
+            "best epoch by",
+            recipe.selected(),
+            reason if table.at("validation") else "but there are no validation rows: the last epoch is kept",
+        )
     often = f"every {recipe.training.save_seconds:g} s, and at the end of a stage"
     choices.note("state kept", often, "what a stop may cost at most; --resume goes on from it")
     voice.say(f"model of {parameters:,} parameters")
@@ -113,13 +125,18 @@ def _model(
     return Model(encoders, fusion, heads, recipe.training.drop_inputs, decoder)
 
 
-def prepared_inputs(recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared) -> dict[str, InputColumn]:
-    """Each input with its preparation fitted on the training rows."""
+def prepared_inputs(
+    recipe: Recipe, table: Table, keep_bytes: int, voice: Voice, shared: Shared, start: Beginning | None = None
+) -> dict[str, InputColumn]:
+    """Each input with its preparation fitted on the training rows, or as the run that training starts from has it."""
 
     def made(name: str) -> InputColumn:
         settings = recipe.inputs[name]
         room = rooms()[settings.modality]
         held = InputColumn(room, room.preparation(settings), recipe.columns()[name], table, keep_bytes // len(recipe.inputs))
+        if start is not None:
+            start.read_preparation(name, held.preparation)
+            return held
         train = table.at("train")
         random.Random(0).shuffle(train)  # a preparation may look at some of the rows only, and tables are often sorted by class
         held.fit(voice.track(train, len(train), f"preparing {name}"))

@@ -18,6 +18,7 @@ from triptych.objective.scores import Score, better
 from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
 from triptych.run.measure import Measured
+from triptych.run.recipe import LAST
 from triptych.run.resume import Clock, Course, write_course
 
 Listener = Callable[[int, list[Score]], None]
@@ -122,7 +123,7 @@ class Keep(L.Callback):
         heads = [f"{name}.{headline(task)}" for name, task in module.recipe.tasks.items()]
         names = dict.fromkeys([self.best.name, *heads])
         told = [f"{name} {found[f'validation {name}']:.3f}" for name in names if f"validation {name}" in found]
-        return f"   validation {', '.join(told)}{'  (best so far)' if improved else ''}" if told else ""
+        return f"   validation {', '.join(told)}{'  (best so far)' if improved and self.best.name != LAST else ''}" if told else ""
 
 
 class Save(L.Callback):

@@ -176,7 +176,8 @@ def _check_variants(recipe: Recipe) -> None:
 
 
 def _check_select(recipe: Recipe) -> None:
-    selected = recipe.selected()
+    if (selected := recipe.selected()) == "last":
+        return
     known = [f"{name}.{metric}" for name, task in recipe.tasks.items() for metric in metrics(task)] + ["loss"]
     if selected in known:
         return

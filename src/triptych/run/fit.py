@@ -81,6 +81,7 @@ def fit(
     rows: Source | None = None,
     shared: Shared | None = None,
     report: Report | None = None,
+    into: RunFolder | None = None,
 ) -> RunFolder:
     """Train a recipe from the table to the report; returns the finished run folder.
 
@@ -91,6 +92,7 @@ def fit(
         rows: take the place of what stands at the recipe's `data.source`.
         shared: what other trainings have opened and prepared.
         report: is called with the finished folder, so that trackers can be given what it wrote.
+        into: a folder that was made for this run, in the place of `out`; what lies in it stays.
 
     Raises:
         InputError: the recipe does not fit the data; nothing was trained.
@@ -101,15 +103,19 @@ def fit(
             refuse_full(out)
         table = around.shared.table(recipe, lambda: open_table(recipe, around.voice, rows))
         tell(recipe, table, around.voice)
-        return _in_new_folder(recipe, table, out, around)
+        return _in_new_folder(recipe, table, into or out, around)
 
 
 def _in_new_folder(
-    recipe: Recipe, table: Table, out: str | Path | None, around: Around, begin: Callable[[RunFolder], None] = lambda run: None
+    recipe: Recipe,
+    table: Table,
+    out: str | Path | RunFolder | None,
+    around: Around,
+    begin: Callable[[RunFolder], None] = lambda run: None,
 ) -> RunFolder:
     """Make the run's folder and train in it; `begin` puts into it what a longer run starts from."""
     ranks = around.ranks
-    made = RunFolder.create(recipe, out).path if ranks.first else Path()
+    made = Path() if not ranks.first else out.path if isinstance(out, RunFolder) else RunFolder.create(recipe, out).path
     run = RunFolder(ranks.told(made), ranks.rank)
     try:
         with alone(run):

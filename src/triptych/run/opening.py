@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from triptych.base.errors import InputError
 from triptych.contract.modality import SIDES, Modality
+from triptych.data.added import divide_first, with_added
 from triptych.data.check import screen
 from triptych.data.doctor import diagnose
 from triptych.data.facts import Facts
 from triptych.data.looks import Looks
 from triptych.data.rows import Source
 from triptych.data.samples import make_sample, sample_made
+from triptych.data.settings import RowSettings
 from triptych.data.sources.tabled import as_table
 from triptych.data.sources.words import SAMPLE, opened
 from triptych.data.split import divide
@@ -35,10 +37,12 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
+    if recipe.data.added is not None:
+        table = with_added(limited(table, recipe.data.limit), added_rows(recipe, columns, voice))
     facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.examined()) for name, settings in recipe.inputs.items()})
     looks = Looks()
     table = screen(
-        limited(table, recipe.data.limit),
+        table if recipe.data.added else limited(table, recipe.data.limit),
         columns,
         recipe.data.max_rejected,
         lambda rows, total: voice.track(rows, total, "reading rows"),
@@ -47,9 +51,8 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         words_alone(recipe),
     )
     looks.close()
-    table = divide(
-        table, recipe.data.split, stratify=next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
-    )
+    stratify = next((task.target for task in recipe.tasks.values() if task.kind == "classify"), None)
+    table = divide_first(table, lambda first: divide(first, recipe.data.split, stratify))
     for name, column in recipe.columns().items():
         there = table.has(column)
         if not any(there[index] for index in table.at("train")):
@@ -59,6 +62,13 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
     answers += [column for task in tasks_of(recipe).values() for column in words_of(recipe, task)]
     word = fingerprint(table, facts, [column for column in answers if column in table.columns])
     return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths(), fingerprint=word)
+
+
+def added_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
+    """The rows of `data.added` as they stand; their columns are named as the recipe names them."""
+    assert recipe.data.added is not None
+    words = RowSettings(source=recipe.data.added.source)
+    return as_table(opened(words, rooms(), columns), words, rooms(), voice)
 
 
 def tell(recipe: Recipe, table: Table, voice: Voice) -> None:

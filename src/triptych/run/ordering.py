@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from triptych.base.runtime import Choices
+from triptych.data.added import ADDED
 from triptych.data.order import Order, alike, padded_share
-from triptych.data.sampling import Plan, sampling_plan
+from triptych.data.sampling import NONE, Plan, sampling_plan
+from triptych.data.settings import SOURCE
 from triptych.data.sheet import listed
 from triptych.data.table import Table
 from triptych.data.targets import Target
@@ -43,7 +45,11 @@ def note_weights(recipe: Recipe, targets: Mapping[str, Target], choices: Choices
 
 def plan_of(recipe: Recipe, table: Table) -> Plan | None:
     """How often training rows are drawn; None where each comes once an epoch."""
-    return sampling_plan(table, recipe.data.balance, recipe.data.weights, recipe.columns(), table.at("train"))
+    weights = recipe.data.weights
+    if recipe.data.added is not None and recipe.data.added.weight != 1:
+        others = {NONE if cell is None else str(cell) for cell in table.rows.cells(SOURCE)} - {ADDED}
+        weights = {**dict.fromkeys(others, 1.0), **weights, ADDED: recipe.data.added.weight}
+    return sampling_plan(table, recipe.data.balance, weights, recipe.columns(), table.at("train"))
 
 
 def _bucketed(recipe: Recipe, table: Table, order: Order, choices: Choices) -> Order:

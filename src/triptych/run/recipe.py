@@ -27,6 +27,8 @@ from triptych.run.approach import Approach, spelled
 from triptych.run.clashes import check
 from triptych.run.settings import Forgetting, Spread, Track, short_track
 
+LAST = "last"
+"""In the place of a score: the last epoch is kept, whatever the validation rows say."""
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ class Training(Settings):
     seed: int = Field(0, ge=0, lt=2**32, description="initial weights, order of rows, dropout")
     select: str | None = Field(
         None,
-        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's",
+        description="score that chooses the best epoch: task.metric, or metric where one task has it; by default the first task's; "
+        "last: none does, and the last epoch is kept",
     )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
     drop_inputs: float = Field(
@@ -147,6 +150,11 @@ class Recipe(Settings):
     )
     approach: Approach | None = Field(
         None, description="how a pretrained model is tuned, spelled out as stages, which it stands in for: head, last, gradual, full, lora"
+    )
+    start: str | None = Field(
+        None,
+        min_length=1,
+        description="a finished run with the same inputs, fusion and tasks: training starts from its weights, preparations and classes",
     )
     stages: list[Stage] = Field(min_length=1, description="stretches of training, one after the other")
     training: Training = Field(default_factory=Training, description="settings of all stages")
@@ -273,7 +281,7 @@ def _no_space(name: str, inputs: list[str], values: list[str], spaces: Mapping[s
 def _in_full(recipe: Recipe, select: str) -> str:
     """`macro_f1` as `label.macro_f1`, where one task has such a score."""
     having = [name for name, task in recipe.tasks.items() if select in metrics(task)]
-    if select == "loss" or not having:
+    if select in ("loss", LAST) or not having:
         return select
     if len(having) > 1:
         could = [f"{name}.{select}" for name in having]
@@ -333,6 +341,7 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
             "inputs": inputs,
             "decoder": decoder,
             "forgetting": kept,
+            "start": recipe.start and absolute(recipe.start, _home(path)),
             "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem),
         }
     )

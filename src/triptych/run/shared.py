@@ -14,7 +14,7 @@ from triptych.base.settings import spelled_out
 from triptych.data.loader import InputColumn
 from triptych.data.table import Table
 from triptych.run.folder import RunFolder
-from triptych.run.recipe import Recipe
+from triptych.run.recipe import LAST, Recipe
 
 Report = Callable[[RunFolder], Path]
 """Writes the report of a finished run and says where."""
@@ -50,7 +50,7 @@ def rows_of(recipe: Recipe) -> str:
     }
     words = ("kind", "target", "positives", "between", "separator")
     tasks = {name: [getattr(task, word, None) for word in words] for name, task in recipe.tasks.items()}
-    return json.dumps([spelled_out(recipe.data), inputs, tasks])
+    return json.dumps([spelled_out(recipe.data), inputs, tasks, recipe.start])
 
 
 def _base_of(encoder: Any) -> dict[str, Any] | None:
@@ -59,7 +59,9 @@ def _base_of(encoder: Any) -> dict[str, Any] | None:
 
 
 def alone_only(recipe: Recipe, what: str) -> None:
-    """Raise InputError where several processes would do the same trainings side by side."""
+    """Raise InputError where several processes would do the same trainings side by side, or no score chooses between them."""
+    if recipe.selected() == LAST:
+        raise InputError(f"{what} chooses by a score, and training.select is {LAST}", fix="--set training.select=TASK.SCORE")
     if recipe.training.devices > 1 or ranks().size > 1:
         raise InputError(
             f"{what} trains in one process", where="training.devices", fix="--set training.devices=1; train the winner on all of them"

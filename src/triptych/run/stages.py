@@ -21,6 +21,7 @@ from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.memory import remember
 from triptych.run.progress import Voice
+from triptych.run.recipe import LAST
 from triptych.run.rehearsal import check_one_batch
 from triptych.run.resume import Clock, Course, Start, cut_log, restore_of, seed_random, write_course
 from triptych.run.strategy import trainer_words
@@ -75,7 +76,13 @@ def train_stages(
             f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
         )
     if best.value is None:
-        why = "no validation rows" if validation is None else f"no validation row has what {best.name} needs"
+        why = (
+            "training.select: last"
+            if best.name == LAST
+            else "no validation rows"
+            if validation is None
+            else f"no validation row has what {best.name} needs"
+        )
         voice.say(f"{why}: the last epoch is kept")
     else:
         voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")

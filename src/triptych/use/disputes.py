@@ -19,6 +19,8 @@ FEW = 8
 """Fewer corrections than these say nothing of a rater."""
 FLOOD = 0.5
 SHOWN = 5
+ENOUGH = 3
+"""Fewer other answers say nothing of one."""
 
 
 @dataclass
@@ -87,25 +89,26 @@ def answer_of(remark: Remark) -> str:
 
 
 def _suspect(corrections: Sequence[Remark], tasks: Mapping[str, Any], neighbours: Mapping[str, str], made: Doubts) -> None:
-    """Against a sure answer of the run, and against the training rows nearest by or most other corrections of such answers."""
+    """Against a sure answer of the run, where its other sure answers were mostly confirmed, and the training rows nearest by say so too.
+
+    Where most other sure answers were corrected as well, the run is what is wrong: a new kind of input, or classes meant otherwise.
+    """
     judged = {one.id: was_right(one, tasks.get(one.task)) for one in corrections}
-    for one in corrections:
-        if judged[one.id] is not False or _confidence(one) < SURE:
-            continue
-        others = [other for other in corrections if _alike(one, other) and judged[other.id] is not None]
-        backing = sum(answer_of(other) == answer_of(one) for other in others)
-        against = sum(bool(judged[other.id]) for other in others)
+    sure = [one for one in corrections if judged[one.id] is not None and _confidence(one) >= SURE]
+    for one in sure:
         near = neighbours.get(one.id)
-        if backing > against or (near is None and against < max(2, MOST * len(others))) or (near is not None and near == answer_of(one)):
+        if judged[one.id] or near == answer_of(one):
             continue
-        by = (
-            f"the training rows nearest to it say {near!r}"
-            if near is not None
-            else f"{against} of {len(others)} such answers were confirmed"
-        )
-        made.suspects[one.id] = (
-            f"{one.task}: {answer_of(one)!r} against {_said(one)!r}, of which the run is {_confidence(one):.0%} sure; {by}"
-        )
+        others = [other for other in sure if _other(one, other) and _said(other) == _said(one)]
+        if len(others) < ENOUGH:
+            others = [other for other in sure if _other(one, other)]
+        confirmed = sum(bool(judged[other.id]) for other in others)
+        if confirmed < MOST * len(others) if len(others) >= ENOUGH else near is None:
+            continue
+        by = [f"the training rows nearest to it say {near!r}"] if near is not None else []
+        by += [f"{confirmed} of {len(others)} other sure answers were confirmed"] if others else []
+        told = f"{one.task}: {answer_of(one)!r} against {_said(one)!r}, of which the run is {_confidence(one):.0%} sure"
+        made.suspects[one.id] = "; ".join([told, *by])
     if made.suspects:
         text = f"{len(made.suspects)} corrections go against what the run is sure of, and nothing speaks for them: slips, or planted"
         fix = "look at them; --drop-suspects leaves them out of training"
@@ -113,9 +116,9 @@ def _suspect(corrections: Sequence[Remark], tasks: Mapping[str, Any], neighbours
         made.findings.append(Finding("warning", "suspects", text, fix, len(made.suspects), shown))
 
 
-def _alike(one: Remark, other: Remark) -> bool:
-    """Another remark about another input that the run answered the same."""
-    return other.id != one.id and other.task == one.task and other.input_hash != one.input_hash and _said(other) == _said(one)
+def _other(one: Remark, other: Remark) -> bool:
+    """Another remark on the same task, about another input."""
+    return other.id != one.id and other.task == one.task and other.input_hash != one.input_hash
 
 
 def _said(remark: Remark) -> str:

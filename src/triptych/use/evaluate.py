@@ -11,6 +11,7 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.base.files import write_json, write_text
 from triptych.data.sources.words import absolute
+from triptych.data.table import Table
 from triptych.objective.intervals import interval
 from triptych.run.again import on_rows, other_rows
 from triptych.run.baselines import Told, baselines
@@ -24,7 +25,7 @@ from triptych.run.memory import remember
 from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.prompts import BY_PROMPTS
-from triptych.run.recipe import read
+from triptych.run.recipe import Recipe, read
 from triptych.run.record import details, finite
 from triptych.run.reliance import reliance
 from triptych.run.verdict import shown_by, statistics
@@ -111,7 +112,7 @@ def _of_recipe(what: str, changes: list[str], source: str | None, voice: Voice) 
 
 def _of_run(run: Run, source: str | None, voice: Voice) -> dict[str, Any]:
     model, inputs = run.model, run.inputs  # a damaged run is told before any row is read
-    recipe, table = (run.recipe, open_table(run.recipe, voice)) if source is None else other_rows(run.recipe, source, voice)
+    recipe, table = _own_rows(run.recipe, voice) if source is None else other_rows(run.recipe, source, voice)
     bench = on_rows(recipe, table, model, inputs, run.script)
     remember(bench, len(recipe.stages) - 1, voice)
     measured = measured_on(bench, voice, "measuring the trained model")
@@ -119,6 +120,11 @@ def _of_run(run: Run, source: str | None, voice: Voice) -> dict[str, Any]:
         relied = finite(reliance(bench))
     told = _told(bench, measured, {}, relied, f"the trained model of {run.folder.path}")
     return {**told, "stored": _against_stored(run, measured) if source is None else None}
+
+
+def _own_rows(recipe: Recipe, voice: Voice) -> tuple[Recipe, Table]:
+    """The rows that a run was measured on; those that were only learnt from are not needed, and may have gone."""
+    return recipe, open_table(recipe.model_copy(update={"data": recipe.data.model_copy(update={"added": None})}), voice)
 
 
 def _told(bench: Bench, measured: Measured, simple: dict[str, Told], relied: dict[str, Any], what: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from triptych.run.folder import RunFolder
 from triptych.use.disputes import doubts
 from triptych.use.opinion import summary
 from triptych.use.packed import hashed, packed, unpacked
-from triptych.use.remarks import Remark, remark_of
+from triptych.use.remarks import Remark, cells_of, remark_of
 
 if TYPE_CHECKING:
     import lance
@@ -145,6 +145,7 @@ class Feedback:
 
     def _row(self, remark: Remark, cells: Mapping[str, Any]) -> dict[str, Any]:
         """A remark as the table's columns; what the remark does not say of its run is added."""
+        cells = cells_of(self._recipe, cells) if self._recipe else cells
         about = {"run": self.run.name if self.run else "", "digest": self._digest, "input_hash": hashed(cells)}
         whole = remark.model_copy(update={name: value for name, value in about.items() if not getattr(remark, name)})
         told, content = packed(cells)
@@ -196,7 +197,7 @@ class Feedback:
         except BaseException as error:
             if isinstance(error, Exception) and not isinstance(error, OSError | ValueError | RuntimeError):
                 raise
-            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            said = (str(error).splitlines() or [type(error).__name__])[0].split(", /")[0][:200]  # without where in Lance's own source
             fix = "bring the folder back from a copy; older versions in it may be whole"
             raise InputError(f"the table of feedback is damaged: {said}", where=str(self.path), fix=fix) from error
 

@@ -37,14 +37,16 @@ def summary(remarks: Sequence[Remark], tasks: Mapping[str, Any] | None = None) -
 
 
 def _of_task(remarks: Sequence[Remark], task: Any) -> dict[str, Any]:
-    """Counts by kind; `right`: by the corrections, how often the run was; `agreement` of raters; `rating` mean; `preferred`: that the
-    run's own answer was the better one."""
+    """Counts by kind; `right`: by the corrections, how often the run was; how far raters agree; the mean rating; what was said.
+
+    `error` is of numbers: how far the run's answers lie from the corrections, in the mean.
+    """
     counts = Counter(one.kind for one in remarks)
     ratings = [one.rating for one in remarks if one.rating is not None]
     corrections = [one for one in remarks if one.kind == "correction"]
     judged = [right for one in corrections if (right := was_right(one, task)) is not None]
     return {
-        **{kind: counts[kind] for kind in KINDS if kind != "listening"},
+        **{f"{kind}s": counts[kind] for kind in KINDS if kind != "listening"},
         "right": share(sum(judged), len(judged)),
         "error": _error(corrections, task),
         "agreement": agreement(corrections),
@@ -60,7 +62,7 @@ def key(value: Any) -> str:
 
 def was_right(remark: Remark, task: Any) -> bool | None:
     """Whether the run's answer is what the correction says; None where its answer is not known, or is a number."""
-    said = remark.answer.get("said") if isinstance(remark.answer, dict) else remark.answer
+    said = remark.answer.get("said", remark.answer.get("probabilities")) if isinstance(remark.answer, dict) else remark.answer
     if said is None or isinstance(remark.correction, float):
         return None
     if isinstance(remark.correction, list):

@@ -7,12 +7,15 @@ import math
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from triptych.base.errors import InputError, unknown_word
+from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.base.settings import Settings, parse
+from triptych.contract.cells import Blob, Cell, Several
+from triptych.modalities import rooms
 from triptych.run.recipe import Recipe
 
 Kind = Literal["correction", "rating", "preference", "listening"]
@@ -123,6 +126,28 @@ def remark_of(words: Mapping[str, Any], recipe: Recipe) -> Remark:
         what = f"{remark.task} is not answered in writing, so no answer of it is better than another"
         raise InputError(what, known=_written(recipe), fix="correct the answer instead")
     return remark
+
+
+def cells_of(recipe: Recipe, row: Mapping[str, Any]) -> dict[str, Cell]:
+    """What a user gives for inputs, as cells that can be kept: texts in files are read, lists of files are several.
+
+    Raises:
+        BadValue: a file cannot be read.
+    """
+    found: dict[str, Cell] = {}
+    for name, value in row.items():
+        by_reference = name in recipe.inputs and rooms()[recipe.inputs[name].modality].by_reference
+        if by_reference and isinstance(value, str):
+            value = Path(value)
+        if by_reference and isinstance(value, list | tuple):
+            value = Several(tuple(Path(one) if isinstance(one, str) else one for one in value))
+        if isinstance(value, Path) and not by_reference:
+            try:
+                value = value.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadValue(f"{name}: the text cannot be read: {error}", where=str(value)) from error
+        found[name] = Blob(value) if type(value) is bytes else value
+    return found
 
 
 def _only_task(kind: str, recipe: Recipe) -> str:

@@ -13,6 +13,7 @@ from triptych.run.recipe import Recipe
 from triptych.use.pages import rendered
 from triptych.use.spent import balance, noticed
 from triptych.use.trust import forgetting_facts, gap_facts, reliance_facts, sureness
+from triptych.use.versions import version_facts
 
 
 def write_report(run: RunFolder) -> Path:
@@ -38,6 +39,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "scores": _groups(recipe, scores, run.read("verdicts.json", default={})),
         "reliance": reliance_facts(run.read("reliance.json", default={})),
         "gap": gap_facts(details),
+        "versions": version_facts(run.read("feedback.json", default={})),
         "forgetting": forgetting_facts(run.read("forgetting.json", default={})),
         "classes": _classes(details),
         "retrieval": shown.get("retrieval", []),
@@ -101,6 +103,8 @@ def stopped(about: dict[str, Any]) -> str:
     done = sum(stage["epochs"] for stage in stages)
     early = [stage["stage"] for stage in stages if stage["early"]]
     how = f"stage {', '.join(map(str, early))} stopped early" if early else "it ran to its end"
+    if best["score"] == "last":
+        return f"{done} epochs were trained; {how}. The last one was kept, as training.select says."
     if best["value"] is None:
         why = "There were no validation rows" if not about["rows"].get("validation") else f"No validation row gave a {best['score']}"
         return f"{done} epochs were trained; {how}. {why}, so the last epoch was kept."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -64,7 +65,7 @@ def create_app(
     metrics = Metrics()
     service.watch = metrics.batch
     for name, worker in service.workers.items():
-        metrics.waits(name, lambda worker=worker: worker.waiting)
+        metrics.waits(name, partial(_waiting, worker))
     about = "A run behind HTTP. `/v1/predict` and its kin are made of the run's own inputs; the others are shaped as OpenAI's are."
     app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life)
     told.listen(app)
@@ -78,11 +79,11 @@ def _routes(app: Any, service: Service, fetch: Any, metrics: Any) -> None:
     from triptych.web import native, openai_shapes, schemas
     from triptych.web.told import Problem
 
-    problems = {code: {"description": what, "model": Problem} for code, what in CODES.items()}
+    problems: dict[int | str, Any] = {code: {"description": what, "model": Problem} for code, what in CODES.items()}
     own = native.Native(service, fetch, metrics)
     app.include_router(native.router(own, problems))
     app.include_router(openai_shapes.router(own, problems))
-    bodies = [body for made in own.shapes.values() for body in (made.predict, made.embed)]
+    bodies: list[Any] = [body for made in own.shapes.values() for body in (made.predict, made.embed)]
     extra = schemas.components([*bodies, *openai_shapes.BODIES, schemas.Search, schemas.Said])
     plain = app.openapi
 
@@ -95,6 +96,10 @@ def _routes(app: Any, service: Service, fetch: Any, metrics: Any) -> None:
         return found
 
     app.openapi = openapi
+
+
+def _waiting(worker: Any) -> int:
+    return int(worker.waiting)
 
 
 def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], hosts: Sequence[str], origins: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ DONE = object()
 class Watch(Protocol):
     """Who hears how large batches are."""
 
-    def __call__(self, name: str, rows: int) -> None:
+    def __call__(self, name: str, rows: int, /) -> None:
         """`rows` of run `name` were computed together."""
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from triptych.web import chat, schemas, speech, vectors
 from triptych.web.chat import named
 from triptych.web.native import Native
 from triptych.web.told import told
 
-BODIES = [chat.Chat, vectors.Embeddings]
+BODIES: list[type[BaseModel]] = [chat.Chat, vectors.Embeddings]
 
 
 def router(native: Native, problems: Mapping[int | str, Any]) -> APIRouter:

@@ -69,8 +69,8 @@ class Said(Closed):
 def shapes(name: str, run: Run, limits: Limits) -> Shapes:
     """The bodies that a run takes."""
     title = "".join(part.capitalize() for part in "".join(c if c.isalnum() and c.isascii() else " " for c in name).split()) or "Run"
-    row = _row(title, run.recipe, run.words, limits)
-    tasks: Any = list[Literal[tuple(run.answered)]] | None if run.answered else None
+    row: Any = _row(title, run.recipe, run.words, limits)
+    tasks: Any = list[Literal[tuple(run.answered)]] | None if run.answered else None  # type: ignore[misc]
     which = (Literal[name] | None, Field(None, description="the run; by default the server's first"))
     one: Any = (row | None, Field(None, description="one row: a value for each input that there is"))
     many: Any = (list[row] | None, Field(None, min_length=1, max_length=limits.rows, description="several rows, in the place of inputs"))

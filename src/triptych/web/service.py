@@ -183,7 +183,8 @@ class Service:
             InputError: a value cannot be read, or nothing is left of the question.
         """
         name = self.run(run)
-        opened, held = self.runs[name], settings or self.runs[name].recipe.tasks[task]
+        opened = self.runs[name]
+        held: Any = settings or opened.recipe.tasks[task]
         with self.workers[name].coming(1):
             values = (await self._read(opened, [row]))[0]
         writing = Writing(f"chatcmpl-{secrets.token_urlsafe(16)}", name, held.longest)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from triptych.base.errors import InputError
@@ -99,11 +101,27 @@ def serve(app: Any, listening: socket.socket, limits: Limits, ready: Callable[[s
         await work
 
     try:
-        asyncio.run(run())
+        with settled():
+            asyncio.run(run())
     except KeyboardInterrupt:  # uvicorn raises it again once all is ended
         return
     finally:
         listening.close()
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Inside of it, Python looks for garbage only among what is made from here on.
+
+    Libraries and models are hundreds of thousands of objects that stay: to look through all of them again and again stops every
+    thread for half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def server_of(app: Any, limits: Limits) -> Any:

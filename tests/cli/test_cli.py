@@ -23,6 +23,7 @@ VERBS = {
     "data",
     "feedback",
     "search",
+    "serve",
     "continue",
     "evaluate",
     "export",

@@ -172,6 +172,7 @@ def test_small_curves_one_a_name():
 FIELDS = (
     "summary",
     "headline",
+    "versions",
     "charts",
     "noticed",
     "balance",
@@ -302,6 +303,10 @@ def report() -> dict:
             {"column": EVIL, "whole": {"value": picture, "seen": picture}, "variants": [{"value": picture, "seen": picture}]},
         ],
         "augmented": {EVIL: {EVIL: 3}},
+        "versions": {
+            **{"lead": EVIL, "sides": [{"title": EVIL, "rows": [[EVIL] * 6]}], "why": [EVIL], "old": EVIL, "table": EVIL, "version": EVIL},
+            "findings": [{"severity": "error", "text": EVIL, "fix": EVIL, "examples": [EVIL]}],
+        },
         "worst": [{"task": EVIL, "rows": [{"id": EVIL, "said": EVIL, "truth": EVIL, "confidence": 0.9, "values": [picture]}]}],
         "lengths": [(EVIL,) * 10],
         "cost": [("time", EVIL)],
@@ -349,7 +354,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing():
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert page.tags.count("section") == 20
+    assert page.tags.count("section") == 21
 
 
 def test_an_empty_field_leaves_no_section_and_no_link():

@@ -36,6 +36,7 @@ def test_a_key_is_asked_for_and_the_right_one_lets_in(client, tiny_run):
     ):
         told = some.get("/v1/runs", headers={"authorization": value.encode("latin-1")})
         assert told.status_code == 401 and told.json()["error"]["type"] == "authentication_error"
+        assert [one.split()[0] for one in told.headers.get_list("www-authenticate")] == ["Basic", "Bearer"]  # a header each, for Chromium
         assert KEY not in told.text
     assert some.get("/metrics").status_code == some.get("/docs").status_code == some.get("/openapi.json").status_code == 401
     assert some.get("/health").status_code == some.get("/ready").status_code == 200

@@ -124,6 +124,7 @@ def test_upload_ask_correct_and_reload(opened, page_at, tiny_run, tiny_table):
     opened.wait_for_selector("#judged-tiny .done")
     opened.click("#up-tiny")
     opened.get_by_text("it was right").wait_for()
+    assert opened.inner_text("#judged-tiny").strip() == "Kept: it was right. Thank you."
     remarks = [kept for kept in feedback_of(tiny_run.folder, page_at[1] / "tiny.lance").remarks() if kept.remark.kind != "listening"]
     assert [(one.remark.correction, one.remark.rating, one.remark.rater) for one in remarks] == [("low", None, "ann"), (None, 5, "ann")]
     assert bytes(remarks[0].cells["image"]) == picture.read_bytes()

@@ -172,6 +172,6 @@ def test_an_index_is_searched_and_one_of_another_model_is_refused(tiny_run, tiny
     shutil.rmtree(tmp_path / "shop.index")
     assert some.post("/v1/search", json={"query": parts}).status_code == 503
     next(with_it, None)
-    with pytest.raises(InputError, match="another model"):
+    with pytest.raises(InputError, match="none of the runs"):
         Service({"talks": talks}, catalogue).load()
     assert triptych.__version__

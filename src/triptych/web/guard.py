@@ -27,6 +27,12 @@ log = logging.getLogger("triptych.web")
 OPEN = ("/health", "/ready")
 """Told to everybody: whoever watches over a server has no key."""
 
+CHALLENGES = [
+    (b"www-authenticate", b'Basic realm="triptych: any name, and a key as the password"'),
+    (b"www-authenticate", b"Bearer"),
+]
+"""A header each: Chromium asks nobody for a password where both stand in one."""
+
 
 class NoKey(Refused):
     """No key, or a wrong one."""
@@ -214,7 +220,7 @@ class Visit:
         self.status, self.sent = answer.status_code, len(answer.body)
         headers = list(answer.raw_headers)
         if isinstance(problem, NoKey):
-            headers.append((b"www-authenticate", b'Bearer, Basic realm="triptych: any name, and a key as the password"'))
+            headers += CHALLENGES
         if not self._whole:
             headers.append((b"connection", b"close"))  # the rest of a body is not read
         await self._send({"type": "http.response.start", "status": answer.status_code, "headers": headers})

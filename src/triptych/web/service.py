@@ -117,8 +117,14 @@ class Service:
                 return name
             except InputError as one:
                 problem = problem or one
-        assert problem is not None
-        raise problem
+        assert problem is not None and self.catalogue is not None
+        made_by = self.catalogue.about.run
+        raise InputError(
+            f"the index was made by none of the runs that are served: {', '.join(self.runs)}",
+            where=problem.where,
+            known=problem.known,
+            fix=f"serve {made_by} too, or make one with a run of these: triptych search build RUN SOURCE --out FOLDER",
+        ) from problem
 
     def close(self) -> None:
         """Let all threads end."""

@@ -98,20 +98,24 @@ def html_place(html: str, **words: Any) -> Any:
 def plainly(work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[..., AsyncIterator[Any]]:
     """An event's work, whose first output is a place for what went wrong; it is emptied where nothing does.
 
-    `work` is an async generator that gives the other outputs.
+    `work` is an async generator that gives the other outputs; where the place is the only output, it gives what is shown there.
     """
+    alone = outputs == 1  # Gradio takes a tuple for one output as its value
+
+    def shown(first: str, *rest: Any) -> Any:
+        return first if alone else (first, *rest)
 
     @functools.wraps(work)
     async def told(*given: Any) -> AsyncIterator[Any]:
         try:
             async for found in work(*given):
-                yield ("", *found)
+                yield shown(*found) if alone else ("", *found)
         except TriptychError as problem:
-            yield (problem_html(problem), *[gr.skip()] * (outputs - 1))
+            yield shown(problem_html(problem), *[gr.skip()] * (outputs - 1))
         except Exception:
             LOG.exception("an event of the page failed")
             what = "this went wrong on the server; its log says what"
-            yield (problem_html(InputError(what, fix="try again, or tell whoever runs the server")), *[gr.skip()] * (outputs - 1))
+            yield shown(problem_html(InputError(what, fix="try again, or tell whoever runs the server")), *[gr.skip()] * (outputs - 1))
 
     return told
 

@@ -107,7 +107,7 @@ def summary_html(service: Service, name: str) -> str:
 
 
 def _task(task: str, one: Mapping[str, Any]) -> str:
-    count = sum(one[kind] for kind in ("correction", "rating", "preference"))
+    count = sum(one[kind] for kind in ("corrections", "ratings", "preferences"))
     right = one["right"]
     share = f"{right['count']} of {right['of']} ({100 * right['low']:.0f} to {100 * right['high']:.0f} %)" if right else "-"
     rating = f"{one['rating']:.2f}" if one["rating"] is not None else "-"

@@ -18,6 +18,7 @@ machine that does other things too.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -140,13 +141,43 @@ def ours(folder: Path, precision: str, threads: int = 0) -> tuple[int, int, floa
     return int(seen["tokens"]), 0, seen["seconds"], seen["cpu"]
 
 
+def numbers_of(folder: Path, tokenizer: Any, row: dict[str, str]) -> dict[str, Any]:
+    """A row as the reference wants it: pixels from -1 to 1 and ids, with a loss on the answer alone."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    pixels_HWC = np.asarray(Image.open(folder / row["image"]), dtype=np.float32) / 127.5 - 1
+    asked, said = tokenizer(row["question"]).input_ids, [*tokenizer(row["answer"]).input_ids, tokenizer.eos_token_id]
+    return {"pixels": torch.from_numpy(pixels_HWC).permute(2, 0, 1), "ids": asked + said, "labels": [-100] * len(asked) + said}
+
+
+def side_by_side(rows: list[dict[str, Any]], padding: int, seen: dict[str, int]) -> dict[str, Any]:
+    """Rows of the reference, padded to the longest; what is real and what is padding is counted in `seen`."""
+    import torch
+
+    longest, sees = max(len(row["ids"]) for row in rows), (SIDE // PATCH) ** 2
+
+    def filled(name: str, nothing: int, before: int | None = None) -> Any:
+        padded = [row[name] + [nothing] * (longest - len(row[name])) for row in rows]
+        return torch.tensor([[before] * sees + row for row in padded] if before is not None else padded)
+
+    mask = filled("ids", -1, 0) != -1
+    seen["tokens"] += int(mask.sum())
+    seen["padded"] += int((~mask).sum())
+    return {
+        "pixel_values": torch.stack([row["pixels"] for row in rows]),
+        "input_ids": filled("ids", padding),
+        "attention_mask": mask.long(),
+        "labels": filled("labels", -100, -100),
+    }
+
+
 def reference(folder: Path, rows: int, bf16: bool) -> tuple[int, int, float, float]:
     """The job with transformers' Trainer: the same."""
-    import numpy as np
     import peft
     import torch
     import transformers
-    from PIL import Image
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
     seen = {"tokens": 0, "padded": 0}
@@ -171,28 +202,6 @@ def reference(folder: Path, rows: int, bf16: bool) -> tuple[int, int, float, flo
                 inputs_embeds=torch.cat([seen_PTD, words_PTD], 1), attention_mask=attention_mask, labels=labels, use_cache=False
             )
 
-    def transformed(row: dict[str, str]) -> dict[str, Any]:
-        pixels_HWC = np.asarray(Image.open(folder / row["image"]), dtype=np.float32) / 127.5 - 1
-        asked, said = tokenizer(row["question"]).input_ids, [*tokenizer(row["answer"]).input_ids, tokenizer.eos_token_id]
-        return {"pixels": torch.from_numpy(pixels_HWC).permute(2, 0, 1), "ids": asked + said, "labels": [-100] * len(asked) + said}
-
-    def side_by_side(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        longest, sees = max(len(row["ids"]) for row in rows), (SIDE // PATCH) ** 2
-
-        def filled(name: str, nothing: int, before: int | None = None) -> Any:
-            padded = [row[name] + [nothing] * (longest - len(row[name])) for row in rows]
-            return torch.tensor([[before] * sees + row for row in padded] if before is not None else padded)
-
-        mask = filled("ids", -1, 0) != -1
-        seen["tokens"] += int(mask.sum())
-        seen["padded"] += int((~mask).sum())
-        return {
-            "pixel_values": torch.stack([row["pixels"] for row in rows]),
-            "input_ids": filled("ids", tokenizer.pad_token_id),
-            "attention_mask": mask.long(),
-            "labels": filled("labels", -100, -100),
-        }
-
     class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
         def __init__(self) -> None:
             lines = map(json.loads, (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines())
@@ -202,13 +211,14 @@ def reference(folder: Path, rows: int, bf16: bool) -> tuple[int, int, float, flo
             return len(self.rows)
 
         def __getitem__(self, place: int) -> dict[str, Any]:
-            return transformed(self.rows[place])
+            return numbers_of(folder, tokenizer, self.rows[place])
 
     words = transformers.TrainingArguments(
         output_dir=str(folder / "trainer"), num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-4, save_strategy="no",
         report_to="none", use_cpu=True, bf16=bf16, disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False,
     )  # fmt: skip
-    trainer = transformers.Trainer(Looks(), words, train_dataset=Rows(), data_collator=side_by_side)
+    together = functools.partial(side_by_side, padding=tokenizer.pad_token_id, seen=seen)
+    trainer = transformers.Trainer(Looks(), words, train_dataset=Rows(), data_collator=together)
     began, cpu = time.perf_counter(), time.process_time()
     trainer.train()
     return seen["tokens"], seen["padded"], time.perf_counter() - began, time.process_time() - cpu

@@ -100,7 +100,7 @@ def test_the_second_run_computes_nothing(base_recipe, tmp_path, counted):
 def test_a_second_run_does_not_read_the_weights(base_recipe, tmp_path, monkeypatch):
     train(base_recipe(), tmp_path / "one")
     monkeypatch.setattr(Tower, "_read", lambda self: pytest.fail("the weights were read"))
-    train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3")
+    assert train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3").scores
 
 
 def test_a_second_run_reads_neither_transformers_nor_scikit_learn(base_recipe, tmp_path):

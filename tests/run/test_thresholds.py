@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import triptych
 from triptych.base.errors import InputError
 from triptych.cli.main import app
+from triptych.contract.tasks import cut_of
 from triptych.data.table import Table
 from triptych.run.answers import answered
 from triptych.run.building import build
@@ -110,7 +111,8 @@ def test_without_validation_rows_nothing_is_trained(tiny_recipe, tmp_path):
 
 def test_a_number_is_a_number_for_all(tiny_recipe):
     recipe = read(tiny_recipe, ["tasks={tags: {kind: multilabel, target: tags, threshold: 0.3}}", "data.split={validation: 0, test: 0.2}"])
-    build(recipe, open_table(recipe, Voice(quiet=True)), Voice(quiet=True))
+    bench = build(recipe, open_table(recipe, Voice(quiet=True)), Voice(quiet=True))
+    assert cut_of(recipe.tasks["tags"], bench.model.parts()["tags"].facts) == 0.3
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triptych.web.limits import HEAD, Limits
 from triptych.web.metrics import Metrics
-from triptych.web.problems import Busy, Refused, TooLarge, TooSlow
+from triptych.web.problems import Busy, LongHead, NoKey, NotAllowed, Refused, TooLarge, TooSlow
 from triptych.web.told import as_problem
 
 log = logging.getLogger("triptych.web")
@@ -32,24 +32,6 @@ CHALLENGES = [
     (b"www-authenticate", b"Bearer"),
 ]
 """A header each: Chromium asks nobody for a password where both stand in one."""
-
-
-class NoKey(Refused):
-    """No key, or a wrong one."""
-
-    status = 401
-
-
-class NotAllowed(Refused):
-    """A host or an origin that is not this server's."""
-
-    status = 403
-
-
-class LongHead(Refused):
-    """Headers without end."""
-
-    status = 431
 
 
 class Keys:

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, as the service says it; how HTTP tells it stands in `answers.py`."""
+"""What can go wrong with a request, as the service says it; how HTTP tells it stands in `told.py`."""
 
 from __future__ import annotations
 
@@ -46,3 +46,21 @@ class Gone(Refused):
 
     status = 503
     after = 60
+
+
+class NoKey(Refused):
+    """No key, or a wrong one."""
+
+    status = 401
+
+
+class NotAllowed(Refused):
+    """A host or an origin that is not this server's."""
+
+    status = 403
+
+
+class LongHead(Refused):
+    """Headers without end."""
+
+    status = 431

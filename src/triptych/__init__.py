@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from triptych.data.rows import Source
     from triptych.data.sources.iterable import Rows, from_rows
     from triptych.run.folder import RunFolder
+    from triptych.use.catalogue import Catalogue
     from triptych.use.evaluate import Evaluation
     from triptych.use.feedback import Feedback
     from triptych.use.opened import Answer, Run
@@ -37,12 +38,14 @@ __all__ = [
     "__version__",
     "bakeoff",
     "build",
+    "build_index",
     "compare",
     "continue_run",
     "evaluate",
     "feedback",
     "from_rows",
     "next_version",
+    "open_index",
     "open_run",
     "resume",
     "speak",
@@ -389,6 +392,48 @@ def compare(runs: Iterable[str | Path], out: str | Path | None = None) -> dict[s
 
     found = compared([open_folder(run) for run in runs])
     return {**found, "page": str(write_page(found, Path(out)))} if out else found
+
+
+def build_index(
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    space: str | None = None,
+    by: Iterable[str] = (),
+    copied: bool = False,
+    quiet: bool = False,
+) -> Catalogue:
+    """Vectors of every row of a source, to be searched, as `triptych search build` makes them; opened.
+
+    Args:
+        run: folder of a finished run, which makes the vectors.
+        source: whatever can be read as rows.
+        out: a new folder.
+        space: the contrastive task whose space it is, where the run has several.
+        by: inputs that the vectors are made of; by default all that the source has.
+        copied: the content of files goes into the index, not their paths.
+        quiet: print nothing.
+
+    Raises:
+        InputError: something stands at `out`, nothing in the source fits, or too many rows cannot be used.
+    """
+    from triptych.run.progress import Voice
+    from triptych.use.indexing import build_catalogue
+
+    build_catalogue(open_run(run), source, Path(out), Voice(quiet), space=space, by=list(by), copied=copied)
+    return open_index(out)
+
+
+def open_index(path: str | Path) -> Catalogue:
+    """Open an index: `open_index("shop.index").find(text="a mug", image=("shoe.jpg", 0.5), where="price < 50")`.
+
+    Raises:
+        InputError: it is no index, damaged, or made by a later version.
+    """
+    from triptych.use.catalogue import open_catalogue
+
+    return open_catalogue(path)
 
 
 def feedback(run: str | Path, table: str | Path | None = None) -> Feedback:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import triptych
 from triptych.base.errors import BadValue, InputError
 from triptych.contract.cells import Blob
 from triptych.data.columns import Column
@@ -88,6 +89,13 @@ def test_parts_are_added_with_their_weights(run, built, tiny_table):
     one, other = (query_vector(run, space, [Part(part.input, part.value)]) for part in (text, picture))
     wanted = 2 * one - 0.5 * other
     assert query_vector(run, space, [text, picture]) == pytest.approx(wanted / np.linalg.norm(wanted), abs=1e-5)
+
+
+def test_python_builds_and_asks_as_the_command_line_does(run, built, tiny_table, tmp_path):
+    made = triptych.build_index(run.folder.path, tiny_table, tmp_path / "again.index", quiet=True)
+    asked = [Part("text", "a deep tone", 1.0), Part("image", tiny_table.parent / "pictures/1.png", 0.5)]
+    found = triptych.open_index(built).find(text="a deep tone", image=(tiny_table.parent / "pictures/1.png", 0.5), limit=4)
+    assert found == made.search(run, asked, limit=4) and len(found) == 4
 
 
 def test_a_file_that_is_nowhere_asks_as_its_file_does(run, built, tiny_table):

@@ -49,6 +49,7 @@ class Catalogue:
     about: Kept = field(init=False)
     rows: Stored = field(init=False)
     _stamp: tuple[int, int] = field(init=False, default=(0, 0))
+    _maker: Run | None = field(init=False, default=None, repr=False)
     _turn: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +106,14 @@ class Catalogue:
         if self.space.digest(run) != self.about.model:
             what = f"the index was made by another model than {run.folder.path}: their vectors cannot be compared"
             raise InputError(what, where=str(self.path), known=[f"{self.about.run} (made it)"], fix=REBUILD)
+
+    def find(self, *, limit: int = 10, where: str | None = None, exact: bool = False, **parts: Any) -> list[Hit]:
+        """As `search`, by the run that made the index: `find(text="a mug", image=("shoe.jpg", 0.5))`, a value or a value and its weight."""
+        if self._maker is None:
+            self._maker = run_for(self)
+        weighted = (value if isinstance(value, tuple) else (value, 1.0) for value in parts.values())
+        asked = [Part(name, value, weight) for name, (value, weight) in zip(parts, weighted, strict=True)]
+        return self.search(self._maker, asked, limit=limit, where=where, exact=exact)
 
     def search(self, run: Run, parts: Sequence[Part], *, limit: int = 10, where: str | None = None, exact: bool = False) -> list[Hit]:
         """The rows nearest to the sum of some parts, the nearest first.

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -62,16 +62,10 @@ def held_alone(path: Path, what: str, fix: str = "wait for it, stop it, or name 
     Raises:
         InputError: another process holds it; `what` is at work there, and `fix` is what to do.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with ExitStack() as held_until:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            held_until.enter_context(_locked(path, waiting=False))
+        except BlockingIOError:
             raise InputError(f"another {what} is at work in this folder", where=str(path.parent), fix=fix) from None
         yield
 
@@ -79,6 +73,13 @@ def held_alone(path: Path, what: str, fix: str = "wait for it, stop it, or name 
 @contextmanager
 def in_turn(path: Path) -> Iterator[None]:
     """Hold `path` as a lock until the block ends, after waiting for those who came before; threads and processes alike."""
+    with _locked(path, waiting=True):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, waiting: bool) -> Iterator[None]:
+    """Hold the lock; BlockingIOError where somebody else does and it is not waited for."""
     try:
         import fcntl
     except ImportError:  # Windows has no such locks
@@ -86,7 +87,7 @@ def in_turn(path: Path) -> Iterator[None]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
         yield
 
 

@@ -204,6 +204,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "SourceSettings.name": ("other", []),
     "SourceSettings.source": ("table2.csv", []),
     "SourceSettings.weight": ("3", []),
+    "SourceSettings.columns": ("{number: mixed}", []),
     "DataSettings.max_rejected": ("0", []),
     "WindowSettings.column": ("sound3", []),
     "WindowSettings.overlap": ("0.05", []),

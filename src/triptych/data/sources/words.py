@@ -14,6 +14,7 @@ from triptych.contract.modality import Modality
 from triptych.data.align.apply import aligned
 from triptych.data.align.side import Side
 from triptych.data.align.times import between, piece, whole
+from triptych.data.layouts import layouts
 from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
 from triptych.data.settings import SOURCE, ColumnSettings, Join, RowSettings, SourceSettings, TimeJoin
@@ -32,6 +33,9 @@ def absolute(source: str, folder: Path) -> str:
     """A source from a recipe in `folder`: a path or pattern made absolute, a sample or a name on the Hub as it stands."""
     if source.startswith((SAMPLE, ROWS)) or is_name(source):
         return source
+    name, mark, inner = source.partition(":")
+    if mark and name in layouts() and not (folder / source).exists():
+        return f"{name}:{absolute(inner, folder)}"
     home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
     return str((folder / home).resolve())
 

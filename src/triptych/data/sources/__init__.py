@@ -30,8 +30,9 @@ Reader = Callable[[Path, Mapping[str, Modality]], Source]
 def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     """The rows of what stands at a path, read as they are asked for; nothing is decoded yet.
 
-    A table; a published data set as its publisher lays it out, found by looking or said as `coco:FOLDER`; a folder of class folders, of Parquet files, of shards or
-    of tables; a saved Hugging Face data set; one such file; a pattern of several; a name on the Hub.
+    A table; a published data set as its publisher lays it out, found by looking or said as `coco:FOLDER`; a folder of class
+    folders, of Parquet files, of shards or of tables; a saved Hugging Face data set; one such file; a pattern of several; a
+    name on the Hub.
 
     Raises:
         InputError: there is nothing there, or nothing in it that can be read as rows.

@@ -13,5 +13,5 @@ from triptych.run.inspect import _counted
 @pytest.mark.parametrize(("labels", "said"), [("abb", "1 a, 2 b"), ("700", "0 (2), 7 (1)"), ("", "-")])
 def test_classes_that_are_numbers_are_told_from_their_counts(labels, said):
     rows = [Row(f"r{n}", {"label": label}) for n, label in enumerate(labels)]
-    table = Table(["label"], Listed(rows), "t", splits=["train"] * len(rows))
+    table = Table(["label"], Listed(rows), "t", None, splits=["train"] * len(rows))
     assert _counted(table, Classify(kind="classify", target="label"), "train") == said

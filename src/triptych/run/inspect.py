@@ -63,7 +63,10 @@ def _answers(task: Any) -> str:
 
 
 def _counted(table: Table, task: Any, side: Split) -> str:
-    """`12 a, 9 b` for few classes or labels, `0 (12), 1 (9)` where they are numbers; else the rows, and how many different ones, or from where to where they go."""
+    """`12 a, 9 b` for few classes or labels, `0 (12), 1 (9)` where they are numbers.
+
+    Of many, the rows and how many different ones, or from where to where they go.
+    """
     column = _answers(task)
     cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
     filled = [cell for cell in cells if cell is not None]

@@ -255,6 +255,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "audio.Transformer.patch_bins": ("4", []),
     "image.Prepare.channels": ("1", []),
     "text.Prepare.vocabulary": ("280", []),
+    "text.Prepare.unicode": ("nfkc", []),  # by default it is nfc
     "text.Prepare.lowercase": ("false", []),
     "text.Prepare.max_tokens": ("4", []),
     "video.Prepare.channels": ("1", []),
@@ -430,7 +431,9 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
         film = f"films/{number % 6}.mp4"
         if number < 6:
             write_film(folder / film, frames=8, rate=8, size=(24, 16), levels=lambda k, n=number: noise(n, k))
-        row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
+        row["text"] = (
+            row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  \ufb01n {row['text']} www.a.org"
+        )  # something for each word of cleaning
         row["video"], row["film2"] = film if number % 4 else "", "films/1.mp4" if number % 4 else ""
         row["other_number"] = str(-(float(row["number"]) ** 2))
         row |= {
@@ -682,7 +685,7 @@ def test_a_field_of_a_step_changes_the_variants(room, words, field, step_values)
         pytest.skip("the tag that chose this class")
     folder, values = step_values
     tag = words.model_fields["kind"].default
-    base = {"kind": tag, "chance": 1, **({"model": str(folder / "model")} if tag == "paraphrase" else {})}
+    base = {"kind": tag, "chance": 1, **({"model": str(folder / "model"), "candidates": 2} if tag == "paraphrase" else {})}
     current = words(**base)
     tried = {**STRENGTHS, "file": str(folder / "file"), "model": str(folder / "other model")}
     value = tried[field] if field in tried else another(words, field, getattr(current, field))

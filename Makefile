@@ -30,7 +30,7 @@ clean:                ## remove everything that can be made again, runs/ excepte
 	$(PYTHON) -m venv .venv
 
 # One stamp an extra: it is installed anew when pyproject.toml changes. dev holds test. What is imported is compiled when it is;
-# pip would compile all of 25,000 files, one after the other, which takes longer than anything else it does.
+# pip would compile all of 25,000 files first, one after the other.
 .venv/%: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[$*]'
 	touch $@ $(if $(filter dev,$*),.venv/test)

@@ -9,27 +9,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import pytest
-import torch
 import transformers
 import yaml
 from PIL import Image
 from pydantic import BaseModel
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tests.run.bases import noise, write_bases, write_csv
+from tests.run.seen import Seen, changed
 
 from triptych.base.settings import override
-from triptych.contract.modality import SIDES
 from triptych.contract.pretrained import Lora
 from triptych.contract.tasks import Classify, Contrast, Ctc, Generate, Ground, MultiLabel, Prefer, Regress
 from triptych.data.settings import (
@@ -47,15 +41,9 @@ from triptych.modalities import rooms
 from triptych.modalities.text import decoders
 from triptych.model import settings as fusion_words
 from triptych.run import approach
-from triptych.run.building import build
 from triptych.run.fit import fit
-from triptych.run.folder import open_folder
-from triptych.run.opening import open_table
-from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe, Report, Stage, Training, read
 from triptych.run.settings import Forgetting, Spread, Track
-from triptych.run.shared import Shared
-from triptych.use.report import write_report
 
 BASE = """
 name: fields
@@ -92,7 +80,6 @@ HEARD = ["inputs.audio.prepare={}"]
 # What a room's own preparation needs to be told goes, where a pretrained encoder brings its own.
 INSTEAD = {"text pretrained": ["inputs.text.prepare={}"], "image pretrained": ["inputs.image.prepare={}"], "audio pretrained": HEARD}
 
-TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
 MIXED = ["data.source=[{name: a, source: table.csv}, {name: b, source: table2.csv}]"]
 TEXT_ALONE = [
     "fusion={kind: single}",
@@ -482,134 +469,6 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
     fit(read(str(folder / "start.yaml")), folder / "started", quiet=True)
     run.tree = tree
     return run
-
-
-def write_bases(folder: Path, suffix: str, seed: int) -> None:
-    """A tiny BERT with its tokenizer, and a tiny ViT, AST and Whisper with their processors, of random weights."""
-    torch.manual_seed(seed)
-    words = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
-    letters = {letter: number for number, letter in enumerate(["[UNK]", *"abcdefghijklmnopqrstuvwxyz<>/ "])}
-    held = Tokenizer(models.WordLevel(letters, unk_token="[UNK]"))
-    held.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokens = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", model_max_length=64)
-    bert = transformers.BertModel(transformers.BertConfig(vocab_size=len(letters), max_position_embeddings=64, **words))
-    vit = transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=8, **words))
-    processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
-    ast = transformers.ASTModel(transformers.ASTConfig(max_length=32, num_mel_bins=16, patch_size=8, **words))
-    heard = transformers.ASTFeatureExtractor(num_mel_bins=16, max_length=32)
-    halves = {
-        f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 8))
-    }
-    whisper = transformers.WhisperModel(
-        transformers.WhisperConfig(d_model=8, num_mel_bins=8, max_source_positions=50, vocab_size=9, **TOKENS, **halves)
-    )
-    spoken = transformers.WhisperFeatureExtractor(8, chunk_length=1)
-    sizes = {**words, "num_key_value_heads": 1, "max_position_embeddings": 128}
-    letters_ = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", eos_token="/")
-    llama = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(vocab_size=len(letters), eos_token_id=letters["/"], bos_token_id=None, pad_token_id=0, **sizes)
-    )
-    speaks, speech = write_whisper(letters, halves)
-    bases = {
-        "speaks": (speaks, speech),
-        "llama": (llama, letters_),
-        "bert": (bert, tokens),
-        "vit": (vit, processor),
-        "ast": (ast, heard),
-        "whisper": (whisper, spoken),
-    }
-    for name, parts in bases.items():
-        for part in parts:
-            part.save_pretrained(folder / f"{name}{suffix}")
-
-
-def write_whisper(letters: dict[str, int], halves: dict[str, int]) -> tuple[Any, Any]:
-    """A Whisper of two languages that writes letters."""
-    held = Tokenizer(models.WordLevel(letters, unk_token="[UNK]"))
-    held.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    held.add_special_tokens([f"<|{word}|>" for word in ("startoftranscript", "en", "de", "transcribe", "translate", "notimestamps")])
-    speech = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", eos_token="/")
-    ids = {**TOKENS, "decoder_start_token_id": held.token_to_id("<|startoftranscript|>"), "eos_token_id": letters["/"]}
-    sizes = {"d_model": 8, "num_mel_bins": 8, "max_source_positions": 50, "max_target_positions": 40, "vocab_size": held.get_vocab_size()}
-    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes, **ids, **halves))
-    model.generation_config.is_multilingual = True
-    return model, speech
-
-
-def noise(film: int, frame: int) -> np.ndarray:
-    return np.random.default_rng([film, frame]).integers(0, 250, (16, 24, 3)).astype(np.uint8)
-
-
-def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-class Seen:
-    """What a user can see of a recipe, found out no further than it is asked for: most fields change what training begins with."""
-
-    def __init__(self, recipe: Recipe, out: Path) -> None:
-        self.recipe, self.out, self.shared = recipe, out, Shared()
-
-    @cached_property
-    def begun(self) -> str:
-        """What there is before the first step: the rows of each side, the first batches and the weights. No word of the recipe is in it."""
-        voice = Voice(quiet=True)
-        bench = build(self.recipe, self.shared.table(self.recipe, lambda: open_table(self.recipe, voice)), voice, self.shared)
-        sides = [[bench.table.rows.ids()[row] for row in bench.table.at(side)] for side in SIDES]
-        batches = [next(iter(loader)) for loader in (bench.loader("train", shuffled=True), bench.loader(bench.judged_side()))]
-        told = hashlib.sha256()
-        for part in parts_of([sides, batches, bench.model.state_dict()]):
-            told.update(part)
-        return told.hexdigest()
-
-    @cached_property
-    def left(self) -> str:
-        """Everything in the folder of the finished run but the recipe itself, clocks and the folder's own name."""
-        fit(self.recipe, self.out, quiet=True, shared=self.shared)
-        about = json.loads((self.out / "run.json").read_text())
-        kept = {name: about[name] for name in ("choices", "rows", "parameters", "stages", "best", "findings", "rejected")}
-        kept["choices"] = [choice for choice in kept["choices"] if choice["name"] != "prepared rows kept"]
-        for stage_free in ("scores.json", "details.json", "shown.json"):
-            kept[stage_free] = (self.out / stage_free).read_text()
-        lines = [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines()]
-        kept["log"] = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-        kept["files"] = {name: value for name, value in about["files"].items() if name.endswith(".safetensors")}
-        return json.dumps(kept, sort_keys=True)
-
-    @cached_property
-    def page(self) -> str:
-        """The head of the report, without clocks."""
-        assert self.left  # it is trained
-        report, made = write_report(open_folder(self.out)).read_text(), json.loads((self.out / "run.json").read_text())["made"]
-        head = report[: report.index("</header>")] if "</header>" in report else report[:2000]
-        return re.sub(r"\d+ s\b", "", head.replace(made[:16].replace("T", " "), ""))
-
-
-def parts_of(value: Any) -> Iterator[bytes]:
-    """The bytes of all tensors and words in it, each with its name or place."""
-    if isinstance(value, torch.Tensor):
-        yield (
-            f"{value.dtype} {tuple(value.shape)}".encode()
-            + value.contiguous().view(torch.uint8 if value.ndim else value.dtype).numpy().tobytes()
-        )
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from (name.encode(), *parts_of(part))
-    elif is_dataclass(value):
-        yield from parts_of({one.name: getattr(value, one.name) for one in fields(value)})
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from parts_of(part)
-    else:
-        yield repr(value).encode()
-
-
-def changed(before: Seen, after: Seen) -> str | None:
-    """The first thing that is not the same, looked for in the order in which things come to be."""
-    return next((part for part in ("begun", "left", "page") if getattr(before, part) != getattr(after, part)), None)
 
 
 def test_the_same_recipe_gives_the_same_run(bench):

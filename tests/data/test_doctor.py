@@ -160,7 +160,7 @@ def test_labels_misspelt_rare_uneven_and_absent(tmp_path):
     rows += [{"text": sentence(100 + n), "label": label, "side": "train"} for n, label in enumerate(["Happy", "suspence", "epic"])]
     told = found(tmp_path, rows, split={"column": "side", "validation": 0}, **TEXT)
     typos = " ".join(one["text"] for one in told["label typo"])
-    assert "'Happy' (1 rows) looks like 'happy'" in typos and "'suspence'" in typos and "epic" not in typos
+    assert "'Happy' (1 row) looks like 'happy'" in typos and "'suspence'" in typos and "epic" not in typos
     assert "epic" in told["rare class"][0]["text"]
     uneven = [{"text": sentence(n), "label": "a" if n < 195 else "b", "side": "train"} for n in range(203)]
     assert "uneven classes" in found(tmp_path, uneven, split={"column": "side", "validation": 0}, **TEXT)

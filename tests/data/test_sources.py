@@ -211,6 +211,7 @@ def test_ragged_lines(tmp_path):
     found = table(tmp_path, "a,b,c\n1,2,3\n1\n1,2,3,4\n1,2,3,\n")
     assert cells(found) == [{"a": "1", "b": "2", "c": "3"}, {"a": "1"}, {"a": "1", "b": "2", "c": "3"}]
     assert [(r.id, r.reason) for r in found.rejects] == [("row-3", "4 cells where the header has 3")]
+    assert found.findings == ["t.csv: 1 row has fewer cells than the header, the first is row 2; what is missing counts as empty"]
 
 
 def test_empty_and_blank_cells_are_absent(tmp_path):

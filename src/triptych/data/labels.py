@@ -86,7 +86,8 @@ def _misspelt(sheet: Sheet, column: str, rows: dict[str, list[int]]) -> Iterator
     """Names equal but for case, spaces and signs; and rare names one or two letters from a frequent one."""
     pairs = [*_same_but_for_case(rows), *_a_letter_apart(rows)]
     for odd, usual in pairs[:SHOWN]:
-        text = f"{column}: {odd!r} ({len(rows[odd])} rows) looks like {usual!r} ({len(rows[usual])} rows)"
+        counts = [f"{len(rows[name])} row{'s' * (len(rows[name]) != 1)}" for name in (odd, usual)]
+        text = f"{column}: {odd!r} ({counts[0]}) looks like {usual!r} ({counts[1]})"
         yield sheet.finding("warning", "label typo", text, "write them alike if they are one class", rows[odd])
     if len(pairs) > SHOWN:
         left = [odd for odd, _ in pairs[SHOWN:]]

@@ -32,7 +32,7 @@ class Delimited:
 def read_delimited(path: Path) -> Source:
     """A CSV or TSV file with a header, read line by line; delimiter and byte-order mark are found by looking.
 
-    A line with more cells than the header costs that row. Cells are stripped; empty ones are absent.
+    A line with more cells than the header costs that row; one with fewer is kept, and said. Cells are stripped; empty ones are absent.
 
     Raises:
         InputError: it cannot be read, has no rows, or a quotation mark is never closed.
@@ -55,15 +55,19 @@ def read_delimited(path: Path) -> Source:
 
 def _looked_through(lines: Iterator[list[str]], file: Delimited, findings: list[str]) -> tuple[int, bool]:
     """How many rows there are, and whether their ids name them; every line is read once, so a file that breaks off says so now."""
-    place, total = (file.header.index("id") if "id" in file.header else -1), 0
+    place, total, short = (file.header.index("id") if "id" in file.header else -1), 0, []
 
     def ids() -> Iterator[str]:
         nonlocal total
         for line in lines:
             total += 1
+            short.extend([total] if len(line) < len(file.header) else [])
             yield line[place] if 0 <= place < len(line) else ""
 
     named = all_named(ids(), findings, file.text.path.name)
+    if short:
+        some = f"{len(short):,} row{'s have' if len(short) > 1 else ' has'} fewer cells than the header"
+        findings.append(f"{file.text.path.name}: {some}, the first is row {short[0]:,}; what is missing counts as empty")
     return total, named
 
 

@@ -58,6 +58,9 @@ __version__ = metadata.version("triptych")
 # torch's threads (GNU OpenMP) wait for each other by spinning. Where another program wants a core too, that multiplies the
 # time of a step; giving up soon costs nothing on an idle machine (docs/performance.md). It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+# In each training of several processes torch's C++ warns that no input was missing this time, in a line that looks like a fault.
+if os.environ.get("WORLD_SIZE", "1") != "1" or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def train(

@@ -78,6 +78,13 @@ def test_free_disk_is_that_of_the_nearest_folder_there_is(tmp_path):
     assert free_disk(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
 
 
+def test_a_stopwatch_counts_the_processor_seconds_of_other_processes():
+    watch = Stopwatch()
+    watch.count(360.0)
+    read = watch.read()
+    assert 360 <= read["cpu_seconds"] < 420 and read["watt_hours"] >= 1.0 and read["seconds"] < 60
+
+
 def test_a_stopwatch_estimates_energy_from_processor_time():
     read = Stopwatch().read()
     assert set(read) == {"seconds", "cpu_seconds", "watt_hours"} and read["watt_hours"] == pytest.approx(read["cpu_seconds"] * 10 / 3600)

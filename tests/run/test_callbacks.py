@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from triptych.contract.tasks import Classify, Contrast
 from triptych.objective.scores import Score
-from triptych.run.callbacks import Best
+from triptych.run.callbacks import Best, Keep
 
 
 def after(epochs: list[tuple[float, float]]) -> Best:
@@ -31,3 +34,18 @@ def after(epochs: list[tuple[float, float]]) -> Best:
 def test_the_epoch_kept_and_the_last_one_worth_going_on_for(epochs, kept, gained):
     best = after(epochs)
     assert (best.epoch, best.gained) == (kept, gained)
+
+
+def test_the_terminal_hears_every_score_over_all_rows():
+    tasks = {"match": Contrast(between=["a", "b"]), "label": Classify(target="label")}
+    keep = Keep.__new__(Keep)
+    keep.best = Best("label.macro_f1")
+    scores = [Score("loss", "", "", 1.25, "lower"), Score("match", "loss", "", 1.0, "lower"), Score("match", "recall@1", "", 0.5, "higher")]
+    scores += [Score("match", "recall@5", "", 0.75, "higher"), Score("match", "recall@5", "a -> b", 0.7, "higher")]
+    scores += [Score("label", name, "", 0.125, "higher") for name in ("accuracy", "macro_f1", "weighted_f1", "ece")]
+    found = {f"validation {score.name}": score.value for score in scores}
+    module = SimpleNamespace(recipe=SimpleNamespace(tasks=tasks))
+    assert (
+        keep._tail(module, found, True) == "   validation label.macro_f1 0.125, match.recall@1 0.500, label.accuracy 0.125  (best so far)"
+    )
+    assert keep._also(module, scores) == "loss 1.250; match recall@5 0.750; label weighted_f1 0.125, ece 0.125"

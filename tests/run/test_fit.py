@@ -205,3 +205,13 @@ def test_bf16_trains_too(tiny_recipe, tmp_path):
     choice = next(c for c in run.folder.read("run.json")["choices"] if c["name"] == "precision")
     assert choice["value"] == "bf16"
     assert run.predict(text="a deep dark tone")["label"]["said"] in ("low", "high")
+
+
+def test_the_cost_counts_all_processes(tiny_recipe, tmp_path, monkeypatch):
+    from triptych.base.ranks import Ranks
+
+    monkeypatch.setattr(
+        Ranks, "gathered", lambda self, value: [value, value | {"cpu_seconds": 3600.0}] if isinstance(value, dict) else [value]
+    )
+    run = fit(read(str(tiny_recipe), ["stages.0.epochs=1"]), tmp_path / "run", quiet=True)
+    assert run.read("run.json")["cost"]["watt_hours"] >= 10.0

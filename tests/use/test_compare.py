@@ -114,3 +114,16 @@ def test_an_unfinished_or_damaged_run_is_refused_by_name(pair, tmp_path):
     with pytest.raises(InputError, match="damaged") as caught:
         compare([pair[0], half])
     assert "half" in str(caught.value)
+
+
+def test_the_terminal_leaves_single_mixtures_to_the_page(capsys):
+    from triptych.cli.tables import comparison
+
+    names = ["loss", "label.accuracy", "label.ece", "label.accuracy from text", "label.ece from text", "label.ece from image"]
+    rows = [{"name": name, "values": [0.1, 0.2], "best": None} for name in names]
+    task = {"task": "label", "metric": "accuracy", "first": 1, "values": [None, None], "differences": []}
+    found = {"runs": ["a", "b"], "judged_on": ["test", "test"], "seeds": [], "intervals": [task], "recipe": [], "scores": rows, "cost": []}
+    comparison(found)
+    told = capsys.readouterr().out
+    assert "label.accuracy from text" in told and "label.ece" in told
+    assert "label.ece from" not in told and "and 2 more scores" in told

@@ -152,6 +152,10 @@ class Stopwatch:
         self._wall -= cost.get("seconds", 0.0)
         self._cpu -= cost.get("cpu_seconds", 0.0)
 
+    def count(self, cpu_seconds: float) -> None:
+        """Count processor seconds of other processes, which worked at the same time."""
+        self._cpu -= cpu_seconds
+
     def read(self) -> dict[str, float]:
         """`seconds`, `cpu_seconds`, and `watt_hours` estimated from the processor time alone (a GPU is not counted)."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu

@@ -186,12 +186,22 @@ def comparison(found: dict[str, Any]) -> None:
         table.add_column("", overflow="fold")
         for number in range(len(found["runs"])):
             table.add_column(str(number + 1), justify="right", overflow="fold")
-        for row in found[part]:
+        rows = [row for row in found[part] if part != "scores" or _at_a_glance(row["name"], found["intervals"])]
+        for row in rows:
             table.add_row(escape(row["name"]), *_marked(row))
-        if found[part]:
+        if rows:
             console.print(table)
         else:
             lines(f"{title}: none")
+        if len(rows) < len(found[part]):
+            lines(
+                f"and {len(found[part]) - len(rows)} more scores, of one direction or mixture of inputs each: --out compare.html or --json"
+            )
+
+
+def _at_a_glance(name: str, tasks: list[dict[str, Any]]) -> bool:
+    """Whether a score is over all rows, or the headline of its task: a terminal is no place for hundreds."""
+    return " " not in name or any(name.startswith(f"{task['task']}.{task['metric']} ") for task in tasks)
 
 
 def _over_seeds(rows: list[dict[str, Any]]) -> None:

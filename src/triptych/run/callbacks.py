@@ -115,15 +115,27 @@ class Keep(L.Callback):
         samples = measured.samples() if measured else {}
         self.run.log({**row, **watched, **({"samples": samples} if samples else {})})
         self.say(f"  epoch {epoch:3d}   train loss {means['train loss']:.3f}{self._tail(module, found, improved)}")
+        if measured and (also := self._also(module, measured.scores)):
+            self.say(f"              {also}")
         for name, (said, expected) in samples.items():
             self.say(f"             {name}: {said!r} for {expected!r}")
 
     def _tail(self, module: Lit, found: dict[str, float], improved: bool) -> str:
-        """The score that decides, then the headline of every other task; the log has all of them."""
-        heads = [f"{name}.{headline(task)}" for name, task in module.recipe.tasks.items()]
-        names = dict.fromkeys([self.best.name, *heads])
+        """The score that decides, then the headline of every other task."""
+        names = self._heads(module)
         told = [f"{name} {found[f'validation {name}']:.3f}" for name in names if f"validation {name}" in found]
         return f"   validation {', '.join(told)}{'  (best so far)' if improved and self.best.name != LAST else ''}" if told else ""
+
+    def _heads(self, module: Lit) -> dict[str, None]:
+        return dict.fromkeys([self.best.name, *(f"{name}.{headline(task)}" for name, task in module.recipe.tasks.items())])
+
+    def _also(self, module: Lit, scores: list[Score]) -> str:
+        """The loss and all other scores over all rows, by task; each direction and mixture of inputs stands in log and report."""
+        told, groups = self._heads(module), dict[str, list[str]]()
+        for score in scores:
+            if not score.of and score.name not in told and (score.task == "loss" or score.metric != "loss"):
+                groups.setdefault(score.task, []).append(f"{score.metric} {score.value:.3f}".strip())
+        return "; ".join(f"{task} {', '.join(values)}" for task, values in groups.items())
 
 
 class Save(L.Callback):

@@ -234,6 +234,7 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
         if start is not None:
             watch.add(start[0].seconds)
         best = train_stages(bench, run, voice, watch, start)
+        watch.count(sum(cost["cpu_seconds"] for cost in ranks.gathered(watch.read())[1:]))
         if ranks.first:
             choose_thresholds(bench, run, voice)
             trained = measured_on(bench, voice, "measuring the trained model")

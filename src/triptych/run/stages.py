@@ -51,7 +51,8 @@ def train_stages(
             remember(bench, number, voice)
             count = freeze_all_but(bench.model, stage)
             bench.model.train()  # what is frozen now is in eval mode from the first step on
-            voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {stage.epochs} epochs")
+            most = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+            voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {most}")
             if state is None or "optimizer" not in state:  # it begins; otherwise it goes on
                 watching.begin(number, stage, course.before, len(loader))
             if start is None and number == 0:

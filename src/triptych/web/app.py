@@ -54,6 +54,8 @@ def create_app(
     from triptych.web import told
     from triptych.web.fetch import Fetcher
     from triptych.web.metrics import Metrics
+    from triptych.web.native import Native
+    from triptych.web.straight import Straight
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -69,18 +71,19 @@ def create_app(
     about = "A run behind HTTP. `/v1/predict` and its kin are made of the run's own inputs; the others are shaped as OpenAI's are."
     app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life)
     told.listen(app)
-    _routes(app, service, Fetcher(fetched, service.limits) if fetched else None, metrics)
+    own = Native(service, Fetcher(fetched, service.limits) if fetched else None, metrics)
+    _routes(app, own)
+    app.add_middleware(Straight, ways={"/v1/predict": own.predict, "/v1/embed": own.embed})
     made = _with_page(app, service) if page else app
     _guarded(made, service, metrics, keys, hosts, origins)
     return made
 
 
-def _routes(app: Any, service: Service, fetch: Any, metrics: Any) -> None:
+def _routes(app: Any, own: Any) -> None:
     from triptych.web import native, openai_shapes, schemas
     from triptych.web.told import Problem
 
     problems: dict[int | str, Any] = {code: {"description": what, "model": Problem} for code, what in CODES.items()}
-    own = native.Native(service, fetch, metrics)
     app.include_router(native.router(own, problems))
     app.include_router(openai_shapes.router(own, problems))
     bodies: list[Any] = [body for made in own.shapes.values() for body in (made.predict, made.embed)]

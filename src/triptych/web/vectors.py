@@ -42,8 +42,9 @@ async def embed(native: Native, request: Request) -> Response:
     given = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
     if not given:
         raise Refused("there is nothing to embed", param="input")
-    rows = await native.service.decoding(lambda: [_row(native, run, space, one) for one in given])
-    vectors = [_vector(found, space) for found in await native.service.embed(name, rows)]
+    rows = [_row(run, space, one) for one in given]
+    found = await native.service.embed(name, rows, lambda row: cells(run.recipe, row, native.fetch))
+    vectors = [_vector(one, space) for one in found]
     if asked["dimensions"] not in (None, len(vectors[0])):
         raise Refused(f"the vectors have {len(vectors[0])} dimensions, and are not cut", param="dimensions", fix="leave it out")
     as_words = asked["encoding_format"] == "base64"
@@ -58,7 +59,7 @@ async def embed(native: Native, request: Request) -> Response:
     return told({"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": 0, "total_tokens": 0}})
 
 
-def _row(native: Native, run: Run, space: Space, given: Any) -> dict[str, Any]:
+def _row(run: Run, space: Space, given: Any) -> dict[str, Any]:
     """One row of what was given."""
     if isinstance(given, int | list):
         raise Refused("tokens are not read: every run has its own", param="input", fix="send texts")
@@ -70,7 +71,7 @@ def _row(native: Native, run: Run, space: Space, given: Any) -> dict[str, Any]:
             raise Refused(f"{name}: a text, or a file in base64", param="input")
     if not row:
         raise Refused("a row with nothing in it", param="input")
-    return cells(run.recipe, row, native.fetch)
+    return row
 
 
 def _input(run: Run, space: Space, text: str) -> str:

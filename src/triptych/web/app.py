@@ -49,9 +49,10 @@ def create_app(
     need("fastapi", extra="serve", why=WHY)
     need("python_multipart", extra="serve", why=WHY)
     need("prometheus_client", extra="serve", why=WHY)
+    need("fastapi_offline", extra="serve", why=WHY)
     from fastapi import FastAPI
 
-    from triptych.web import told
+    from triptych.web import handbook, told
     from triptych.web.fetch import Fetcher
     from triptych.web.metrics import Metrics
     from triptych.web.native import Native
@@ -69,7 +70,8 @@ def create_app(
     for name, worker in service.workers.items():
         metrics.waits(name, partial(_waiting, worker))
     about = "A run behind HTTP. `/v1/predict` and its kin are made of the run's own inputs; the others are shaped as OpenAI's are."
-    app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life)
+    app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life, docs_url=None, redoc_url=None)
+    handbook.show(app)
     told.listen(app)
     own = Native(service, Fetcher(fetched, service.limits) if fetched else None, metrics)
     _routes(app, own)

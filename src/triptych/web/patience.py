@@ -6,8 +6,10 @@ The parser is llhttp, which keeps what is not yet whole for as long as it grows;
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from triptych.web.limits import HEAD
@@ -33,6 +35,7 @@ class Patient(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse some bytes; what belongs to nothing whole yet may not grow without end."""
         self._unfinished += len(data)
+        self._data = data
         super().data_received(data)
         if self._unfinished > HEAD and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
@@ -53,7 +56,9 @@ class Patient(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there. One that wishes for another protocol is read again without the wish, or its body would be lost."""
+        if self.parser.should_upgrade():
+            return
         self._in_head = False
         self._heard()
         super().on_headers_complete()
@@ -66,7 +71,28 @@ class Patient(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """All of the request."""
         self._unfinished = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Called where the parser stopped at a wish for HTTP/2 or a websocket, which Java's client utters with every request."""
+        problem, data = sys.exc_info()[1], self._data
+        while isinstance(problem, httptools.HttpParserUpgrade) and self.parser.get_method() != b"CONNECT":
+            data = b"\r\n".join([*self._without_wish(), b"", data[problem.args[0] :]])
+            self.parser, problem = httptools.HttpRequestParser(self), None
+            try:
+                self.parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as other:  # the second where another request came with this one
+                problem = other
+        if problem is not None:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _without_wish(self) -> list[bytes]:
+        """The lines of the head that was read, less those that ask for another protocol."""
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection")]
+        closes = any(name == b"connection" and b"close" in value.lower() for name, value in self.headers)
+        return [*lines, b"connection: close"] if closes else lines
 
     def _heard(self) -> None:
         if self._late is not None:

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
+from triptych.contract.modality import Limited
 from triptych.use.opened import Run
 from triptych.use.spaces import FUSED, Space, space_of
 from triptych.web.chat import named
@@ -48,6 +49,7 @@ async def embed(native: Native, request: Request) -> Response:
     if asked["dimensions"] not in (None, len(vectors[0])):
         raise Refused(f"the vectors have {len(vectors[0])} dimensions, and are not cut", param="dimensions", fix="leave it out")
     as_words = asked["encoding_format"] == "base64"
+    tokens = await native.service.decoding(_tokens, run, rows)
     data = [
         {
             "object": "embedding",
@@ -56,7 +58,17 @@ async def embed(native: Native, request: Request) -> Response:
         }
         for n, vector in enumerate(vectors)
     ]
-    return told({"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": 0, "total_tokens": 0}})
+    return told({"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+
+
+def _tokens(run: Run, rows: list[dict[str, Any]]) -> int:
+    """What the run reads of texts, in pieces of its own tokenizers; pictures and recordings have none."""
+    found = 0
+    for name, (room, preparation) in run.inputs.items():
+        if isinstance(preparation, Limited) and preparation.limit().unit == "tokens":
+            values = [room.read(row[name]) for row in rows if row.get(name)]
+            found += sum(int(min(length, preparation.limit().most)) for length in preparation.lengths(values)) if values else 0
+    return found
 
 
 def _row(run: Run, space: Space, given: Any) -> dict[str, Any]:

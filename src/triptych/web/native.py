@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 
 from triptych.contract.cells import Blob, Several
 from triptych.use.catalogue import Hit, Part
@@ -168,7 +168,7 @@ def router(native: Native, problems: Mapping[int | str, Any]) -> APIRouter:
     words: dict[str, Any] = {"responses": dict(problems)}
     routes.add_api_route("/health", native.health, methods=["GET"])
     routes.add_api_route("/ready", native.ready, methods=["GET"], **words)
-    routes.add_api_route("/metrics", native.counted, methods=["GET"], **words)
+    routes.add_api_route("/metrics", native.counted, methods=["GET"], response_class=PlainTextResponse, **words)
     routes.add_api_route("/v1/runs", native.runs, methods=["GET"], **words)
     predict = schemas.body([one.predict for one in made.values()], form=form)
     routes.add_api_route("/v1/predict", native.predict, methods=["POST"], openapi_extra=predict, **words)

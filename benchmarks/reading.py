@@ -29,6 +29,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from triptych.base.freed import keep_freed_memory
+
 BATCH, WORKERS, RATE = 64, 2, 16_000
 
 
@@ -190,6 +192,7 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{'files':<16}{'rows':>6}{'ours, rows/s':>14}{'fork':>8}{'spawn':>8}{'ratio':>7}{'first batch, s':>16}{'fork':>8}{'spawn':>8}")
     warnings.filterwarnings("ignore", "lance is not fork-safe")  # the forked workers of the reference do not use it
+    keep_freed_memory()  # as a training does; the forked workers of the reference are children of this process and have it too
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, many, sides in cases(Path(folder), args.share, args.only):

@@ -73,6 +73,13 @@ def test_rows_can_be_appended_after_a_split(table):
     assert column(table, "split")[-1] is None and len(column(table, "split")) == 211
 
 
+def test_a_side_that_gets_nothing_is_said(table):
+    assert write_split(table, SplitSettings(), None)["findings"] == []
+    found = write_split(table, SplitSettings(group="label", test=0, validation=0.01), None)
+    empty = [side for side in ("train", "validation") if side not in found["sides"]]
+    assert empty and found["findings"] == [f"no row is {side}; label has too few different values for all sides" for side in empty]
+
+
 def test_folds_are_equal_and_hold_every_label(table):
     write_split(table, SplitSettings(), "label", name="fold", parts=5)
     counts = Counter(zip(column(table, "label"), column(table, "fold"), strict=True))

@@ -14,7 +14,9 @@ from triptych.data.build import SILENT, Plan, build
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.settings import DataSettings
 from triptych.data.sources import open_source
+from triptych.data.sources.asked import asked as asked_for
 from triptych.data.sources.joined import held
+from triptych.data.sources.stamps import stamp
 from triptych.data.sources.tabled import as_table, collected
 from triptych.data.sources.words import Changed, Columns, opened
 from triptych.data.stored import read_stored
@@ -145,6 +147,41 @@ def test_columns_of_a_mixture(tmp_path):
     assert {row.id: row.cells.get("kind") for row in found.rows} == {"one/a": "x", "one/b": "y", "two/row-1": None, "three/z": "q"}
     with pytest.raises(InputError, match="the column 'source' says which one a row is from"):
         parse(DataSettings, {"source": mixture(tmp_path / "again"), "columns": {"source": "label"}}, "a test")
+
+
+def test_a_source_of_a_mixture_has_columns_of_its_own_and_loses_none(tmp_path):
+    """What one source calls `pic` another calls `image` already: it keeps its own, however the rows come."""
+    lines(tmp_path / "a.csv", "id,image,label", "a,a.png,x")
+    lines(tmp_path / "b.csv", "id,pic,kind,label,price", "b,b.png,y,owner,NA", "c,,,owner,3")
+    lines(tmp_path / "d.jsonl", '{"image": "d.png", "label": "z"}', '{"pic": "e.png"}')
+    parts = [{"name": name[0], "source": str(tmp_path / name)} for name in ("a.csv", "b.csv", "d.jsonl")]
+    own = [{**part, "columns": {"label": "kind", "price": {"type": "number"}}} if part["name"] == "b" else part for part in parts]
+    asked = parse(DataSettings, {"source": own, "columns": {"image": "pic", "said": "a {label}"}, "empty": ["NA"]}, "a test")
+    found = {row.id: row.cells for row in as_table(opened(asked, rooms(), {}), asked, rooms(), SILENT).rows}
+    assert {row_id: cells.get("image") for row_id, cells in found.items()} == {
+        "a/a": "a.png",
+        "b/b": "b.png",
+        "b/c": None,
+        "d/row-1": "d.png",
+        "d/row-2": "e.png",
+    }
+    assert [cells.get("label") for cells in found.values()] == ["x", "y", None, "z", None]
+    assert found["b/b"]["said"] == "a y" and "price" not in found["b/b"] and found["b/c"]["price"] == 3
+    own[0] = {**own[0], "columns": {"label": "lable"}}
+    asked = parse(DataSettings, {"source": own}, "a test")
+    with pytest.raises(InputError, match=r"'lable', which data\.source\.a\.columns\.label asks for"):
+        list(opened(asked, rooms(), {}).rows())
+
+
+def test_columns_of_one_source_on_the_command_line():
+    asked = asked_for(["a=a.csv", "b=b.csv"], ["b/text=said", "all={text}"], rooms())
+    assert [list(part.columns) for part in asked.source] == [[], ["text"]] and list(asked.columns) == ["all"]
+
+
+def test_a_stopped_build_does_not_go_on_with_other_words(tmp_path):
+    lines(tmp_path / "t.csv", "id,a,b", *(f"{n},x,y" for n in range(4)))
+    stamps = {stamp(opened(words(tmp_path / "t.csv", **columns), rooms(), {})) for columns in ({}, {"c": "a"}, {"c": "b"})}
+    assert len(stamps) == 3
 
 
 def test_a_source_with_a_column_called_source_is_refused_in_a_mixture_alone(tmp_path):

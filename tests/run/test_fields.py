@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import itertools
 import json
+import shutil
 import tempfile
 import types
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import pytest
-import torch
 import transformers
 import yaml
 from PIL import Image
 from pydantic import BaseModel
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tests.run.bases import noise, write_bases, write_csv
+from tests.run.seen import Seen, changed
 
 from triptych.base.settings import override
 from triptych.contract.pretrained import Lora
@@ -45,7 +44,6 @@ from triptych.run import approach
 from triptych.run.fit import fit
 from triptych.run.recipe import Recipe, Report, Stage, Training, read
 from triptych.run.settings import Forgetting, Spread, Track
-from triptych.use.report import write_report
 
 BASE = """
 name: fields
@@ -82,7 +80,6 @@ HEARD = ["inputs.audio.prepare={}"]
 # What a room's own preparation needs to be told goes, where a pretrained encoder brings its own.
 INSTEAD = {"text pretrained": ["inputs.text.prepare={}"], "image pretrained": ["inputs.image.prepare={}"], "audio pretrained": HEARD}
 
-TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
 MIXED = ["data.source=[{name: a, source: table.csv}, {name: b, source: table2.csv}]"]
 TEXT_ALONE = [
     "fusion={kind: single}",
@@ -204,6 +201,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "SourceSettings.name": ("other", []),
     "SourceSettings.source": ("table2.csv", []),
     "SourceSettings.weight": ("3", []),
+    "SourceSettings.columns": ("{number: mixed}", []),
     "DataSettings.max_rejected": ("0", []),
     "WindowSettings.column": ("sound3", []),
     "WindowSettings.overlap": ("0.05", []),
@@ -245,6 +243,7 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "audio.Transformer.patch_bins": ("4", []),
     "image.Prepare.channels": ("1", []),
     "text.Prepare.vocabulary": ("280", []),
+    "text.Prepare.unicode": ("nfkc", []),  # by default it is nfc
     "text.Prepare.lowercase": ("false", []),
     "text.Prepare.max_tokens": ("4", []),
     "video.Prepare.channels": ("1", []),
@@ -411,9 +410,7 @@ def _quickly():
 
 @pytest.fixture(scope="module")
 def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
-    """Run a recipe and return a fingerprint of all that a user can see; equal recipes are run once."""
-    import shutil
-
+    """What is seen of a recipe; equal recipes are looked at once."""
     folder = tmp_path_factory.mktemp("fields")
     shutil.copytree(tiny_table.parent, folder, dirs_exist_ok=True)
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
@@ -422,7 +419,9 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
         film = f"films/{number % 6}.mp4"
         if number < 6:
             write_film(folder / film, frames=8, rate=8, size=(24, 16), levels=lambda k, n=number: noise(n, k))
-        row["text"] = row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  {row['text']} www.a.org"  # something for each word of cleaning
+        row["text"] = (
+            row["text"] and f"<i>CAF\xc3\xa9</i>\x07 r\u00e9  \ufb01n {row['text']} www.a.org"
+        )  # something for each word of cleaning
         row["video"], row["film2"] = film if number % 4 else "", "films/1.mp4" if number % 4 else ""
         row["other_number"] = str(-(float(row["number"]) ** 2))
         row |= {
@@ -455,20 +454,16 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
     ]
     write_csv(folder / "said.csv", times)
     write_csv(folder / "said2.csv", times[:12])
-    seen: dict[str, str] = {}
-    numbers = itertools.count()
+    seen: dict[str, Seen] = {}
     tree = yaml.safe_load(BASE)
 
-    def run(sets: list[str]) -> str:
-        changed = override(tree, sets)
-        key = json.dumps(changed, sort_keys=True)
+    def run(sets: list[str]) -> Seen:
+        told = override(tree, sets)
+        key = json.dumps(told, sort_keys=True)
         if key not in seen:
-            number = next(numbers)
-            path, out = folder / f"recipe-{number}.yaml", folder / f"run-{number}"
-            path.write_text(yaml.safe_dump(changed))
-            folder_of_run = fit(read(str(path)), out, quiet=True)
-            write_report(folder_of_run)
-            seen[key] = fingerprint(out)
+            path = folder / f"recipe-{len(seen)}.yaml"
+            path.write_text(yaml.safe_dump(told))
+            seen[key] = Seen(read(str(path)), folder / f"run-{len(seen)}")
         return seen[key]
 
     (folder / "start.yaml").write_text(yaml.safe_dump(tree))
@@ -477,90 +472,9 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
     return run
 
 
-def write_bases(folder: Path, suffix: str, seed: int) -> None:
-    """A tiny BERT with its tokenizer, and a tiny ViT, AST and Whisper with their processors, of random weights."""
-    torch.manual_seed(seed)
-    words = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
-    letters = {letter: number for number, letter in enumerate(["[UNK]", *"abcdefghijklmnopqrstuvwxyz<>/ "])}
-    held = Tokenizer(models.WordLevel(letters, unk_token="[UNK]"))
-    held.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokens = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", model_max_length=64)
-    bert = transformers.BertModel(transformers.BertConfig(vocab_size=len(letters), max_position_embeddings=64, **words))
-    vit = transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=8, **words))
-    processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
-    ast = transformers.ASTModel(transformers.ASTConfig(max_length=32, num_mel_bins=16, patch_size=8, **words))
-    heard = transformers.ASTFeatureExtractor(num_mel_bins=16, max_length=32)
-    halves = {
-        f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 8))
-    }
-    whisper = transformers.WhisperModel(
-        transformers.WhisperConfig(d_model=8, num_mel_bins=8, max_source_positions=50, vocab_size=9, **TOKENS, **halves)
-    )
-    spoken = transformers.WhisperFeatureExtractor(8, chunk_length=1)
-    sizes = {**words, "num_key_value_heads": 1, "max_position_embeddings": 128}
-    letters_ = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", eos_token="/")
-    llama = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(vocab_size=len(letters), eos_token_id=letters["/"], bos_token_id=None, pad_token_id=0, **sizes)
-    )
-    speaks, speech = write_whisper(letters, halves)
-    bases = {
-        "speaks": (speaks, speech),
-        "llama": (llama, letters_),
-        "bert": (bert, tokens),
-        "vit": (vit, processor),
-        "ast": (ast, heard),
-        "whisper": (whisper, spoken),
-    }
-    for name, parts in bases.items():
-        for part in parts:
-            part.save_pretrained(folder / f"{name}{suffix}")
-
-
-def write_whisper(letters: dict[str, int], halves: dict[str, int]) -> tuple[Any, Any]:
-    """A Whisper of two languages that writes letters."""
-    held = Tokenizer(models.WordLevel(letters, unk_token="[UNK]"))
-    held.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    held.add_special_tokens([f"<|{word}|>" for word in ("startoftranscript", "en", "de", "transcribe", "translate", "notimestamps")])
-    speech = transformers.PreTrainedTokenizerFast(tokenizer_object=held, unk_token="[UNK]", pad_token="[UNK]", eos_token="/")
-    ids = {**TOKENS, "decoder_start_token_id": held.token_to_id("<|startoftranscript|>"), "eos_token_id": letters["/"]}
-    sizes = {"d_model": 8, "num_mel_bins": 8, "max_source_positions": 50, "max_target_positions": 40, "vocab_size": held.get_vocab_size()}
-    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes, **ids, **halves))
-    model.generation_config.is_multilingual = True
-    return model, speech
-
-
-def noise(film: int, frame: int) -> np.ndarray:
-    return np.random.default_rng([film, frame]).integers(0, 250, (16, 24, 3)).astype(np.uint8)
-
-
-def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def fingerprint(out: Path) -> str:
-    """Everything in a run folder but the recipe itself, clocks and the folder's own name."""
-    about = json.loads((out / "run.json").read_text())
-    kept = {name: about[name] for name in ("choices", "rows", "parameters", "stages", "best", "findings", "rejected")}
-    kept["choices"] = [choice for choice in kept["choices"] if choice["name"] != "prepared rows kept"]
-    for stage_free in ("scores.json", "details.json", "shown.json"):
-        kept[stage_free] = (out / stage_free).read_text()
-    kept["log"] = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (out / "log.jsonl").read_text().splitlines()]
-    kept["files"] = {name: value for name, value in about["files"].items() if name.endswith(".safetensors")}
-    kept["prepared"] = [path.read_text() for path in sorted((out / "inputs").rglob("*.json"))]
-    report = (out / "report.html").read_text()
-    kept["title"] = report[: report.index("</header>")] if "</header>" in report else report[:2000]
-    kept["title"] = kept["title"].replace(about["made"][:16].replace("T", " "), "")
-    kept["title"] = __import__("re").sub(r"\d+ s\b", "", kept["title"])
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
 def test_the_same_recipe_gives_the_same_run(bench):
     """Without this, every field would seem alive."""
-    first = bench([])
-    assert bench(["data.max_rejected=0.21"]) == first
+    assert changed(bench([]), bench(["data.max_rejected=0.21"])) is None
 
 
 @pytest.mark.slow
@@ -585,7 +499,7 @@ def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench)
         value = another(kind, field, settings.get(field, kind.model_fields[field].get_default(call_default_factory=True)))
         trial = (yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n..."), [])
     value, besides = trial
-    assert bench([*sets, *besides, f"{path}={value}"]) != bench([*sets, *besides]), f"{path}={value} changed nothing"
+    assert changed(bench([*sets, *besides]), bench([*sets, *besides, f"{path}={value}"])), f"{path}={value} changed nothing"
 
 
 def read_back(tree: dict[str, Any], sets: list[str], place: str) -> dict[str, Any]:
@@ -631,7 +545,7 @@ def test_a_field_of_a_step_changes_the_variants(room, words, field, step_values)
         pytest.skip("the tag that chose this class")
     folder, values = step_values
     tag = words.model_fields["kind"].default
-    base = {"kind": tag, "chance": 1, **({"model": str(folder / "model")} if tag == "paraphrase" else {})}
+    base = {"kind": tag, "chance": 1, **({"model": str(folder / "model"), "candidates": 2} if tag == "paraphrase" else {})}
     current = words(**base)
     tried = {**STRENGTHS, "file": str(folder / "file"), "model": str(folder / "other model")}
     value = tried[field] if field in tried else another(words, field, getattr(current, field))

@@ -105,7 +105,7 @@ def test_a_box_lies_where_its_thing_is_seen(width, height, fit_as):
         levels = np.asarray(cropped(resized(image, steps), steps["crop"])) / 255
     else:
         preparation = ImagePreparation(Prepare(size=40, channels=1, fit=fit_as, normalize="none"))
-        levels = preparation.prepare([image])[0]["pixels"][0].numpy()
+        levels = preparation.collate(preparation.prepare([image])).tensors["pixels"][0, 0].numpy()
     frame = torch.tensor(MODALITY.shown_part(preparation, MODALITY.extent(image)))
     box = torch.tensor([left, top, right, bottom], dtype=torch.float64)
     assert put_back(seen_from(box, frame), frame).numpy() == pytest.approx(box.numpy())

@@ -269,21 +269,19 @@ def test_by_command(tiny_recipe, tmp_path):
     assert done.returncode == 2 and "--out" in done.stderr
 
 
-@pytest.mark.parametrize("word", ["uncertainty", "gradient"])
-def test_weights_of_tasks_ledger_and_monitors_go_on_too(tiny_recipe, tmp_path, monkeypatch, word):
+@pytest.mark.parametrize(("word", "step"), [("uncertainty", 4), ("gradient", 6)])
+def test_weights_of_tasks_ledger_and_monitors_go_on_too(tiny_recipe, tmp_path, monkeypatch, word, step):
     from triptych.run import weighting
 
     monkeypatch.setattr(weighting, "EVERY", 2)
     changes = [f"training.weighting={word}", "tasks.match.weight=1000", "training.chunk=5"]
     base = triptych.train(tiny_recipe, set=[*TWO_STAGES, *changes], out=tmp_path / "whole", quiet=True)
-    for step in (4, 6):
-        out = tmp_path / f"run-{step}"
-        stopped(tiny_recipe, out, monkeypatch, step, changes)
-        again = triptych.resume(out, quiet=True)
-        assert weights(again) == weights(base) and last(again) == last(base)
-        assert again.folder.read_log("ledger.jsonl") == base.folder.read_log("ledger.jsonl")
-        assert again.folder.read("run.json")["monitors"] == base.folder.read("run.json")["monitors"]
-        assert [row["weight match"] for row in again.folder.read_log()] == [row["weight match"] for row in base.folder.read_log()]
+    stopped(tiny_recipe, tmp_path / "run", monkeypatch, step, changes)
+    again = triptych.resume(tmp_path / "run", quiet=True)
+    assert weights(again) == weights(base) and last(again) == last(base)
+    assert again.folder.read_log("ledger.jsonl") == base.folder.read_log("ledger.jsonl")
+    assert again.folder.read("run.json")["monitors"] == base.folder.read("run.json")["monitors"]
+    assert [row["weight match"] for row in again.folder.read_log()] == [row["weight match"] for row in base.folder.read_log()]
 
 
 def test_wrong_input_that_shows_after_training_costs_nothing_that_was_trained(tiny_recipe, tmp_path, monkeypatch):

@@ -29,7 +29,9 @@ def started(run, *words: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
 
 
-def test_it_says_where_it_is_answers_and_ends_at_ctrl_c(tiny_run, tmp_path):
+def test_it_says_where_it_is_answers_and_ends_at_ctrl_c(tiny_run, tmp_path, monkeypatch, capsys):
+    from triptych.cli.main import run
+
     with started(tiny_run, "--limit", "rows=2", "--feedback", str(tmp_path), TRIPTYCH_KEYS="0123456789abcdef") as program:
         told = json.loads(program.stdout.readline())
         assert told["runs"] == ["tiny"] and told["keys"] == 1 and told["url"].startswith("http://127.0.0.1:")
@@ -39,10 +41,12 @@ def test_it_says_where_it_is_answers_and_ends_at_ctrl_c(tiny_run, tmp_path):
         assert found["tasks"]["label"]["said"] == tiny_run.predict(text="a bright tone")["label"]["said"]
         said = {"answer_id": found["id"], "task": "label", "correction": "low"}
         assert httpx.post(f"{told['url']}v1/feedback", json=said, headers=words["headers"]).status_code == 201
-        taken = subprocess.run(
-            [*COMMAND, str(tiny_run.folder.path), "--port", told["url"].split(":")[-1].strip("/")], capture_output=True, text=True
-        )
-        assert taken.returncode == 2 and "cannot be had" in taken.stderr and "--port" in taken.stderr
+        port = told["url"].split(":")[-1].strip("/")
+        monkeypatch.setattr(sys, "argv", ["triptych", "serve", str(tiny_run.folder.path), "--port", port])
+        with pytest.raises(SystemExit) as leaving:
+            run()
+        taken = capsys.readouterr().err
+        assert leaving.value.code == 2 and "cannot be had" in taken and "--port" in taken
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=30)
     assert program.returncode == 0 and "Traceback" not in err and out == ""

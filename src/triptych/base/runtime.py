@@ -14,6 +14,7 @@ import torch
 
 from triptych.base.errors import InputError
 from triptych.base.files import cache_root
+from triptych.base.freed import keep_freed_memory
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -64,6 +65,12 @@ def choose_threads(asked: int | None, choices: Choices, sharing: int = 1) -> int
     shared = f" by {sharing} processes" if sharing > 1 else ""
     choices.note("threads", threads, "as the recipe says" if asked else f"{cores} cores may be used{shared}")
     return threads
+
+
+def choose_memory(choices: Choices) -> None:
+    """Whether memory that was freed stays with the process: wherever its C library can do that."""
+    if keep_freed_memory():
+        choices.note("freed memory", "kept", "the next step takes it again, and its pages need not be cleared anew")
 
 
 # In smaller models casting costs more than the faster product gains (docs/performance.md).

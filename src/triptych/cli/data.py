@@ -43,6 +43,7 @@ def split(
         return
     counts = ", ".join(f"{count} {side}" for side, count in told["sides"].items())
     tables.lines(f"{told['rows']:,} rows: {counts} -> column {told['column']} of {table} (version {told['version']})")
+    tables.lines(*(f"note: {text}" for text in told["findings"]))
     if not folds:
         tables.lines(f"in a recipe: data: {{source: {table}, split: {{column: {told['column']}}}}}")
 

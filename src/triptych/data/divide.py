@@ -30,7 +30,7 @@ def write_split(
         parts: number of folds, 0 to `parts` - 1, in place of train, validation and test.
 
     Returns:
-        `rows` and, for each side, how many rows; `version` of the table.
+        `rows` and, for each side, how many rows; `version` of the table; `findings`: sides that should have rows and have none.
 
     Raises:
         InputError: there is no such table or column, or the rows cannot be divided so.
@@ -43,7 +43,17 @@ def write_split(
     sides: Sequence[Any] = folds(held, settings, stratify, parts) if parts else divide(held, settings, stratify).splits
     version = _written(table, Column(name, "integer" if parts else "text", as_field(name)), sides)
     counts = Counter(map(str, sides))
-    return {"table": str(table), "column": name, "version": version, "rows": len(sides), "sides": dict(sorted(counts.items()))}
+    wanted = {} if parts else {"train": 1.0, "validation": settings.validation, "test": settings.test_share}
+    why = f"; {settings.group} has too few different values for all sides" if settings.group else ""
+    said = [f"no row is {side}{why}" for side, share in wanted.items() if share and not counts[side]]
+    return {
+        "table": str(table),
+        "column": name,
+        "version": version,
+        "rows": len(sides),
+        "sides": dict(sorted(counts.items())),
+        "findings": said,
+    }
 
 
 def _is_split(cells: Sequence[object]) -> bool:

@@ -118,5 +118,7 @@ class Source:
     """The table in which the rows stand already, unchanged; None where they come as a stream."""
     version: str = ""
     """Of what has no files here to look at, a word that changes with its content."""
+    words: str = ""
+    """What is made of the rows that are read, as a recipe says it: with other words they are other rows."""
     reads: Sequence[Source] = ()
     """Sources that this one is made from by windows and joins: what they depend on, it depends on."""

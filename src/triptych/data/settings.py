@@ -77,14 +77,6 @@ Balance = Annotated[
 ]
 
 
-class SourceSettings(Settings):
-    """One of several sources."""
-
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="what its rows say in the column `source`, and before their ids")
-    source: str = Field(min_length=1, description="the same as where there is one source")
-    weight: float = Field(1.0, gt=0, description="how often a row of it is drawn in training, against a row of the other sources")
-
-
 class ColumnSettings(Settings):
     """What a column is made of. A short word stands for it: the name of a column, or a text with {columns} in braces."""
 
@@ -142,6 +134,17 @@ def _short(value: Any) -> Any:
 
 
 Column = Annotated[ColumnSettings, BeforeValidator(_short, json_schema_input_type=str | ColumnSettings)]
+
+
+class SourceSettings(Settings):
+    """One of several sources."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="what its rows say in the column `source`, and before their ids")
+    source: str = Field(min_length=1, description="the same as where there is one source")
+    weight: float = Field(1.0, gt=0, description="how often a row of it is drawn in training, against a row of the other sources")
+    columns: dict[Annotated[str, Field(min_length=1)], Column] = Field(
+        {}, description="columns of this source alone, as in data.columns, which comes after and sees the new names"
+    )
 
 
 class WindowSettings(Settings):
@@ -246,11 +249,12 @@ class RowSettings(Settings):
 
     source: Annotated[str, Field(min_length=1)] | Annotated[list[SourceSettings], Field(min_length=1)] = Field(
         description="folder of class folders, table (.csv, .tsv, .jsonl, .parquet, .tar), saved data set, pattern of files (clips/*.wav), "
-        "hf:owner/name, or sample:NAME, relative to the recipe's folder; or a list of {name, source, weight}"
+        "hf:owner/name, or sample:NAME, relative to the recipe's folder; or a list of {name, source, weight, columns}"
     )
     columns: dict[Annotated[str, Field(min_length=1)], Column] = Field(
         {},
-        description="columns to rename {new: old}, to write {caption: It is {label}}, or whose type is known {price: {type: number}}",
+        description="columns to rename {new: old}, to write {caption: It is {label}}, or whose type is known {price: {type: number}}; of "
+        "several sources, one that has no column old keeps its own column new",
     )
     empty: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description='texts that stand for an empty cell, in every column: [NA, "-"]; capitals count'

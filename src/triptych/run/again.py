@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from triptych.base.errors import InputError
-from triptych.base.runtime import Choices, choose_device, choose_keep, choose_threads
+from triptych.base.runtime import Choices, choose_device, choose_keep, choose_memory, choose_threads
 from triptych.contract.modality import Modality, Preparation, Split
 from triptych.contract.writes import Script
 from triptych.data.check import screen
@@ -38,6 +38,7 @@ def on_rows(
     choices = Choices()
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices)
+    choose_memory(choices)
     keep, columns = choose_keep(choices) // len(inputs), recipe.columns()
     held: dict[str, Column] = {
         name: InputColumn(room, preparation, columns[name], table, keep) for name, (room, preparation) in inputs.items()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from triptych.base.ranks import ALONE, Ranks
-from triptych.base.runtime import Choices, choose_device, choose_keep, choose_precision, choose_threads
+from triptych.base.runtime import Choices, choose_device, choose_keep, choose_memory, choose_precision, choose_threads
 from triptych.contract.tasks import IN_WRITING
 from triptych.contract.writes import Script
 from triptych.data.loader import InputColumn
@@ -41,6 +41,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     choices = Choices()
     device = choose_device(recipe.training.device, choices)
     choose_threads(recipe.training.threads, choices, ranks.here)
+    choose_memory(choices)
     if ranks.size > 1:
         reason = f"{recipe.training.strategy}, {ranks.here} on this machine; each step's rows are shared out"
         choices.note("processes", ranks.size, reason)

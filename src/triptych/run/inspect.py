@@ -63,7 +63,10 @@ def _answers(task: Any) -> str:
 
 
 def _counted(table: Table, task: Any, side: Split) -> str:
-    """`12 a, 9 b` for few classes or labels; else the rows, and how many different ones, or from where to where they go."""
+    """`12 a, 9 b` for few classes or labels, `0 (12), 1 (9)` where they are numbers.
+
+    Of many, the rows and how many different ones, or from where to where they go.
+    """
     column = _answers(task)
     cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
     filled = [cell for cell in cells if cell is not None]
@@ -81,7 +84,8 @@ def _counted(table: Table, task: Any, side: Split) -> str:
     counts = Counter(label for labels in entries for label in labels)
     if len(counts) > 6:
         return f"{rows}, {len(counts)} {'labels' if task.kind == 'multilabel' else 'classes'}"
-    return ", ".join(f"{count} {value}" for value, count in sorted(counts.items())) or "-"
+    form = "{value} ({count})" if any(value[:1].isdigit() for value in counts) else "{count} {value}"  # not "2 0, 4 4"
+    return ", ".join(form.format(value=value, count=count) for value, count in sorted(counts.items())) or "-"
 
 
 def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = None, lengths: Sequence[Lengths] = ()) -> list[Finding]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from triptych.base.errors import BadValue, InputError
 from triptych.base.files import written_aside
+from triptych.base.freed import keep_freed_memory
 from triptych.data.locate import locate
 from triptych.data.rejects import write_rejects
 from triptych.data.sources.tabled import read_source
@@ -36,6 +37,7 @@ def embed_source(run: Run, source: Path, out: Path, voice: Voice) -> dict[str, A
     import pyarrow as pa
     from pyarrow import parquet
 
+    keep_freed_memory()
     table, columns = _fitting(run, source, voice)
     rejects = list(table.rejects)
     kept, names, writer = 0, ["id"], None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.base.errors import BadValue, InputError, TriptychError
+from triptych.base.freed import keep_freed_memory
 from triptych.contract.cells import Cell
 from triptych.data.chunk import Chunk, Done, as_fields
 from triptych.data.columns import Column, schema
@@ -73,6 +74,7 @@ class Filling:
 def fill(work: Filling, head: Mapping[str, Any]) -> None:
     """Write all pieces that are not written yet. `head` says what the work is: only the same one goes on."""
     import_lance()
+    keep_freed_memory()
     known = {name: work.journal.head.get(name) for name in head}
     if work.journal.head and known == dict(head):
         work.journal.mend()

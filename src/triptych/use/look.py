@@ -14,7 +14,7 @@ from triptych.base.plain import is_number
 from triptych.contract.cells import Blob, Span
 from triptych.contract.modality import Modality
 from triptych.data.kinds import readers, suffix_of
-from triptych.data.layouts import recognised
+from triptych.data.layouts import Layout, recognised, said, within
 from triptych.data.locate import locate
 from triptych.data.named import HINTS, named_group, own_name
 from triptych.data.sources import SPLIT_FOLDERS
@@ -53,7 +53,7 @@ class Look:
 
 def examine(source: Path) -> Look:
     """Which columns are inputs, of which modality; which is the target, the split, the group."""
-    published = recognised(source)
+    published = _published(source)
     look = Look(read_source(source if published or is_stored(source) or is_saved(source) else _meant(source), rooms()))
     if published and published.GROUP in look.table.columns:
         look.group = published.GROUP
@@ -62,6 +62,15 @@ def examine(source: Path) -> Look:
     _find_shared(look)
     _find_target(look)
     return look
+
+
+def _published(source: Path) -> Layout | None:
+    """The layout that is said, that lies there, or that lies in its one folder."""
+    if not source.is_dir() or is_stored(source) or is_saved(source):
+        named = said(str(source)) if not source.exists() else None
+        return named[0] if named else None
+    inner = None if (found := recognised(source)) else within(source)
+    return inner[0] if inner else found
 
 
 def _meant(source: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from triptych.base.errors import InputError
 from triptych.base.settings import read_yaml, write_yaml
+from triptych.data.layouts import said
 from triptych.data.sources.hub import is_name
 from triptych.use.based import Base, accepted, chosen_base, fitted
 from triptych.use.look import Look, examine
@@ -51,6 +52,8 @@ def propose(source: Path, out: Path, base: str | None = None) -> str:
 def _written(look: Look, source: Path, out: Path, base: Base | None = None, prompt: str | None = None) -> str:
     rows, names = len(look.table.rows), _names(look)
     named = look.table.source if is_name(look.table.source) else os.path.relpath(look.table.source, out.parent)
+    if said(str(source)) and not source.exists():
+        named = f"{str(source).partition(':')[0]}:{named}"
     epochs, batch = (30, 32) if rows < FEW_ROWS else (15, 64)
     # The classes are often plain from one input alone; how well all of them fit together tells the epochs apart.
     several = f", drop_inputs: 0.2, select: {MATCH}.recall@1"

@@ -37,8 +37,10 @@ def test_later_versions_names_and_the_archives_folders(miniature, make, read):
     make.picture(root / "train_f/ffffed83f9000000.jpg")
     with (root / LABELS).open("a") as file:
         file.write("ffffed83f9000000,verification,/m/011k07,1\n")
+    (root / f"validation{LABELS.removeprefix('train')}").rename(root / "oidv7-val-annotations-human-imagelabels.csv")
     rows, rejects = read("open_images", root)
     assert len(rows) == 5 and not rejects
+    assert rows["0001eeaf4aed83f9"]["labels"] == ["Tortoise"] and rows["0001eeaf4aed83f9"]["split"] == "validation"
     assert rows["00000b4dcff7f799"]["image"] == root / "train_0/00000b4dcff7f799.jpg" and "Tortoise" in rows["00000b4dcff7f799"]["boxes"]
     assert rows["ffffed83f9000000"]["image"] == root / "train_f/ffffed83f9000000.jpg"
 

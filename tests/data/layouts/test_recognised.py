@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from triptych.base.errors import InputError
-from triptych.data.layouts import layout, layouts, recognised
+from triptych.data.layouts import layout, layouts, recognised, within
+from triptych.data.rows import Row
+from triptych.data.sources import open_source
+from triptych.data.sources.words import absolute
 from triptych.modalities import rooms
 
 NAMES = sorted(layouts())
@@ -41,6 +45,32 @@ def test_two_data_sets_in_one_folder_are_not_guessed(miniature):
     with pytest.raises(InputError) as caught:
         recognised(coco)
     assert "more than one" in str(caught.value) and "coco, vqa_v2" in str(caught.value)
+    assert f"coco:{coco}" in str(caught.value)
+    columns = {name: {n for row in rows_of(f"{name}:{coco}") for n in row.cells} for name in ("coco", "vqa_v2")}
+    assert "caption" in columns["coco"] and "question" in columns["vqa_v2"] and "question" not in columns["coco"]
+    assert absolute("vqa_v2:both", coco) == f"vqa_v2:{coco / 'both'}"
+
+
+def rows_of(word: str | Path) -> list[Row]:
+    return [row for row in open_source(Path(word), rooms()).rows() if isinstance(row, Row)]
+
+
+def test_one_folder_further_in_is_found_and_of_several_none_is_guessed(miniature, tmp_path):
+    """As archives unpack: `cv-corpus-17.0/cy`, `ESC-50-master`."""
+    outer = tmp_path / "corpus"
+    shutil.copytree(miniature("common_voice"), outer / "cy")
+    assert rows_of(outer) == rows_of(outer / "cy")
+    assert open_source(outer, rooms()).findings[0] == "cy holds common_voice as it is published, and is read"
+    shutil.copytree(outer / "cy", outer / "de")
+    with pytest.raises(InputError, match="common_voice in cy, common_voice in de") as caught:
+        open_source(outer, rooms())
+    assert f"cy={outer / 'cy'} de={outer / 'de'}" in str(caught.value)
+
+
+def test_moods_on_both_sides_of_a_split_are_classes(miniature, tmp_path):
+    for side in ("train", "test"):
+        shutil.copytree(miniature("songs"), tmp_path / "split" / side)
+    assert within(tmp_path / "split") is None
 
 
 def test_an_unknown_name_is_answered_with_those_there_are():
@@ -64,10 +94,10 @@ def test_an_empty_folder_is_told_what_should_be_there(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_read_can_be_decoded(miniature, name):
-    """The rooms' own readers take the cells as they come; a span of a video has no room yet."""
-    columns = {"image": rooms()["image"], "audio": rooms()["audio"]}
+    """The rooms' own readers take the cells as they come."""
+    columns = {name: rooms()[name] for name in ("image", "audio", "video")}
     found = [row for row in layout(name).read(miniature(name)).rows() if set(row.cells) & set(columns)]
-    assert found or name == "howto100m"
+    assert found
     for row in found[:2]:
         for column in set(row.cells) & set(columns):
             columns[column].read(row.cells[column])

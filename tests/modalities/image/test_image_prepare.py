@@ -21,7 +21,7 @@ def noise(width: int, height: int, seed: int = 0, channels: int = 3) -> Image.Im
 
 
 def tensor(preparation: ImagePreparation, image: Image.Image) -> torch.Tensor:
-    return preparation.prepare([image])[0]["pixels"]
+    return preparation.collate(preparation.prepare([image])).tensors["pixels"][0]
 
 
 @pytest.mark.parametrize("fit", ["pad", "stretch", "crop"])
@@ -67,7 +67,7 @@ def test_data_normalization_gives_mean_zero_and_deviation_one() -> None:
     preparation = ImagePreparation(Prepare(size=16))
     pictures = [Image.fromarray((np.asarray(noise(16, 16, seed)) * [0.2, 0.5, 1.0] + [40, 20, 0]).astype(np.uint8)) for seed in range(20)]
     preparation.fit(iter(pictures))
-    all_pixels = torch.stack([item["pixels"] for item in preparation.prepare(pictures)])
+    all_pixels = preparation.collate(preparation.prepare(pictures)).tensors["pixels"]
     torch.testing.assert_close(all_pixels.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(all_pixels.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
 

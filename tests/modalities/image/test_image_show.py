@@ -87,7 +87,7 @@ def test_what_the_network_sees(size: int, channels: int) -> None:
     assert sum(tag == "text" for tag, _ in found) == cells**2
     assert sum(tag == "img" for tag, _ in found) == (size > 32)
     numbers = [float(text) for text in re.findall(r"<text[^>]*>([-.\d]+)</text>", html)]
-    expected = torch.nn.functional.adaptive_avg_pool2d(item["pixels"].mean(0)[None], cells)
+    expected = torch.nn.functional.adaptive_avg_pool2d(preparation.collate([item]).tensors["pixels"][0].mean(0)[None], cells)
     np.testing.assert_allclose(np.sort(numbers), np.sort(expected.flatten().numpy()), atol=0.051)
 
 

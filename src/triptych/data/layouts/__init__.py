@@ -22,7 +22,7 @@ from typing import Protocol
 from triptych.base.errors import InputError, unknown_word
 from triptych.data.rows import Source
 
-__all__ = ["Layout", "layout", "layouts", "recognised"]
+__all__ = ["Layout", "layout", "layouts", "recognised", "said", "within"]
 
 
 class Layout(Protocol):
@@ -58,9 +58,37 @@ def recognised(path: Path) -> Layout | None:
             "this folder holds more than one published data set",
             where=str(path),
             known=[layout.NAME for layout in found],
-            fix="say which of them is meant, or put each into a folder of its own",
+            fix=f"say which of them is meant, as in {found[0].NAME}:{path}",
         )
     return found[0] if found else None
+
+
+def said(word: str) -> tuple[Layout, Path] | None:
+    """`coco:FOLDER`: the layout that a source names itself, and where it lies."""
+    name, mark, path = word.partition(":")
+    return (layouts()[name], Path(path)) if mark and name in layouts() else None
+
+
+MOST_FOLDERS = 20  # more are classes
+
+
+def within(path: Path) -> tuple[Layout, Path] | None:
+    """The one folder of a folder, where a published data set lies in that (`cv-corpus-17.0/cy`, `ESC-50-master`).
+
+    Folders of songs by mood are none: they are as often the sides of a split.
+
+    Raises:
+        InputError: there are several folders and a data set in one of them.
+    """
+    inner = sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+    if len(inner) > MOST_FOLDERS:
+        return None
+    found = {folder: layout for folder in inner if (layout := recognised(folder)) and layout.NAME != "songs"}
+    if not found or len(inner) == 1:
+        return next(((layout, folder) for folder, layout in found.items()), None)
+    names = ", ".join(f"{layout.NAME} in {folder.name}" for folder, layout in found.items())
+    fix = f"give {next(iter(found))}" if len(found) == 1 else " ".join(["give one of them, or several:", *(f"{f.name}={f}" for f in found)])
+    raise InputError(f"published data sets lie in its folders: {names}", where=str(path), fix=fix)
 
 
 def layout(name: str) -> Layout:

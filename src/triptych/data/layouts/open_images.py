@@ -2,7 +2,7 @@
 
     class-descriptions-boxable.csv                     /m/011k07,Tortoise      no header in V4 to V6, one in V7
     train-annotations-bbox.csv                         ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...
-    train-annotations-human-imagelabels-boxable.csv    ImageID,Source,LabelName,Confidence
+    train-annotations-human-imagelabels-boxable.csv    ImageID,Source,LabelName,Confidence; oidv7-val-... in V7
     train/000002b66c9c498e.jpg                         the publisher's archives give train_0 to train_f
 
 The files stand at the path or in `annotations`, with or without the `oidv6-` of later versions. Rows: one a picture that
@@ -33,8 +33,10 @@ from triptych.data.rows import Reject, Row, Source
 NAME = "open_images"
 GROUP = None
 FOLDERS = ("", "annotations")
-FILE = re.compile(r"(?:oidv\d-)?(train|validation|test)-annotations-(bbox|human-imagelabels(?:-boxable)?)\.csv")
+FILE = re.compile(r"(?:oidv\d-)?(train|val|validation|test)-annotations-(bbox|human-imagelabels(?:-boxable)?)\.csv")
 CLASSES = re.compile(r"(?:oidv\d-)?class-descriptions(?:-boxable)?\.csv")
+WHOLE = {"val": "validation"}  # the labels of V7 alone are called so
+HEADS = ("LabelName", "id")
 LABELS = ("ImageID", "Source", "LabelName", "Confidence")
 BOXES = (*LABELS, "XMin", "XMax", "YMin", "YMax", "IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
 EDGE = 1e-3
@@ -60,7 +62,7 @@ def read(path: Path) -> Source:
     for folder in FOLDERS:
         for name in named(path / folder):
             if found := FILE.fullmatch(name):
-                files[found[1]].append(path / folder / name)
+                files[WHOLE.get(found[1], found[1])].append(path / folder / name)
     if not files:
         known = ["train-annotations-bbox.csv", "train-annotations-human-imagelabels-boxable.csv"]
         raise missing("an annotation file", path / known[0], "Open Images", known=known)
@@ -100,14 +102,14 @@ def _names(paths: list[Path]) -> dict[str, str]:
     names = {}
     for path in paths:
         for number, line in text_lines(path, ",", True):
-            if line and (len(line) != 2 or (number == 1 and not line[0].startswith(("/", "LabelName")))):
+            if line and (len(line) != 2 or (number == 1 and not line[0].startswith(("/", *HEADS)))):
                 raise InputError(
                     f"the line is {','.join(line)[:100]!r}",
                     where=f"{path}, line {number}",
                     known=["/m/011k07,Tortoise (expected: a code and a name)"],
                     fix="put the publisher's file there",
                 )
-            if line and line[0] != "LabelName":
+            if line and line[0] not in HEADS:
                 names[line[0].strip()] = line[1].strip()
     return names
 

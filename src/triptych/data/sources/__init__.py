@@ -7,7 +7,7 @@ from pathlib import Path
 
 from triptych.base.errors import InputError
 from triptych.contract.modality import Modality
-from triptych.data.layouts import recognised
+from triptych.data.layouts import recognised, said, within
 from triptych.data.rows import Source
 from triptych.data.sources.delimited import read_delimited
 from triptych.data.sources.folder import ABOUT, SPLIT_FOLDERS, files_in, read_files, read_folder
@@ -30,8 +30,9 @@ Reader = Callable[[Path, Mapping[str, Modality]], Source]
 def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     """The rows of what stands at a path, read as they are asked for; nothing is decoded yet.
 
-    A table; a published data set as its publisher lays it out; a folder of class folders, of Parquet files, of shards or
-    of tables; a saved Hugging Face data set; one such file; a pattern of several; a name on the Hub.
+    A table; a published data set as its publisher lays it out, found by looking or said as `coco:FOLDER`; a folder of class
+    folders, of Parquet files, of shards or of tables; a saved Hugging Face data set; one such file; a pattern of several; a
+    name on the Hub.
 
     Raises:
         InputError: there is nothing there, or nothing in it that can be read as rows.
@@ -41,6 +42,9 @@ def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     if path.as_posix().startswith(ROWS):
         fix = "from Python: triptych.train(recipe, rows=...)"
         raise InputError(f"the rows {path.as_posix()!r} come from a Python program and must be given by it", fix=fix)
+    if published := said(str(path)) if not path.exists() else None:
+        layout, folder = published
+        return layout.read(folder)
     if path.is_dir():
         return _folder(path, rooms)
     if is_pattern(path):
@@ -90,6 +94,11 @@ def _folder(path: Path, rooms: Mapping[str, Modality]) -> Source:
         return read_saved(path, rooms)
     if published := recognised(path):
         return published.read(path)
+    if inner := within(path):
+        layout, folder = inner
+        found = layout.read(folder)
+        found.findings.insert(0, f"{folder.name} holds {layout.NAME} as it is published, and is read")
+        return found
     tables = _tables_in(path, rooms)
     reader = _one_reader(tables, path) if tables else None
     if reader is None:

@@ -35,7 +35,7 @@ def asked(
     Raises:
         InputError: several sources without names, or words that a recipe would not take either.
     """
-    tree = {"source": _sources(sources), "columns": columns_of(columns), "empty": list(empty)}
+    tree = {**_with_columns(_sources(sources), columns_of(columns)), "empty": list(empty)}
     tree |= {"windows": _mapping("--windows", windows), "join": [_mapping("--join", join) for join in joins]}
     settings = parse(RowSettings, tree, "the command line")
     return settings.with_sources(lambda source: _here(source, rooms))
@@ -87,6 +87,16 @@ def _sources(words: Sequence[str]) -> Any:
         if match is None:
             raise InputError(f"{word!r} is one of several sources and has no name", fix=FIX)
     return [match.groupdict() for match in found if match]
+
+
+def _with_columns(source: Any, columns: dict[str, Any]) -> dict[str, Any]:
+    """`calls/text=said` is a column of the source called calls alone."""
+    if isinstance(source, str):
+        return {"source": source, "columns": columns}
+    for part in source:
+        mine = [new for new in columns if new.startswith(f"{part['name']}/")]
+        part["columns"] = {new.partition("/")[2]: columns.pop(new) for new in mine}
+    return {"source": source, "columns": columns}
 
 
 def _column(words: str) -> tuple[str, Any]:

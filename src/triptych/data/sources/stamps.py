@@ -21,6 +21,8 @@ def stamp(source: Source) -> str:
 
 def stamps(source: Source) -> Iterator[str]:
     """Name, size and time of every file that a source reads; of what has no files its version, or the hash of its rows."""
+    if source.words:
+        yield source.words
     if source.reads:
         yield source.version
         for part in source.reads:

@@ -14,9 +14,10 @@ from triptych.contract.modality import Modality
 from triptych.data.align.apply import aligned
 from triptych.data.align.side import Side
 from triptych.data.align.times import between, piece, whole
+from triptych.data.layouts import layouts
 from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
-from triptych.data.settings import SOURCE, ColumnSettings, Join, RowSettings, TimeJoin
+from triptych.data.settings import SOURCE, ColumnSettings, Join, RowSettings, SourceSettings, TimeJoin
 from triptych.data.sources import open_source
 from triptych.data.sources.emptied import emptied
 from triptych.data.sources.hub import is_name
@@ -32,6 +33,9 @@ def absolute(source: str, folder: Path) -> str:
     """A source from a recipe in `folder`: a path or pattern made absolute, a sample or a name on the Hub as it stands."""
     if source.startswith((SAMPLE, ROWS)) or is_name(source):
         return source
+    name, mark, inner = source.partition(":")
+    if mark and name in layouts() and not (folder / source).exists():
+        return f"{name}:{absolute(inner, folder)}"
     home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
     return str((folder / home).resolve())
 
@@ -47,23 +51,42 @@ def opened(settings: RowSettings, rooms: Mapping[str, Modality], inputs: Mapping
     Raises:
         InputError: a source cannot be read. While rows are read: no row has a column that `data.columns` asks for.
     """
+    own: dict[str, Columns] = {}
     if given is not None:
         source = given
     elif isinstance(settings.source, str):
         source = open_source(Path(settings.source), rooms)
     else:
-        parts = {part.name: open_source(Path(part.source), rooms) for part in settings.source}
+        own = {part.name: Columns(part.columns, {}, f"data.source.{part.name}.columns") for part in settings.source}
+        parts = {part.name: _part(part, own[part.name], settings.empty, rooms) for part in settings.source}
         source = joined(", ".join(settings.sources), parts, settings.weights)
     source = emptied(source, settings.empty)
     columns = Columns(settings.columns, dict.fromkeys(source.columns))
+    made = settings.model_dump_json(include={"source", "columns", "empty"})
     if source.table is not None and not settings.windows and not settings.join:
-        return held(_of_table(source.table, columns, inputs))
-    changed = mapped(source, columns.row) if settings.columns else source
+        return replace(held(_of_table(source.table, columns, inputs)), words=made)
+    changed = _changed(source, columns) if settings.columns else source
     if source.weights:
         changed = mapped(changed, _without_another_source)
     changed = mapped(changed, lambda row, folder: located(row, folder, inputs))
-    found = replace(changed, rows=lambda: _checked(changed, columns), columns=columns.order(source.columns))
+    checks = [*own.items(), (source.name, columns)]
+    found = replace(changed, rows=lambda: _checked(changed, checks), columns=columns.order(source.columns), words=made)
     return aligned(found, settings, [_side(words, rooms, inputs) for words in settings.join], rooms)
+
+
+def _part(words: SourceSettings, columns: Columns, empty: Sequence[str], rooms: Mapping[str, Modality]) -> Source:
+    """One of several sources, with columns of its own."""
+    source = open_source(Path(words.source), rooms)
+    columns.seen.update(dict.fromkeys(source.columns))
+    return _changed(emptied(source, empty), columns) if words.columns else source
+
+
+def _changed(source: Source, columns: Columns) -> Source:
+    """Every row as `columns` makes it. Of several sources, one without the columns that a new one is made from keeps its own."""
+    if source.parts:
+        parts = {name: _changed(part, replace(columns, known=frozenset(part.columns))) for name, part in source.parts.items()}
+        return joined(source.name, parts, source.weights or None)
+    return replace(mapped(source, columns.row), columns=columns.order(source.columns))
 
 
 def _side(words: Join, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality]) -> Side:
@@ -92,10 +115,11 @@ def _of_table(table: Table, columns: Columns, inputs: Mapping[str, Modality]) ->
     return locate(table, inputs)
 
 
-def _checked(source: Source, columns: Columns) -> Iterator[Row | Reject]:
+def _checked(source: Source, checks: Sequence[tuple[str, Columns]]) -> Iterator[Row | Reject]:
     """That the words were right is known after the last row."""
     yield from source.rows()
-    columns.check(source.name)
+    for where, columns in checks:
+        columns.check(where)
 
 
 def _without_another_source(row: Row, folder: Path) -> Row:
@@ -111,6 +135,10 @@ class Columns:
 
     settings: Mapping[str, ColumnSettings]
     seen: dict[str, None] = field(default_factory=dict)
+    place: str = "data.columns"
+    """Where the words stand in the recipe."""
+    known: frozenset[str] | None = None
+    """Of one of several sources, the columns that it is known to have."""
 
     def read_by(self) -> dict[str, str]:
         """{column of the source: the new one that first asks for it}."""
@@ -145,12 +173,18 @@ class Columns:
         made: dict[str, Cell] = {}
         for new, words in self.settings.items():
             try:
-                made[new] = _made(row.cells, new, words, folder)
+                made[new] = _made(row.cells, new, self._of(row, new, words), folder)
             except ValueError as error:
                 return Reject(row.id, f"{new}: {error}")
         gone = self.renamed() | set(made)
         kept = {name: cell for name, cell in row.cells.items() if name not in gone}
         return Row(row.id, kept | {name: cell for name, cell in made.items() if cell is not None})
+
+    def _of(self, row: Row, new: str, words: ColumnSettings) -> ColumnSettings:
+        """What is said of a column; of one of several sources that has nothing to make it from, its own column of that name."""
+        if self.known is None or new not in row.cells or any(old in row.cells or old in self.known for old in words.reads(new)):
+            return words
+        return ColumnSettings(type=words.type, separator=words.separator)
 
     def check(self, where: str) -> None:
         """Refuse a column that no row had."""
@@ -158,7 +192,7 @@ class Columns:
             if self.seen and old not in self.seen:
                 close = nearest(old, self.seen, 1)
                 fix = f"did you mean {close[0]!r}?" if close else ""
-                raise InputError(f"no row has a column {old!r}, which data.columns.{new} asks for", where=where, known=self.seen, fix=fix)
+                raise InputError(f"no row has a column {old!r}, which {self.place}.{new} asks for", where=where, known=self.seen, fix=fix)
 
 
 AT_ONCE = 1024

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from triptych.base.errors import InputError
 from triptych.base.files import write_json
 from triptych.contract.values import Item, Packed, Value
+from triptych.modalities.image.levels import numbers
 from triptych.modalities.image.settings import Prepare
 
 FIT_AT_MOST = 2000
@@ -47,7 +48,7 @@ class ImagePreparation:
             return
         count, total, squares = 0, np.zeros(self.settings.channels), np.zeros(self.settings.channels)
         for value in islice(values, FIT_AT_MOST):
-            levels_CHW = self._levels(value).astype(np.float64)
+            levels_CHW = np.divide(self._bytes(value).transpose(2, 0, 1), np.float32(255), dtype=np.float32).astype(np.float64)
             count += levels_CHW[0].size
             total += levels_CHW.sum((1, 2))
             squares += np.square(levels_CHW).sum((1, 2))
@@ -60,25 +61,17 @@ class ImagePreparation:
         self.mean, self.std = mean.tolist(), std.tolist()
 
     def prepare(self, values: Sequence[Value]) -> list[Item]:
-        """Pictures -> one `pixels` (C, H, W) each."""
+        """Pictures -> one `pixels` (H, W, C), uint8, each: `collate` makes numbers of them."""
         if not self.mean:
             raise InputError("this preparation of pictures has not been fitted", fix="call fit with training pictures, or load")
-        mean_C11, std_C11 = (np.array(x, np.float32)[:, None, None] for x in (self.mean, self.std))
-        made = []
-        for levels_CHW in map(self._levels, values):
-            if self.settings.normalize != "none":
-                levels_CHW -= mean_C11
-                levels_CHW /= std_C11
-            made.append({"pixels": torch.from_numpy(levels_CHW)})
-        return made
+        return [{"pixels": torch.from_numpy(self._bytes(value))} for value in values]
 
-    def _levels(self, value: Image.Image) -> NDArray[np.float32]:
-        """The square picture as (C, H, W) from 0 to 1."""
+    def _bytes(self, value: Image.Image) -> NDArray[np.uint8]:
+        """The square picture as (H, W, C)."""
         mode, size = "L" if self.settings.channels == 1 else "RGB", self.settings.size
         plain = value if value.mode == mode else value.convert(mode)
         square = plain if plain.size == (size, size) else squared(plain, size, self.settings.fit)
-        bytes_CHW = np.ascontiguousarray(np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1))
-        return np.divide(bytes_CHW, np.float32(255), dtype=np.float32)
+        return np.array(square).reshape(size, size, -1)
 
     def shown_part(self, width: float, height: float) -> tuple[float, float, float, float]:
         """See `Flat`: the part of a picture that the square stands for, as `squared` makes it."""
@@ -93,8 +86,8 @@ class ImagePreparation:
         return -((size - across) // 2) * one, -((size - down) // 2) * other, size * one, size * other
 
     def collate(self, items: Sequence[Item]) -> Packed:
-        """P items -> pixels (P, C, H, W); all have one size, so there is no mask."""
-        return Packed({"pixels": torch.stack([item["pixels"] for item in items])})
+        """P items -> pixels (P, C, H, W), float32; all have one size, so there is no mask."""
+        return Packed({"pixels": numbers(items, np.divide, 255, self.mean, self.std, self.settings.normalize != "none")})
 
     def facts(self) -> dict[str, int]:
         """`channels`, and `size`: the side in pixels."""

@@ -20,6 +20,7 @@ from triptych.contract.pretrained import Pretrained
 from triptych.contract.values import Item, Packed, Value
 from triptych.layers.tower import Tower, described, quiet
 from triptych.modalities.image.families import FAMILIES
+from triptych.modalities.image.levels import numbers
 from triptych.modalities.image.settings import Prepare
 
 FILE = "prepare.json"
@@ -32,7 +33,7 @@ WARPED_FROM = 384
 
 
 class BasePreparation:
-    """Implements `Preparation` with what a base's processor says: an item is `{"pixels": float32 (C, H, W)}`.
+    """Implements `Preparation` with what a base's processor says: an item is `{"pixels": uint8 (H, W, C)}`.
 
     Resize and crop are Pillow's, as in transformers without torchvision; numbers are equal to its own to 1e-5.
     """
@@ -51,12 +52,13 @@ class BasePreparation:
         self._ready()
 
     def prepare(self, values: Sequence[Value]) -> list[Item]:
-        """Pictures -> one `pixels` (C, H, W) each."""
-        return [{"pixels": torch.from_numpy(self._pixels(value))} for value in values]
+        """Pictures -> one `pixels` (H, W, C), uint8, each: `collate` makes numbers of them."""
+        return [{"pixels": torch.from_numpy(self._bytes(value))} for value in values]
 
     def collate(self, items: Sequence[Item]) -> Packed:
-        """P items -> pixels (P, C, H, W); all have one size, so there is no mask."""
-        return Packed({"pixels": torch.stack([item["pixels"] for item in items])})
+        """P items -> pixels (P, C, H, W), float32; all have one size, so there is no mask."""
+        steps = self._ready()
+        return Packed({"pixels": numbers(items, np.multiply, steps["factor"], steps["mean"], steps["std"])})
 
     def facts(self) -> dict[str, int]:
         """Nothing: the base knows its own sizes."""
@@ -103,14 +105,13 @@ class BasePreparation:
             self._steps = processor_of(hub.located(self.base.name, self.base.revision))
         return self._steps
 
-    def _pixels(self, value: Image.Image) -> NDArray[np.float32]:
+    def _bytes(self, value: Image.Image) -> NDArray[np.uint8]:
+        """(H, W, C). A grey picture has one channel until it has its size: that is a third of the work."""
         steps = self._ready()
         plain = value if value.mode == "L" or steps["channels"] == 3 else value.convert("L")
-        bytes_HWC = np.asarray(cropped(resized(plain, steps), steps["crop"])).reshape(*_size_after(steps), -1)
-        levels_CHW = np.multiply(bytes_HWC.transpose(2, 0, 1), np.float32(steps["factor"]), dtype=np.float32)
-        mean_C11, std_C11 = (np.array(steps[name], np.float32)[:, None, None] for name in ("mean", "std"))
-        # A grey picture has one channel so far: each colour's mean and deviation make three of it.
-        return np.ascontiguousarray((levels_CHW - mean_C11) / std_C11)
+        sized = cropped(resized(plain, steps), steps["crop"])
+        coloured = sized if sized.mode == "RGB" or steps["channels"] == 1 else sized.convert("RGB")
+        return np.array(coloured).reshape(*_size_after(steps), -1)
 
 
 def resized(image: Image.Image, steps: dict[str, Any]) -> Image.Image:

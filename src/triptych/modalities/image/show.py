@@ -67,7 +67,7 @@ def _box(name: str, box: Sequence[float], width: int, height: int) -> str:
 
 def seen(item: Item, preparation: Preparation) -> str:
     """The prepared pixels with their numbers: all of them up to 32 x 32, else means over a grid of 16 x 16."""
-    pixels_CHW = item["pixels"].detach().float().cpu()
+    pixels_CHW = preparation.collate([item]).tensors["pixels"][0]
     channels, size = pixels_CHW.shape[:2]
     levels_HWC = _levels(pixels_CHW, preparation)
     numbers_HW = pixels_CHW.mean(0)

@@ -217,9 +217,7 @@ def measured(run: Any, requests: int, clients: Sequence[int], turns: int, thread
     folder = str(run.folder.path)
     words = ["--port", "0", "--no-page", "--json", "--quiet", "--threads", str(threads)]
     with program([*OURS, folder, *words]) as ours, program([sys.executable, "-c", PLAIN, folder, str(threads)]) as plain:
-        print(
-            "| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | processor ms | wrong |"
-        )
+        print("| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | processor ms | wrong |")
         print("|---|---|---|---|---|---|---|---|---|", flush=True)
         for kind, sent in bodies.items():
             for address in (ours, plain):

@@ -17,6 +17,7 @@ import argparse
 import base64
 import http.client
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -61,7 +62,7 @@ def embed(asked: dict):
 run.predict(text="one")
 listening = bound("127.0.0.1", 0)
 print(json.dumps({"url": url_of(listening)}), flush=True)
-uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, http="h11", loop="asyncio")).run([listening])
+uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, http="httptools", loop="auto")).run([listening])
 """
 OURS = [sys.executable, "-c", "from triptych.cli.main import run; run()", "serve"]
 SMALL_RUN = ["stages.0.epochs=1"]
@@ -74,25 +75,48 @@ class Load:
     seconds: list[float]
     wall: float
     wrong: int
+    processor: float = 0.0
+    """Seconds that the server's process computed."""
 
     @property
     def rate(self) -> float:
         """Requests a second."""
         return len(self.seconds) / self.wall
 
+    @property
+    def cost(self) -> float:
+        """Milliseconds of the server's processor a request."""
+        return 1000 * self.processor / len(self.seconds)
+
     def share(self, part: float) -> float:
         """Milliseconds under which that share of the requests was answered."""
         return 1000 * sorted(self.seconds)[min(int(part * len(self.seconds)), len(self.seconds) - 1)]
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server on this machine."""
+
+    address: str
+    process: int
+
+    def processor(self) -> float:
+        """Seconds that it has computed in all its threads; only Linux says so."""
+        try:
+            words = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return math.nan
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def program(command: Sequence[str]) -> Iterator[str]:
+def program(command: Sequence[str]) -> Iterator[Server]:
     """A server that says where it is in one line of JSON."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             told = json.loads(process.stdout.readline())
-            yield told["url"].removeprefix("http://").strip("/")
+            yield Server(told["url"].removeprefix("http://").strip("/"), process.pid)
         finally:
             process.terminate()
             process.wait(30)
@@ -138,13 +162,13 @@ def near(found: Any, expected: Any, most: float = 1e-5) -> bool:
     return abs(found - expected) <= most if isinstance(expected, float) and isinstance(found, float) else found == expected
 
 
-def load(address: str, path: str, bodies: Sequence[bytes], expected: Sequence[Any], clients: int) -> Load:
+def load(server: Server, path: str, bodies: Sequence[bytes], expected: Sequence[Any], clients: int) -> Load:
     """All bodies, shared out among some clients; each asks again as soon as it is answered."""
     met = Load([], 0.0, 0)
     waiting, turn = iter(range(len(bodies))), threading.Lock()
 
     def client() -> None:
-        line = http.client.HTTPConnection(address, timeout=120)
+        line = http.client.HTTPConnection(server.address, timeout=120)
         while True:
             with turn:
                 number = next(waiting, None)
@@ -160,12 +184,12 @@ def load(address: str, path: str, bodies: Sequence[bytes], expected: Sequence[An
                 met.wrong += status != 200 or not near(told[key], expected[number])
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
-    begun = time.perf_counter()
+    begun, computed = time.perf_counter(), server.processor()
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    met.wall = time.perf_counter() - begun
+    met.wall, met.processor = time.perf_counter() - begun, server.processor() - computed
     return met
 
 
@@ -193,8 +217,8 @@ def measured(run: Any, requests: int, clients: Sequence[int], turns: int, thread
     folder = str(run.folder.path)
     words = ["--port", "0", "--no-page", "--json", "--quiet", "--threads", str(threads)]
     with program([*OURS, folder, *words]) as ours, program([sys.executable, "-c", PLAIN, folder, str(threads)]) as plain:
-        print("| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | wrong |")
-        print("|---|---|---|---|---|---|---|---|", flush=True)
+        print("| what | clients | ours, requests/s | plain | ratio | ours p50, p99 ms | plain p50, p99 ms | processor ms | wrong |")
+        print("|---|---|---|---|---|---|---|---|---|", flush=True)
         for kind, sent in bodies.items():
             for address in (ours, plain):
                 load(address, f"/v1/{kind}", sent[:20], expected[kind], 2)  # what is made once
@@ -212,8 +236,9 @@ def line(kind: str, clients: int, pairs: Sequence[tuple[Load, ...]]) -> str:
         return ", ".join(f"{statistics.median(one.share(part) for one in loads):.1f}" for part in (0.5, 0.99))
 
     rates = [f"{statistics.median(one.rate for one in loads):.0f}" for loads in (mine, theirs)]
+    costs = ", ".join(f"{statistics.median(one.cost for one in loads):.2f}" for loads in (mine, theirs))
     wrong = sum(one.wrong for pair in pairs for one in pair)
-    return f"| {kind} | {clients} | {rates[0]} | {rates[1]} | {ratio:.2f} | {times(mine)} | {times(theirs)} | {wrong} |"
+    return f"| {kind} | {clients} | {rates[0]} | {rates[1]} | {ratio:.2f} | {times(mine)} | {times(theirs)} | {costs} | {wrong} |"
 
 
 def main() -> None:

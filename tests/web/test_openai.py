@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import io
 import time
 
 import httpx
 import numpy as np
 import openai
 import pytest
+import soundfile
 from tests.web.conftest import data_url, living
 
 from triptych.use.catalogue import space_of
 from triptych.use.spaces import row_vectors
+from triptych.use.voiced import spoken
 from triptych.web.limits import Limits
 from triptych.web.schemas import TINY
 from triptych.web.service import Service
@@ -171,7 +174,10 @@ def test_embeddings_are_those_of_the_index(asked, tiny_run, tiny_table):
     as_floats = asked.embeddings.create(model="tiny", input=texts, encoding_format="float", dimensions=8)
     for found in (as_bytes, as_floats):
         assert np.allclose([one.embedding for one in found.data], expected, atol=1e-5)
+    preparation = tiny_run.inputs["text"][1]
+    assert as_bytes.usage.prompt_tokens == as_floats.usage.total_tokens == sum(preparation.lengths(texts)) > 2
     path = tiny_table.parent / "pictures/3.png"
+    assert asked.embeddings.create(model="tiny", input=data_url(path)).usage.prompt_tokens == 0  # a picture is not read in tokens
     seen = asked.embeddings.create(model="tiny", input=data_url(path)).data[0].embedding
     assert np.allclose(seen, row_vectors(tiny_run, space, [{"image": path}])[0], atol=1e-5)
     fused = asked.embeddings.create(model="tiny:fused", input=texts[0]).data[0].embedding
@@ -210,3 +216,23 @@ def test_a_recording_is_written_down_in_every_form(asked, talks):
     ):
         with pytest.raises(openai.BadRequestError, match=says):
             asked.audio.transcriptions.create(**words)
+
+
+def test_a_text_is_said_in_every_form(asked, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    words = {"model": "tiny", "input": "seven", "voice": "alloy"}
+    wav = asked.audio.speech.create(**words, response_format="wav").content
+    assert wav == spoken("seven")  # as `predict --speak` says it
+    wave, rate = soundfile.read(io.BytesIO(wav))
+    for kind in ("mp3", "flac", "opus"):
+        found, its = soundfile.read(io.BytesIO(asked.audio.speech.create(**words, response_format=kind).content))
+        assert abs(len(found) / its - len(wave) / rate) < 0.1 and abs(found).max() > 0.1
+    raw = np.frombuffer(asked.audio.speech.create(**words, response_format="pcm").content, "<i2")
+    assert abs(len(raw) / 24_000 - len(wave) / rate) < 0.01
+    quick = asked.audio.speech.create(**words, response_format="wav", speed=2.0).content
+    assert len(quick) < 0.8 * len(wav)
+    for strange in ({"voice": "xx"}, {"voice": "/etc/passwd.onnx"}, {"input": "..."}, {"response_format": "aac"}, {"speed": 9}):
+        with pytest.raises(openai.BadRequestError):
+            asked.audio.speech.create(**{**words, **strange})
+    with pytest.raises(openai.NotFoundError):
+        asked.audio.speech.create(**{**words, "model": "none"})

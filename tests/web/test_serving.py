@@ -88,15 +88,15 @@ def test_the_bounds_are_listed(tiny_run, monkeypatch, capsys):
 
 def test_small_answers_are_sent_at_once(live, tiny_run, monkeypatch):
     """Without TCP_NODELAY on what is accepted, the second part of each answer waits 40 ms for the first one's receipt."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    from triptych.web.patience import Patient
 
-    seen, made = [], H11Protocol.connection_made
+    seen, made = [], Patient.connection_made
 
     def connected(self, transport):
         seen.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         made(self, transport)
 
-    monkeypatch.setattr(H11Protocol, "connection_made", connected)
+    monkeypatch.setattr(Patient, "connection_made", connected)
     with live(Service({"tiny": tiny_run})) as url:
         assert httpx.get(f"{url}health").status_code == 200
     assert seen and all(seen)

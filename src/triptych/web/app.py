@@ -49,11 +49,14 @@ def create_app(
     need("fastapi", extra="serve", why=WHY)
     need("python_multipart", extra="serve", why=WHY)
     need("prometheus_client", extra="serve", why=WHY)
+    need("fastapi_offline", extra="serve", why=WHY)
     from fastapi import FastAPI
 
-    from triptych.web import told
+    from triptych.web import handbook, told
     from triptych.web.fetch import Fetcher
     from triptych.web.metrics import Metrics
+    from triptych.web.native import Native
+    from triptych.web.straight import Straight
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -67,20 +70,22 @@ def create_app(
     for name, worker in service.workers.items():
         metrics.waits(name, partial(_waiting, worker))
     about = "A run behind HTTP. `/v1/predict` and its kin are made of the run's own inputs; the others are shaped as OpenAI's are."
-    app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life)
+    app = FastAPI(title="triptych", version=metadata.version("triptych"), description=about, lifespan=life, docs_url=None, redoc_url=None)
+    handbook.show(app)
     told.listen(app)
-    _routes(app, service, Fetcher(fetched, service.limits) if fetched else None, metrics)
+    own = Native(service, Fetcher(fetched, service.limits) if fetched else None, metrics)
+    _routes(app, own)
+    app.add_middleware(Straight, ways={"/v1/predict": own.predict, "/v1/embed": own.embed})
     made = _with_page(app, service) if page else app
     _guarded(made, service, metrics, keys, hosts, origins)
     return made
 
 
-def _routes(app: Any, service: Service, fetch: Any, metrics: Any) -> None:
+def _routes(app: Any, own: Any) -> None:
     from triptych.web import native, openai_shapes, schemas
     from triptych.web.told import Problem
 
     problems: dict[int | str, Any] = {code: {"description": what, "model": Problem} for code, what in CODES.items()}
-    own = native.Native(service, fetch, metrics)
     app.include_router(native.router(own, problems))
     app.include_router(openai_shapes.router(own, problems))
     bodies: list[Any] = [body for made in own.shapes.values() for body in (made.predict, made.embed)]

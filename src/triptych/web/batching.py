@@ -7,6 +7,7 @@ known to be on their way (they are being decoded), it waits for them, `wait` sec
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import deque
@@ -110,7 +111,7 @@ class Worker:
             waiting, self._jobs = list(self._jobs), deque()
             self._changed.notify()
         for job in waiting:
-            _tell(job, None, Busy("the server is ending", fix="come again when it is up"))
+            _tell([job], Busy("the server is ending", fix="come again when it is up"))
 
     def _later(self, work: Callable[[], Any]) -> None:
         """Do something in the thread that nobody waits for."""
@@ -179,27 +180,31 @@ def compute(jobs: list[Job]) -> None:
     if not jobs:
         return
     try:
-        found = list(jobs[0].work([row for job in jobs for row in job.rows]))
+        found = iter(list(jobs[0].work([row for job in jobs for row in job.rows])))
     except BaseException as problem:
         if len(jobs) == 1:
-            _tell(jobs[0], None, problem)
+            _tell(jobs, problem)
             return
         for job in jobs:
             compute([job])
         return
-    place = 0
-    for job in jobs:
-        _tell(job, found[place : place + len(job.rows)], None)
-        place += len(job.rows)
+    _tell(jobs, None, [list(itertools.islice(found, len(job.rows))) for job in jobs])
 
 
-def _tell(job: Job, found: Any, problem: BaseException | None) -> None:
-    def told() -> None:
-        if not job.answer.done():
-            job.answer.set_exception(problem) if problem is not None else job.answer.set_result(found)
+def _tell(jobs: Sequence[Job], problem: BaseException | None, found: Sequence[Any] = ()) -> None:
+    """Give jobs their answers, or a problem; a loop is woken once for all of its own."""
 
-    with suppress(RuntimeError):  # the loop has ended, and nobody waits
-        job.loop.call_soon_threadsafe(told)
+    def told(some: list[tuple[Job, Any]]) -> None:
+        for job, answer in some:
+            if not job.answer.done():
+                job.answer.set_exception(problem) if problem is not None else job.answer.set_result(answer)
+
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Any]]] = {}
+    for job, answer in itertools.zip_longest(jobs, found):
+        by_loop.setdefault(job.loop, []).append((job, answer))
+    for loop, some in by_loop.items():
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(told, some)
 
 
 @dataclass

@@ -13,6 +13,7 @@ import hmac
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
@@ -27,6 +28,8 @@ log = logging.getLogger("triptych.web")
 OPEN = ("/health", "/ready")
 """Told to everybody: whoever watches over a server has no key."""
 
+PATIENCE = 2.0
+"""Seconds in which what is left of a refused body may come."""
 CHALLENGES = [
     (b"www-authenticate", b'Basic realm="triptych: any name, and a key as the password"'),
     (b"www-authenticate", b"Bearer"),
@@ -206,4 +209,19 @@ class Visit:
         if not self._whole:
             headers.append((b"connection", b"close"))  # the rest of a body is not read
         await self._send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-        await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        await self._send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await self._drain()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _drain(self) -> None:
+        """Let the rest of a body come, and forget it: a caller who sends all before it reads would find the connection broken.
+
+        For a moment, and as much again as would have been taken; who sends more is cut off.
+        """
+        left = self.limits.body_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not self._whole and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._whole = message["type"] != "http.request" or not message.get("more_body", False)

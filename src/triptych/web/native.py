@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 
 from triptych.contract.cells import Blob, Several
 from triptych.use.catalogue import Hit, Part
@@ -16,11 +17,22 @@ from triptych.web.media import Fetch
 from triptych.web.metrics import Metrics
 from triptych.web.problems import Busy, Refused, Unknown
 from triptych.web.reading import cell, cells, cells_of_form, form_of, is_form, tree_of
-from triptych.web.service import Service
+from triptych.web.service import Service, Unpacking
 from triptych.web.told import told
 
 SHOWN = 2 * 2**20
 """Bytes of a file that is sent with a hit; of a larger one the name alone."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks of a run. `single`: one row was sent by itself; `cells` makes a row's cells of what was sent."""
+
+    run: str
+    rows: list[dict[str, Any]]
+    words: dict[str, Any]
+    single: bool
+    cells: Unpacking = dict
 
 
 class Native:
@@ -51,19 +63,20 @@ class Native:
 
     async def predict(self, request: Request) -> Response:
         """What a run says of one row, or of several: every task with its confidence. Inputs that are left out are absent."""
-        name, rows, words, single = await self._asked(request, "predict")
-        answers = [one.as_dict() for one in await self.service.predict_rows(name, rows, words.get("tasks"))]
-        return told(answers[0] if single else {"run": name, "answers": answers})
+        asked = await self._asked(request, "predict")
+        found = await self.service.predict_rows(asked.run, asked.rows, asked.words.get("tasks"), asked.cells)
+        answers = [one.as_dict() for one in found]
+        return told(answers[0] if asked.single else {"run": asked.run, "answers": answers})
 
     async def embed(self, request: Request) -> Response:
         """Vectors of one row, or of several: `fused`, and `TASK.INPUT` where a task brings inputs into one space."""
-        name, rows, words, single = await self._asked(request, "embed")
-        vectors, spaces = await self.service.embed(name, rows), words.get("spaces")
+        asked = await self._asked(request, "embed")
+        vectors, spaces = await self.service.embed(asked.run, asked.rows, asked.cells), asked.words.get("spaces")
         for space in spaces or ():
             if space not in vectors[0]:
                 raise Unknown(f"there are no vectors {space[:80]!r} in this run", param="spaces", known=list(vectors[0]))
         found = [{space: row[space] for space in spaces or row} for row in vectors]
-        return told({"run": name, "vectors": found[0]} if single else {"run": name, "rows": found})
+        return told({"run": asked.run, "vectors": found[0]} if asked.single else {"run": asked.run, "rows": found})
 
     async def search(self, request: Request) -> Response:
         """Rows of the index that are nearest to what is asked: texts, pictures and recordings, added with weights."""
@@ -86,8 +99,8 @@ class Native:
     async def _value(self, recipe: Any, name: str, value: str) -> Any:
         return await self.service.decoding(cell, recipe, name, value, self.fetch)
 
-    async def _asked(self, request: Request, kind: str) -> tuple[str, list[dict[str, Any]], dict[str, Any], bool]:
-        """The run, its rows, the body's other words, and whether one row was sent by itself."""
+    async def _asked(self, request: Request, kind: str) -> Asked:
+        """What a body asks; the files of its rows are unpacked later, where they are read."""
         if is_form(request):
             return await self._of_form(request)
         tree = await tree_of(request)
@@ -99,10 +112,9 @@ class Native:
         if (asked["inputs"] is None) == (asked["rows"] is None):
             raise Refused("a body has inputs (one row) or rows (several)", fix='{"inputs": {...}}')
         recipe, rows = self.service.runs[name].recipe, asked["rows"] or [asked["inputs"]]
-        read = await self.service.decoding(lambda: [cells(recipe, row, self.fetch) for row in rows])
-        return name, read, asked, asked["rows"] is None
+        return Asked(name, rows, asked, asked["rows"] is None, lambda row: cells(recipe, row, self.fetch))
 
-    async def _of_form(self, request: Request) -> tuple[str, list[dict[str, Any]], dict[str, Any], bool]:
+    async def _of_form(self, request: Request) -> Asked:
         async with form_of(request, self.service.limits) as form:
             given = form.get("run")
             name = self.service.run(given if isinstance(given, str) and given else None)
@@ -113,7 +125,7 @@ class Native:
                 for key in ("tasks", "spaces")
                 if key in form and key not in run.recipe.inputs
             }
-        return name, [row], words, True
+        return Asked(name, [row], words, True)
 
     def _index(self) -> dict[str, Any] | None:
         catalogue = self.service.catalogue
@@ -156,7 +168,7 @@ def router(native: Native, problems: Mapping[int | str, Any]) -> APIRouter:
     words: dict[str, Any] = {"responses": dict(problems)}
     routes.add_api_route("/health", native.health, methods=["GET"])
     routes.add_api_route("/ready", native.ready, methods=["GET"], **words)
-    routes.add_api_route("/metrics", native.counted, methods=["GET"], **words)
+    routes.add_api_route("/metrics", native.counted, methods=["GET"], response_class=PlainTextResponse, **words)
     routes.add_api_route("/v1/runs", native.runs, methods=["GET"], **words)
     predict = schemas.body([one.predict for one in made.values()], form=form)
     routes.add_api_route("/v1/predict", native.predict, methods=["POST"], openapi_extra=predict, **words)

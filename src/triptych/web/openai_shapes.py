@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from triptych.web import chat, schemas, speech, vectors
+from triptych.web import chat, schemas, speech, vectors, voice
 from triptych.web.chat import named
 from triptych.web.native import Native
 from triptych.web.told import told
 
-BODIES: list[type[BaseModel]] = [chat.Chat, vectors.Embeddings]
+BODIES: list[type[BaseModel]] = [chat.Chat, vectors.Embeddings, voice.Speech]
 
 
 def router(native: Native, problems: Mapping[int | str, Any]) -> APIRouter:
@@ -43,8 +43,11 @@ def router(native: Native, problems: Mapping[int | str, Any]) -> APIRouter:
     async def transcribe(request: Request) -> Response:
         return await speech.transcribe(native, request)
 
-    def body(route: Any) -> dict[str, Any]:
-        return {"description": route.__doc__, "methods": ["POST"], **words}
+    async def speak(request: Request) -> Response:
+        return await voice.speak(native, request)
+
+    def body(route: Any, answers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return {"description": route.__doc__, "methods": ["POST"], "responses": {**words["responses"], **(answers or {})}}
 
     routes.add_api_route("/v1/models", models, methods=["GET"], **words)
     routes.add_api_route("/v1/models/{name:path}", one_model, methods=["GET"], **words)
@@ -52,4 +55,7 @@ def router(native: Native, problems: Mapping[int | str, Any]) -> APIRouter:
     routes.add_api_route("/v1/embeddings", embed, openapi_extra=schemas.body([vectors.Embeddings]), **body(vectors.embed))
     form = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": speech.FORM}}}}
     routes.add_api_route("/v1/audio/transcriptions", transcribe, openapi_extra=form, **body(speech.transcribe))
+    sound = {"200": {"description": "the recording", "content": {kind: {} for kind in voice.KINDS}}}
+    extra = schemas.body([voice.Speech])
+    routes.add_api_route("/v1/audio/speech", speak, openapi_extra=extra, response_class=Response, **body(voice.speak, sound))
     return routes

@@ -33,6 +33,8 @@ from triptych.web.limits import Limits
 from triptych.web.problems import Busy, Gone, TooLarge, Unknown
 
 T = TypeVar("T")
+Unpacking = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""What was sent of a row -> its cells."""
 
 
 @dataclass(frozen=True)
@@ -154,27 +156,31 @@ class Service:
         """
         return (await self.predict_rows(run, [row], tasks))[0]
 
-    async def predict_rows(self, run: str | None, rows: Sequence[Mapping[str, Cell]], tasks: Sequence[str] | None = None) -> list[Told]:
-        """The same of several rows, in their order."""
+    async def predict_rows(
+        self, run: str | None, rows: Sequence[Mapping[str, Any]], tasks: Sequence[str] | None = None, cells: Unpacking = dict
+    ) -> list[Told]:
+        """The same of several rows, in their order; `cells` makes them of what was sent, in a thread that decodes."""
         name, started = self.run(run), time.perf_counter()
         opened = self.runs[name]
         asked = self._tasks(opened, tasks)
         with self.workers[name].coming(len(rows)):
-            read = await self._read(opened, rows)
+            read = await self._read(opened, rows, cells)
 
         def work(pairs: list[Any]) -> list[Answer]:
             return opened.answers([row for row, _ in pairs], [values for _, values in pairs], asked)
 
-        found = await self.workers[name].together(("predict", asked), work, list(zip(rows, read, strict=True)))
+        found = await self.workers[name].together(("predict", asked), work, read)
         seconds = time.perf_counter() - started
-        return [self._told(name, row, answer, seconds) for row, answer in zip(rows, found, strict=True)]
+        return [self._told(name, row, answer, seconds) for (row, _), answer in zip(read, found, strict=True)]
 
-    async def embed(self, run: str | None, rows: Sequence[Mapping[str, Cell]]) -> list[dict[str, list[float] | None]]:
+    async def embed(
+        self, run: str | None, rows: Sequence[Mapping[str, Any]], cells: Unpacking = dict
+    ) -> list[dict[str, list[float] | None]]:
         """Vectors of each row: `fused`, and `TASK.INPUT` where a task has such; None where the row lacks the input."""
         name = self.run(run)
         opened = self.runs[name]
         with self.workers[name].coming(len(rows)):
-            read = await self._read(opened, rows)
+            read = [values for _, values in await self._read(opened, rows, cells)]
 
         def work(values: list[Any]) -> list[dict[str, list[float] | None]]:
             columns = opened.vectors(values)
@@ -192,7 +198,7 @@ class Service:
         opened = self.runs[name]
         held: Any = settings or opened.recipe.tasks[task]
         with self.workers[name].coming(1):
-            values = (await self._read(opened, [row]))[0]
+            values = (await self._read(opened, [row]))[0][1]
         writing = Writing(f"chatcmpl-{secrets.token_urlsafe(16)}", name, held.longest)
 
         def begun() -> Iterator[str]:
@@ -287,16 +293,18 @@ class Service:
             raise Busy("the server is ending", fix="come again when it is up") from None
         return await work_of
 
-    async def _read(self, run: Run, rows: Sequence[Mapping[str, Cell]]) -> list[Any]:
+    async def _read(self, run: Run, rows: Sequence[Mapping[str, Any]], cells: Unpacking = dict) -> list[tuple[dict[str, Any], Any]]:
+        """The cells of each row, and what its rooms read of them."""
         if len(rows) > self.limits.rows:
             raise TooLarge(
                 f"{len(rows):,} rows are more than the {self.limits.rows} that one request may have", fix="send several requests"
             )
 
-        def read() -> list[Any]:
-            for row in rows:
+        def read() -> list[tuple[dict[str, Any], Any]]:
+            held = [cells(row) for row in rows]
+            for row in held:
                 check_row(run.recipe, row, self.limits)
-            return [run.read_row(row) for row in rows]
+            return [(row, run.read_row(row)) for row in held]
 
         return await self.decoding(read)
 

@@ -14,7 +14,7 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.base.extras import need
 from triptych.web.app import WHY
-from triptych.web.limits import HEAD, Limits
+from triptych.web.limits import Limits
 
 KEYS = "TRIPTYCH_KEYS"
 SHORTEST = 16
@@ -101,8 +101,8 @@ def serve(app: Any, listening: socket.socket, limits: Limits, ready: Callable[[s
         await work
 
     try:
-        with settled():
-            asyncio.run(run())
+        with settled(), asyncio.Runner(loop_factory=loop_of()) as runner:
+            runner.run(run())
     except KeyboardInterrupt:  # uvicorn raises it again once all is ended
         return
     finally:
@@ -127,19 +127,19 @@ def settled() -> Iterator[None]:
 def server_of(app: Any, limits: Limits) -> Any:
     """An uvicorn with the server's bounds."""
     uvicorn = need("uvicorn", extra="serve", why=WHY)
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    need("httptools", extra="serve", why=WHY)
+    from triptych.web.patience import patient
 
-    class Patient(H11Protocol):
-        """A connection that says nothing, or its head letter by letter, is closed."""
+    words = {"log_config": None, "access_log": False, "server_header": False, "ws": "none", "http": patient(limits.slow), "loop": "auto"}
+    bounds = {"limit_concurrency": limits.connections, "timeout_keep_alive": 15, "timeout_graceful_shutdown": 3}
+    return uvicorn.Server(uvicorn.Config(app, **words, **bounds))
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.loop.call_later(limits.slow, self._late)
 
-        def _late(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
-
-    words = {"log_config": None, "access_log": False, "server_header": False, "ws": "none", "http": Patient, "loop": "asyncio"}
-    bounds = {"limit_concurrency": limits.connections, "h11_max_incomplete_event_size": HEAD, "timeout_keep_alive": 15}
-    return uvicorn.Server(uvicorn.Config(app, **words, **bounds, timeout_graceful_shutdown=3))
+def loop_of() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop: uvloop, where this system has it."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return made

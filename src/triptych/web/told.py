@@ -37,6 +37,8 @@ def as_problem(problem: BaseException) -> Response:
         return told(body_of(str(problem), problem.status, problem.param), problem.status, again)
     if isinstance(problem, InputError):
         return told(body_of(_without_places(problem), 400), 400)
+    if isinstance(problem, HTTPException):
+        return told(body_of(str(problem.detail), problem.status_code), problem.status_code, dict(problem.headers or {}))
     if isinstance(problem, TimeoutError):
         what = "the request took longer than this server takes for one\n  try:   ask for less, or come again later"
         return told(body_of(what, 503), 503, {"retry-after": "5"})
@@ -56,17 +58,13 @@ def listen(app: FastAPI) -> None:
     async def refused(_: Request, problem: Exception) -> Response:
         return as_problem(problem)
 
-    async def unknown(_: Request, problem: Exception) -> Response:
-        assert isinstance(problem, HTTPException)
-        return told(body_of(str(problem.detail), problem.status_code), problem.status_code, dict(problem.headers or {}))
-
     async def invalid(_: Request, problem: Exception) -> Response:
         assert isinstance(problem, RequestValidationError)
         first = problem.errors()[0]
         return told(body_of(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 400), 400)
 
     app.add_exception_handler(TriptychError, refused)
-    app.add_exception_handler(HTTPException, unknown)
+    app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
 
 

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
+from triptych.contract.modality import Limited
 from triptych.use.opened import Run
 from triptych.use.spaces import FUSED, Space, space_of
 from triptych.web.chat import named
@@ -42,11 +43,13 @@ async def embed(native: Native, request: Request) -> Response:
     given = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
     if not given:
         raise Refused("there is nothing to embed", param="input")
-    rows = await native.service.decoding(lambda: [_row(native, run, space, one) for one in given])
-    vectors = [_vector(found, space) for found in await native.service.embed(name, rows)]
+    rows = [_row(run, space, one) for one in given]
+    found = await native.service.embed(name, rows, lambda row: cells(run.recipe, row, native.fetch))
+    vectors = [_vector(one, space) for one in found]
     if asked["dimensions"] not in (None, len(vectors[0])):
         raise Refused(f"the vectors have {len(vectors[0])} dimensions, and are not cut", param="dimensions", fix="leave it out")
     as_words = asked["encoding_format"] == "base64"
+    tokens = await native.service.decoding(_tokens, run, rows)
     data = [
         {
             "object": "embedding",
@@ -55,10 +58,20 @@ async def embed(native: Native, request: Request) -> Response:
         }
         for n, vector in enumerate(vectors)
     ]
-    return told({"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": 0, "total_tokens": 0}})
+    return told({"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
 
 
-def _row(native: Native, run: Run, space: Space, given: Any) -> dict[str, Any]:
+def _tokens(run: Run, rows: list[dict[str, Any]]) -> int:
+    """What the run reads of texts, in pieces of its own tokenizers; pictures and recordings have none."""
+    found = 0
+    for name, (room, preparation) in run.inputs.items():
+        if isinstance(preparation, Limited) and preparation.limit().unit == "tokens":
+            values = [room.read(row[name]) for row in rows if row.get(name)]
+            found += sum(int(min(length, preparation.limit().most)) for length in preparation.lengths(values)) if values else 0
+    return found
+
+
+def _row(run: Run, space: Space, given: Any) -> dict[str, Any]:
     """One row of what was given."""
     if isinstance(given, int | list):
         raise Refused("tokens are not read: every run has its own", param="input", fix="send texts")
@@ -70,7 +83,7 @@ def _row(native: Native, run: Run, space: Space, given: Any) -> dict[str, Any]:
             raise Refused(f"{name}: a text, or a file in base64", param="input")
     if not row:
         raise Refused("a row with nothing in it", param="input")
-    return cells(run.recipe, row, native.fetch)
+    return row
 
 
 def _input(run: Run, space: Space, text: str) -> str:

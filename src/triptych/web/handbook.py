@@ -22,8 +22,9 @@ def show(app: FastAPI) -> None:
     async def docs(request: Request) -> HTMLResponse:
         root = request.scope.get("root_path", "")
         words: dict[str, Any] = {"openapi_url": f"{root}{app.openapi_url}", "title": f"{app.title}: what can be asked"}
-        files = {"js": "swagger-ui-bundle.js", "css": "swagger-ui.css", "favicon": "favicon.png"}
-        return get_swagger_ui_html(**words, **{f"swagger_{kind}_url": f"{root}{FILES}/{name}" for kind, name in files.items()})
+        names = {"js": "swagger-ui-bundle.js", "css": "swagger-ui.css", "favicon": "favicon.png"}
+        files: dict[str, Any] = {f"swagger_{kind}_url": f"{root}{FILES}/{name}" for kind, name in names.items()}
+        return get_swagger_ui_html(**words, **files)
 
     async def redoc(request: Request) -> HTMLResponse:
         root = request.scope.get("root_path", "")

@@ -178,21 +178,23 @@ class Tower(Held, Encoder):
         if last == 0:
             if TOKENS in packed.tensors:
                 return packed
-            tokens_PTD, mask_PT, pooled_PD = self._left(self._through(packed, there, {}))
+            tokens_PTD, mask_PT, pooled_PD = self._left(self._through(packed, there))
             own = {} if pooled_PD is None else {POOLED: pooled_PD}
             return Packed({TOKENS: tokens_PTD, **own}, mask_PT)
-        flow = self._through(packed, there - last, {})
+        flow = self._through(packed, there - last)
         shape = "PTD" if flow.hidden.ndim == 3 else "PCHW"
         return Packed({f"{BLOCK}{there - last}_{shape}": flow.hidden, **flow.rows}, flow.mask_PT)
 
-    def _through(self, packed: Packed, stop: int, inner: dict[str, Tensor]) -> Flow:
-        """From a batch, or from where it was cut, to what enters block `stop`."""
+    def _through(self, packed: Packed, stop: int, inner: dict[str, Tensor] | None = None) -> Flow:
+        """From a batch, or from where it was cut, to what enters block `stop`; what each block gives is held only where `inner` is."""
         flow, start = self._entered(packed)
         if start > stop:
             raise ValueError(f"the rows were cut before block {start}, and what enters block {stop} is asked for")
         hidden, around = flow.hidden, self.family.around(self.base, flow)
         for number, layer in enumerate(self.layers()[start:stop], start=start):
-            hidden = inner[f"{BLOCK}{number}"] = self.family.step(layer, hidden, around)
+            hidden = self.family.step(layer, hidden, around)
+            if inner is not None:
+                inner[f"{BLOCK}{number}"] = hidden
         return Flow(hidden, flow.mask_PT, flow.rows)
 
     def _entered(self, packed: Packed) -> tuple[Flow, int]:

@@ -37,7 +37,7 @@ from triptych.run.progress import Voice
 from triptych.run.recipe import Stage
 
 LEAST, ROWS = 8, 32
-"""Encoded at once: as many as a step of training takes, between these, so that memory is no more than its; rows of like length together."""
+"""Encoded at once: half of what a step of training takes, between these: no slower, and memory is no more than its."""
 PART_BYTES, PART_SECONDS = 2**26, 20.0
 """A part is written when it holds so much, or so long after the last: what a kill may cost."""
 
@@ -147,7 +147,7 @@ class _Frozen:
         for one in missing:
             first.setdefault(keys[one], one)
         todo = list(first.values())
-        size = max(LEAST, min(ROWS, self.bench.batch_size))
+        size = max(LEAST, min(ROWS, self.bench.batch_size // 2))
         batches = [todo[start : start + size] for start in range(0, len(todo), size)]
         waiting: tuple[list[Key], list[Item]] = ([], [])
         began = time.monotonic()

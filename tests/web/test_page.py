@@ -211,3 +211,16 @@ def test_an_empty_form_says_what_to_give(opened):
     opened.wait_for_selector(".problem")
     told = opened.inner_text(".problem")
     assert "no input at all" in told and "Known: image, audio, text" in told and "Try:" in told
+
+
+def test_the_pages_of_the_api_ask_no_other_host(opened, page_at):
+    """Redoc's own logo is asked for by its script, and stopped by the browser as the page says."""
+    stopped = []
+    opened.on("requestfailed", lambda request: stopped.append((request.url, request.failure)))
+    for path, shown in (("docs", ".opblock"), ("redoc", "text=/v1/predict")):
+        opened.goto(f"{page_at[0].rstrip('/')}/{path}")
+        opened.locator(shown).first.wait_for()
+    opened.wait_for_load_state("networkidle")
+    refused = {url for url, why in stopped if why == "csp"}
+    assert {urlsplit(url).hostname for url in opened.asked if url.startswith(("http", "ws")) and url not in refused} == {"127.0.0.1"}
+    assert {urlsplit(url).hostname for url in refused} <= {"cdn.redoc.ly"}

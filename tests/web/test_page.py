@@ -195,6 +195,7 @@ def test_a_phone_in_the_dark_shows_the_data_and_the_report(browser, page_at):
         tab(page, name)
         page.wait_for_selector(shown)
         assert page.evaluate(wide) <= 390, name
+    assert page.locator("#input-tiny-image").bounding_box()["width"] > 350
     assert "40 rows" in page.inner_text("#data-rows-tiny") or page.locator("#data-rows-tiny table").count()
     unnamed = """() => [...document.querySelectorAll('button, input, textarea, select')].filter((one) => one.offsetParent
       && !one.ariaLabel && !one.labels?.length && !one.textContent.trim() && !one.title

@@ -72,3 +72,10 @@ def test_no_border_is_lost_when_gradio_rewrites_the_style_sheet():
         for rule in rules
         if re.search(r"\bborder: [^;]*var\(", rule) and re.search(r"border-\w+(-\w+)?:", rule.replace("border-radius:", ""))
     ]
+
+
+def test_no_rule_for_a_phone_begins_with_gradios_container():
+    """Gradio puts it before each selector of a media query, so that a second one never fits."""
+    queries = re.findall(r"@media[^{]*\{((?:[^{}]*\{[^{}]*\})*)", style())
+    assert len(queries) == 2 and "button.sm" in queries[0]
+    assert ".gradio-container" not in "".join(queries)

@@ -88,7 +88,7 @@ def _filled(kit: Kit, chosen: Any, bars: Sequence[tuple[str, Any]]) -> None:
 
 def _bind(event: Any, shows: Sequence[Show], chosen: Any, at: Any) -> None:
     """Call those of `shows` that stand in the open tab and belong to the chosen run; the browser says which tab is open."""
-    inputs, outputs = ([one for show in shows for one in show[place]] for place in (3, 4))
+    inputs, outputs = [one for show in shows for one in show[3]], [one for show in shows for one in show[4]]
     on(event, _looked_at(shows), [chosen, at, *inputs], outputs, hidden=True, js=OPEN, trigger_mode="multiple")
 
 

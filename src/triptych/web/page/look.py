@@ -64,6 +64,8 @@ def theme() -> Any:
         button_primary_text_color="#ffffff",
         button_primary_background_fill_dark="#2f63e0",
         button_primary_text_color_dark="#ffffff",
+        input_placeholder_color="#5b6169",
+        input_placeholder_color_dark="#a7aeb7",
     )
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ import triptych
 from triptych.base.errors import BadValue, InputError
 from triptych.contract.cells import Blob
 from triptych.data.columns import Column
+from triptych.data.stored import Stored
 from triptych.run.progress import Voice
 from triptych.use import filling, indexing, nearby
-from triptych.use.catalogue import Part, open_catalogue, run_for, space_of
+from triptych.use.catalogue import Catalogue, Part, open_catalogue, run_for, space_of
 from triptych.use.filters import condition
 from triptych.use.opened import open_run
 from triptych.use.spaces import query_vector, row_vectors
@@ -342,6 +344,19 @@ def test_above_a_size_an_index_is_made_and_its_recall_is_what_is_promised(many, 
     assert near["recall"] >= 0.95 and nearby.recall(dataset, queries, exact, near) >= 0.95
     nearby.warm(dataset)
     assert nearby.prepared(dataset, near, QUIET) == near and nearby.unindexed(dataset) == 0
+
+
+def test_more_rows_than_the_partitions_hold_are_found_all_the_same(many, monkeypatch):
+    dataset, vectors = many
+    monkeypatch.setattr(nearby, "EXACT_UP_TO", 1000)
+    near = {"probes": 1, "refine": 2} if dataset.describe_indices() else {**nearby.prepared(dataset, {}, QUIET), "probes": 1}
+    few = dataset.to_table(columns=["id"], nearest=nearby.asked(vectors[0], 2000, near))
+    assert 0 < len(few) < 2000
+    found = Catalogue.__new__(Catalogue)
+    found.about = SimpleNamespace(near=near)
+    found.rows = Stored(dataset, {}, Path())
+    assert len({hit.id for hit in found.nearest(vectors[0], limit=1000)}) == 1000
+    assert len(found.nearest(vectors[0], limit=5)) == 5
 
 
 @settings(max_examples=20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,9 +85,18 @@ def joined(windows: Iterable[tuple[float, list[Word]]], overlap: float) -> Itera
 
 def _seam(left: Sequence[Word], right: Sequence[Word], middle: float) -> tuple[int, int]:
     """How many words of the earlier window stay, and how many of the later one go."""
-    blocks = SequenceMatcher(None, [word.text for word in left], [word.text for word in right], autojunk=False).get_matching_blocks()
-    pairs = [(block.a + n, block.b + n) for block in blocks for n in range(block.size)]
-    pairs = [(a, b) for a, b in pairs if abs(left[a].start - right[b].start) <= NEAR]
+    pairs = [
+        (a, b)
+        for a, b in enumerate(_nearest(word, right) for word in left)
+        if b is not None and _nearest(right[b], left) == a and abs(left[a].start - right[b].start) <= NEAR
+    ]
     if pairs:
         return min(pairs, key=lambda pair: abs(left[pair[0]].middle - middle))
     return sum(word.middle < middle for word in left), sum(word.middle < middle for word in right)
+
+
+def _nearest(word: Word, others: Sequence[Word]) -> int | None:
+    """Of the words with the same text the one that is said at about the same time: a word may be said again and again."""
+    return min(
+        (n for n, other in enumerate(others) if other.text == word.text), key=lambda n: abs(others[n].start - word.start), default=None
+    )

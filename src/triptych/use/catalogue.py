@@ -137,9 +137,15 @@ class Catalogue:
     def nearest(self, vector_D: np.ndarray, *, limit: int = 10, where: str | None = None, exact: bool = False) -> list[Hit]:
         """The rows nearest to a vector of the space, of length one; otherwise as `search`."""
         self._check_limit(limit)
-        query = nearby.asked(vector_D, limit, None if exact else self.about.near)
-        fields = [name for column in self.rows.columns.values() for name in column.names()]
-        found = self._asked(where, columns=[ID, "_distance", *fields], nearest=query, prefilter=True)
+        near, further = None if exact else self.about.near, where is not None  # few rows may fulfil a condition
+        columns = [ID, "_distance", *(name for column in self.rows.columns.values() for name in column.names())]
+
+        def ask(further: bool) -> Any:
+            return self._asked(where, columns=columns, nearest=nearby.asked(vector_D, limit, near, further), prefilter=True)
+
+        found = ask(further)
+        if near and not further and len(found) < min(limit, len(self)):
+            found = ask(True)
         rows = self.rows.decoded(found)
         hits = [Hit(row.id, 1.0 - away, row.cells) for row, away in zip(rows, found["_distance"].to_pylist(), strict=True)]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.id))

@@ -120,9 +120,14 @@ def vectors_of(found: Any) -> np.ndarray:
     return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(len(column), -1)
 
 
-def asked(query_D: np.ndarray, limit: int, near: dict[str, Any] | None) -> dict[str, Any]:
-    """A query in Lance's words; without `near` every vector is compared."""
+def asked(query_D: np.ndarray, limit: int, near: dict[str, Any] | None, further: bool = False) -> dict[str, Any]:
+    """A query in Lance's words; without `near` every vector is compared.
+
+    `further`: where the partitions that are looked at hold fewer than `limit` rows, others are looked at too. That takes longer
+    even where they hold enough.
+    """
     query: dict[str, Any] = {"column": VECTOR, "q": query_D, "k": limit, "metric": METRIC}
     if not near:
         return {**query, "use_index": False}
-    return {**query, "minimum_nprobes": near["probes"], "refine_factor": near["refine"]}
+    most = {} if further else {"maximum_nprobes": near["probes"]}
+    return {**query, "minimum_nprobes": near["probes"], "refine_factor": near["refine"], **most}

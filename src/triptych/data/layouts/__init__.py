@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import pkgutil
 from pathlib import Path
 from typing import Protocol
@@ -83,7 +84,7 @@ def within(path: Path) -> tuple[Layout, Path] | None:
     inner = sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
     if len(inner) > MOST_FOLDERS:
         return None
-    found = {folder: layout for folder in inner if (layout := recognised(folder)) and layout.NAME != "songs"}
+    found = {folder: layout for folder in inner if os.access(folder, os.X_OK) and (layout := recognised(folder)) and layout.NAME != "songs"}
     if not found or len(inner) == 1:
         return next(((layout, folder) for folder, layout in found.items()), None)
     names = ", ".join(f"{layout.NAME} in {folder.name}" for folder, layout in found.items())

@@ -195,12 +195,14 @@ def test_a_phone_in_the_dark_shows_the_data_and_the_report(browser, page_at):
         tab(page, name)
         page.wait_for_selector(shown)
         assert page.evaluate(wide) <= 390, name
+    assert page.locator("#input-tiny-image").bounding_box()["width"] > 350
     assert "40 rows" in page.inner_text("#data-rows-tiny") or page.locator("#data-rows-tiny table").count()
     unnamed = """() => [...document.querySelectorAll('button, input, textarea, select')].filter((one) => one.offsetParent
       && !one.ariaLabel && !one.labels?.length && !one.textContent.trim() && !one.title
       && !one.placeholder).map((one) => one.outerHTML.slice(0, 120))"""
     page.wait_for_timeout(600)
     assert page.evaluate(unnamed) == []
+    assert page.get_attribute("#input-tiny-image button[aria-dropeffect]", "aria-label").startswith("image: Drop")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
     assert max(dark) < 60
     context.close()
@@ -211,3 +213,18 @@ def test_an_empty_form_says_what_to_give(opened):
     opened.wait_for_selector(".problem")
     told = opened.inner_text(".problem")
     assert "no input at all" in told and "Known: image, audio, text" in told and "Try:" in told
+    borders = "(one) => ['Top', 'Left'].map((side) => getComputedStyle(one)[`border${side}Width`])"
+    assert opened.locator(".problem").evaluate(borders) == ["1px", "5px"]
+
+
+def test_the_pages_of_the_api_ask_no_other_host(opened, page_at):
+    """Redoc's own logo is asked for by its script, and stopped by the browser as the page says."""
+    stopped = []
+    opened.on("requestfailed", lambda request: stopped.append((request.url, request.failure)))
+    for path, shown in (("docs", ".opblock"), ("redoc", "h1")):
+        opened.goto(f"{page_at[0].rstrip('/')}/{path}")
+        opened.locator(shown).first.wait_for()
+    opened.wait_for_load_state("networkidle")
+    refused = {url for url, why in stopped if why == "csp"}
+    assert {urlsplit(url).hostname for url in opened.asked if url.startswith(("http", "ws")) and url not in refused} == {"127.0.0.1"}
+    assert {urlsplit(url).hostname for url in refused} <= {"cdn.redoc.ly"}

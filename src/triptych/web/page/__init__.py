@@ -22,7 +22,11 @@ KEPT = 24 * 3600
 """Seconds after which an uploaded file goes."""
 ALL = ""
 """In place of a run's name: all of them."""
+OPEN = "(name, _, ...held) => [name, document.querySelector('#tabs [role=tab][aria-selected=true]')?.textContent.trim() ?? '', ...held]"
+"""Puts the tab that is open where the work expects it."""
 Make = Callable[[str], None]
+Show = tuple[str, str, Callable[..., AsyncIterator[Any]], list[Any], list[Any]]
+"""(tab, run, work, inputs, outputs)"""
 
 
 def build(service: Service) -> Any:
@@ -39,13 +43,10 @@ def build(service: Service) -> Any:
                 with gr.Tab(label, id=label, elem_id=f"tab-{label.lower()}") as bar:
                     places += _for_each(names_of, make, names[0])
                 bars.append((label, bar))
-        for label, bar in bars:
-            for name, work, inputs, outputs in kit.shows[label]:
-                on(bar.select, _where_chosen(name, work, len(outputs)), [chosen, *inputs], outputs, hidden=True)
-                on(chosen.change, _where_chosen(name, work, len(outputs)), [chosen, *inputs], outputs, hidden=True)
         shows = f"(name) => {json.dumps([of for of, _ in places])}.map((of) => ({{__type__: 'update', visible: of === name}}))"
         quiet: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-        chosen.change(None, chosen, [place for _, place in places], js=shows, **quiet)
+        chosen.change(None, chosen, [place for _, place in places], js=shows, **quiet)  # first: what follows may take its time
+        _filled(kit, chosen, bars)
         kit.restore(page)
     page.queue(default_concurrency_limit=8, max_size=256, api_open=False)
     return page
@@ -76,15 +77,33 @@ def _for_each(names: Sequence[str], make: Make, first: str) -> list[tuple[str, A
     return places
 
 
-def _where_chosen(name: str, work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[..., AsyncIterator[Any]]:
-    """`work` where the run is the one that is looked at."""
+def _filled(kit: Kit, chosen: Any, bars: Sequence[tuple[str, Any]]) -> None:
+    """Fill the tab that is looked at when it is opened, or when another run is chosen: one round trip, and nothing for the others."""
+    at = kit.memory("at", "")
+    for label, bar in bars:
+        if kit.shows[label]:
+            _bind(bar.select, [(label, *one) for one in kit.shows[label]], chosen, at)
+    _bind(chosen.change, [(label, *one) for label, _ in bars for one in kit.shows[label]], chosen, at)
 
-    async def shown(chosen: str, *given: Any) -> AsyncIterator[Any]:
-        if name in (chosen, ALL):
-            async for found in work(*given):
-                yield found
-        else:
-            yield tuple([gr.skip()] * outputs)
+
+def _bind(event: Any, shows: Sequence[Show], chosen: Any, at: Any) -> None:
+    """Call those of `shows` that stand in the open tab and belong to the chosen run; the browser says which tab is open."""
+    inputs, outputs = [one for show in shows for one in show[3]], [one for show in shows for one in show[4]]
+    on(event, _looked_at(shows), [chosen, at, *inputs], outputs, hidden=True, js=OPEN, trigger_mode="multiple")
+
+
+def _looked_at(shows: Sequence[Show]) -> Callable[..., AsyncIterator[Any]]:
+    """An event's work: what it gives for all that is not looked at is left as it is."""
+
+    async def shown(chosen: str, at: str, *given: Any) -> AsyncIterator[Any]:
+        whole, start, first = sum(len(show[4]) for show in shows), 0, 0
+        for label, name, work, inputs, outputs in shows:
+            if label == at and name in (chosen, ALL):
+                async for found in work(*given[start : start + len(inputs)]):
+                    after = whole - first - len(outputs)
+                    yield (*[gr.skip()] * first, *found, *[gr.skip()] * after)
+            start, first = start + len(inputs), first + len(outputs)
+        yield tuple([gr.skip()] * whole)
 
     return shown
 

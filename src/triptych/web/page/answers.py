@@ -17,7 +17,7 @@ def answer_html(run: Run, tasks: Mapping[str, dict[str, Any]], boxed: Mapping[st
     """All tasks' answers; `boxed` has the drawings of those that say a box."""
     ordered = sorted(tasks.items(), key=lambda pair: run.recipe.tasks[pair[0]].kind == "contrast")
     parts = [_task(run, name, answer, boxed.get(name, "")) for name, answer in ordered]
-    return f"<div class='answers'>{''.join(parts)}<p class='quiet'>answered in {seconds:.2f} s</p></div>"
+    return f"<div class='answers'>{''.join(parts)}<p class='quiet' role='status'>answered in {seconds:.2f} s</p></div>"
 
 
 def _task(run: Run, name: str, answer: Mapping[str, Any], drawn: str) -> str:
@@ -36,7 +36,7 @@ def _task(run: Run, name: str, answer: Mapping[str, Any], drawn: str) -> str:
     else:
         sure = f"<p class='quiet'>confidence {_percent(answer['confidence'])}</p>" if answer.get("confidence") is not None else ""
         inside = f"<p class='said'>{said}</p>{sure}{drawn}"
-    return f"<section class='task'><h3>{escape(name)}</h3>{inside}</section>"
+    return f"<section class='task'><h2>{escape(name)}</h2>{inside}</section>"
 
 
 def _bars(answer: Mapping[str, Any]) -> str:
@@ -91,12 +91,12 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def influence_html(found: Mapping[str, dict[str, Any]], given: Sequence[str]) -> str:
-    """What each given input counted for; why that cannot be told, where it cannot."""
+def influence_html(found: Mapping[str, dict[str, Any]], given: Sequence[str], asked: bool = True) -> str:
+    """What each given input counted for; why that cannot be told, where it cannot. `asked`: whether any task of the run can tell."""
+    if not asked or (len(given) > 1 and not found):
+        return "<p class='quiet'>No task of this run has a confidence that could change without an input.</p>"
     if len(given) < 2:
         return "<p class='quiet'>One input was given, so all of the answer comes from it. Give two or more to see which one counts.</p>"
-    if not found:
-        return "<p class='quiet'>No task of this run has a confidence that could change without an input.</p>"
     return "".join(_weighed(name, one) for name, one in found.items())
 
 

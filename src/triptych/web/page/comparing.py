@@ -27,11 +27,11 @@ def build(kit: Kit) -> None:
     problem = html_place("")
     with gr.Row(equal_height=True):
         report = gr.Dropdown(names, value=names[0], label="Report of", scale=2, elem_id="report-of")
-        show = gr.Button("Show report", size="sm", min_width=120, elem_id="report")
+        show = gr.Button("Show report", size="sm", min_width=120, scale=1, elem_id="report")
     if len(names) > 1:
         with gr.Row(equal_height=True):
-            chosen = gr.CheckboxGroup(names, value=names, label="Side by side", elem_id="side-by-side")
-            beside = gr.Button("Compare", size="sm", min_width=120, elem_id="compare")
+            chosen = gr.CheckboxGroup(names, value=names, label="Side by side", scale=2, elem_id="side-by-side")
+            beside = gr.Button("Compare", size="sm", min_width=120, scale=1, elem_id="compare")
     else:
         html_place("<p class='quiet'>This server has one run. Start it with several to compare them: triptych serve RUN RUN2</p>")
     page = html_place("", elem_id="report-page")

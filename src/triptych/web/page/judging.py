@@ -31,8 +31,8 @@ def build(kit: Kit, name: str, told: Any) -> Any:
         else:
             task = gr.Radio(rated, value=rated[0], label="Task", visible=False)
         with gr.Row():
-            up = gr.Button("Right", size="sm", elem_id=f"up-{name}")
-            down = gr.Button("Wrong", size="sm", elem_id=f"down-{name}")
+            up = gr.Button("Right", size="sm", min_width=90, elem_id=f"up-{name}")
+            down = gr.Button("Wrong", size="sm", min_width=90, elem_id=f"down-{name}")
         for thumb, rating in ((up, UP), (down, DOWN)):
             on(thumb.click, plainly(functools.partial(_rate, kit, rating), 1), [told, task, rater], [status])
         for one in fitting:

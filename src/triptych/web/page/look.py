@@ -18,6 +18,14 @@ HEAD = """
       const text = button.textContent.trim() || button.title || button.querySelector('svg title')?.textContent;
       if (!button.textContent.trim() && text) button.setAttribute('aria-label', text);
     }
+    // What Gradio calls the place for a file is neither what stands on it nor which input it is for.
+    for (const button of document.querySelectorAll('button[aria-dropeffect]:not([data-named])')) {
+      const text = button.textContent.trim().replace(/\\s+/g, ' ');
+      if (!text) continue;
+      const label = button.closest('.block')?.querySelector('[data-testid=block-label]')?.textContent?.trim();
+      button.setAttribute('aria-label', label ? label + ': ' + text : text);
+      button.dataset.named = '';
+    }
     for (const field of document.querySelectorAll('input[type=file]:not([aria-label])')) {
       const block = field.closest('.block');
       const label = block?.querySelector('[data-testid=block-label], label span')?.textContent?.trim();
@@ -56,6 +64,8 @@ def theme() -> Any:
         button_primary_text_color="#ffffff",
         button_primary_background_fill_dark="#2f63e0",
         button_primary_text_color_dark="#ffffff",
+        input_placeholder_color="#5b6169",
+        input_placeholder_color_dark="#a7aeb7",
     )
 
 

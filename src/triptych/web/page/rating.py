@@ -47,7 +47,7 @@ def _two(kit: Kit, name: str) -> None:
     with gr.Row(equal_height=True):
         left, right = (gr.Textbox(label=f"Answer {word}", lines=3, interactive=False, elem_id=f"two-{word}-{name}") for word in "AB")
     with gr.Row():
-        buttons = [gr.Button(f"{word} is better", size="sm", elem_id=f"better-{word}-{name}") for word in "AB"]
+        buttons = [gr.Button(f"{word} is better", size="sm", min_width=90, elem_id=f"better-{word}-{name}") for word in "AB"]
     thanks = html_place("", elem_id=f"two-thanks-{name}")
     kit.keep(left, f"{name}.two-a")
     kit.keep(right, f"{name}.two-b")

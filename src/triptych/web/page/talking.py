@@ -59,14 +59,15 @@ def build(kit: Kit, name: str) -> None:
     )
     html_place(f"<p class='quiet'>{_how(run, tasks[0])}</p>")
     with gr.Row():
-        stop = gr.Button("Stop", size="sm", elem_id=f"stop-{name}")
-        new = gr.Button("New conversation", size="sm", elem_id=f"new-{name}")
-        up = gr.Button("Good answer", size="sm", elem_id=f"chat-up-{name}")
-        down = gr.Button("Bad answer", size="sm", elem_id=f"chat-down-{name}")
+        stop = gr.Button("Stop", size="sm", min_width=130, elem_id=f"stop-{name}")
+        new = gr.Button("New conversation", size="sm", min_width=130, elem_id=f"new-{name}")
+        up = gr.Button("Good answer", size="sm", min_width=130, elem_id=f"chat-up-{name}")
+        down = gr.Button("Bad answer", size="sm", min_width=130, elem_id=f"chat-down-{name}")
     work = plainly(functools.partial(_say, kit.service, name), 4)
     said = on(line.submit, work, [line, task, talk, shown], [problem, shown, talk, line])
     stop.click(None, None, None, cancels=[said], api_visibility="private")
-    on(new.click, lambda: ("", [], NEW), [], [problem, shown, talk])
+    for emptied in (new.click, shown.clear):
+        on(emptied, lambda: ("", [], NEW), [], [problem, shown, talk])
     for button, rating in ((up, UP), (down, DOWN)):
         on(button.click, plainly(functools.partial(_rate, kit.service, rating), 1), [talk, task], [problem])
     kit.keep(task, f"{name}.chat-task")

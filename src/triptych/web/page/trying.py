@@ -115,7 +115,7 @@ async def _counted(service: Service, name: str, told: Told, row: dict[str, Any])
     tasks, variants = tuple(weighed(run)), without_each(run.recipe.inputs, row)
     given = [column for column in row if column in run.recipe.inputs]
     if not variants or not tasks:
-        return influence_html({}, given)
+        return influence_html({}, given, asked=bool(tasks))
     rows = list(variants.values())
     read = await service.decoding(lambda: [run.read_row(one) for one in rows])
     work: Any = lambda pairs: run.answers([one for one, _ in pairs], [values for _, values in pairs], tasks)  # noqa: E731

@@ -199,11 +199,11 @@ def _warning(name: str, metric: str, given: str, one: Mapping[str, Any]) -> str:
     cure = "training.drop_inputs=0.3"
     if one["verdict"] == PRESENCE:
         return (
-            f"{name} needs {given} to be there and ignores what it says: {metric} falls by {dropped} without it, by {shuffled} with "
+            f"{name} needs {given} to be there and ignores what it says: the loss of {metric} is {dropped} without it, {shuffled} with "
             f"another row's; hide inputs in training (--set {cure}), or remove it"
         )
     return (
-        f"{name} ignores {given}: {metric} falls by {shuffled} with another row's in its place, by {dropped} without it, and is "
+        f"{name} ignores {given}: the loss of {metric} is {shuffled} with another row's in its place, {dropped} without it; {metric} is "
         f"{with_interval(one['alone'])} from it alone, which a constant answer reaches; hide inputs in "
         f"training (--set {cure}), give it a first stage of its own, or remove it"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import get_args
 
 import pytest
@@ -169,7 +170,7 @@ def test_a_module_of_a_stranger_is_not_even_imported(saved, monkeypatch):
     (saved / "evil_module.py").write_text("raise SystemExit('it ran')")
     monkeypatch.syspath_prepend(saved)
     change(saved, **{"class": "evil_module:Part"})
-    refused(saved)
+    assert "is not a part this version of triptych knows" in refused(saved) and "evil_module" not in sys.modules
 
 
 @pytest.mark.parametrize("facts", [{}, {"width": 8}, {"width": "x", "labels": []}, {"width": -1, "labels": ["a"]}, {"a": 1}, [], 3, None])

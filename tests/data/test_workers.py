@@ -176,11 +176,15 @@ def test_a_hanging_worker_does_not_outlive_a_builder_that_is_killed(tmp_path, pl
     builder.kill()
     builder.wait()
     builder.stdout.close()
+
+    def gone():
+        return not Path(f"/proc/{worker}").exists() or "\nState:\tZ" in Path(f"/proc/{worker}/status").read_text()
+
     for _ in range(100):
-        if not Path(f"/proc/{worker}").exists() or "\nState:\tZ" in Path(f"/proc/{worker}/status").read_text():
-            return
+        if gone():
+            break
         time.sleep(0.1)
-    pytest.fail("the worker is still there")
+    assert gone(), "the worker is still there"
 
 
 def test_a_program_without_a_guard_builds(tmp_path, planted):

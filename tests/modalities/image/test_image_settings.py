@@ -60,9 +60,10 @@ def test_the_way_out_of_a_clash_leads_out(size: int) -> None:
     for patch in (3, 8, 14, 16, 30):
         if clash := misfit(size, Vit(patch=patch)):
             numbers = [int(word.strip(",")) for word in clash[1].split() if word.strip(",").isdigit()]
-            said(prepare={"size": numbers[0]}, encoder={"kind": "vit", "patch": patch})
-            if len(numbers) > 1:
-                said(prepare={"size": size}, encoder={"kind": "vit", "patch": numbers[1]})
+            ways = [(numbers[0], patch), *((size, other) for other in numbers[1:2])]
+            for sized, cut in ways:
+                assert misfit(sized, Vit(patch=cut)) is None
+                said(prepare={"size": sized}, encoder={"kind": "vit", "patch": cut})
 
 
 def test_nothing_heavy_is_imported_to_check_a_recipe() -> None:

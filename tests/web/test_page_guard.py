@@ -46,7 +46,7 @@ def answered(path: str, body: bytes = b"", pieces: int = 1) -> tuple[int, bytes]
         ("/", 200),
         ("/v1/predict", 200),
         ("/gradio_api/queue/data", 200),
-        ("/gradio_api/file=/tmp/gradio/1/a.png", 200),
+        ("/gradio_api/file=/uploads/1/a.png", 200),
         ("/gradio_api/file=https://example.org/a.png", 404),
         ("/gradio_api/proxy=https://example.org/", 404),
         ("/gradio_api/call/ask", 404),
@@ -61,7 +61,7 @@ def test_only_what_the_page_needs_is_served(path, status):
 
 
 def test_an_event_reaches_the_page_whole_and_one_that_would_fetch_does_not():
-    event = json.dumps({"data": ["https://example.org is a text", {"path": "/tmp/gradio/1/a.png"}]}).encode()
+    event = json.dumps({"data": ["https://example.org is a text", {"path": "/uploads/1/a.png"}]}).encode()
     assert answered("/gradio_api/queue/join", event, pieces=4) == (200, event)
     for path in ("https://example.org/a.png", " file:///etc/passwd", "HTTP://127.0.0.1/"):
         status, said = answered("/gradio_api/queue/join", json.dumps({"data": [[{"deep": {"path": path}}]]}).encode())

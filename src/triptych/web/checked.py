@@ -154,7 +154,7 @@ def _of_container(content: bytes) -> tuple[float, int] | None:
             stream = container.streams.audio[0]
             sure = is_format(container, KNOWN_LENGTH) and bool(container.duration)
             return (container.duration / 1_000_000 if sure else 0.0), int(stream.codec_context.channels)
-    except Exception:
+    except Exception:  # FFmpeg may raise anything at what is damaged; reading it says why
         return None
 
 

@@ -48,7 +48,7 @@ def _of_container(file: BinaryIO) -> float:
     options = {"format_whitelist": TRUE_LENGTH, "protocol_whitelist": "none"}
     try:
         container = av.open(file, mode="r", metadata_errors="replace", options=options)
-    except Exception:
+    except Exception:  # what neither can open has no length here; reading it says why
         return 0.0
     with container:
         stream = next(iter(container.streams.audio), None)

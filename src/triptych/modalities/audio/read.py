@@ -77,7 +77,7 @@ def holds(source: Any) -> bool:
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, opened(file) as container:
             return bool(container.streams.audio)
-    except Exception:
+    except Exception:  # FFmpeg may raise anything at what is damaged; reading it says why
         return False
 
 

@@ -202,7 +202,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     with _hushed:
         try:
             return _TURNS.get(image.getexif().get(ORIENTATION, 1))
-        except Exception:
+        except Exception:  # Pillow's reader of EXIF may raise anything; the picture itself is whole
             return None
 
 

@@ -76,13 +76,13 @@ class _Player:
         while True:
             try:
                 packet = next(packets, None)
-            except Exception:
+            except Exception:  # nothing behind it can be found: those frames are missing
                 return
             if packet is None:
                 return
             try:
                 frames = packet.decode()
-            except Exception:
+            except Exception:  # the next one may be whole
                 continue
             yield from frames
 

@@ -99,7 +99,7 @@ def holds(source: Any) -> bool:
     try:
         with _file(bytes(source) if isinstance(source, bytes) else Path(source), "") as file, opened(file) as container:
             return moving(container) is not None
-    except Exception:
+    except Exception:  # FFmpeg may raise anything at what is damaged; reading it says why
         return False
 
 

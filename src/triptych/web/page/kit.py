@@ -112,7 +112,7 @@ def plainly(work: Callable[..., AsyncIterator[Any]], outputs: int) -> Callable[.
                 yield shown(*found) if alone else ("", *found)
         except TriptychError as problem:
             yield shown(problem_html(problem), *[gr.skip()] * (outputs - 1))
-        except Exception:
+        except Exception:  # a user sees no stack trace; the log does
             LOG.exception("an event of the page failed")
             what = "this went wrong on the server; its log says what"
             yield shown(problem_html(InputError(what, fix="try again, or tell whoever runs the server")), *[gr.skip()] * (outputs - 1))

@@ -1,6 +1,7 @@
 """Pretrained bases: a name on the Hugging Face Hub, or a folder, to files on this machine that are whole.
 
-Weights are read from safetensors only: a pickle can run any code it likes. What is computed of a base (its digest, its facts)
+Weights are read from safetensors only: a pickle can run any code it likes. Code of a repository is downloaded only where a recipe asks
+for it (`trust.py`). What is computed of a base (its digest, its facts)
 is kept in the cache folder, so that it is read through once.
 """
 
@@ -16,12 +17,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from triptych.base import catalogue
+from triptych.base import catalogue, trust
 from triptych.base.errors import InputError, nearest
 from triptych.base.files import cache_root, digest, kept_digest, remembered_json, written_aside
 from triptych.base.small import is_small, small
 
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
+CODE = ("*.py",)
 TEXTS = (".json", ".txt", ".model", ".jinja")
 """Files beside the weights that say how something is prepared or asked."""
 ELSEWHERE = ("onnx/*", "openvino/*", "coreml/*", "original/*", "*.fp16.*", "*.bf16.*", "*.int8.*")
@@ -37,17 +39,26 @@ def is_folder(name: str) -> bool:
     return name.startswith(PATHLIKE) or name in (".", "..") or Path(name).is_dir()
 
 
-def located(name: str, revision: str = "main") -> Path:
+def located(name: str, revision: str = "main", code: bool = False) -> Path:
     """The folder of a base: itself, where it was downloaded to, or where a small one was made; its files are whole.
+
+    With `code` that of its repository comes too; it runs only where `trust.let` lets it.
 
     Raises:
         InputError: there is none, the Hub cannot be reached or says no, a file is missing or cut, the weights are pickles.
     """
     if is_small(name):
         return small(name)
-    folder = Path(name).expanduser() if is_folder(name) else _downloaded(name, revision)
+    folder = Path(name).expanduser() if is_folder(name) else _downloaded(name, revision, code)
     weights(folder)
     return folder
+
+
+def called(folder: Path) -> str:
+    """A folder's name for people: owner/name of what was downloaded."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return folder.parent.name if folder.name == "base" else folder.name
 
 
 def one_file(name: str, revision: str, file: str) -> Path:
@@ -201,8 +212,8 @@ def scalar(folder: Path, name: str) -> float:
     raise KeyError(name)
 
 
-def fingerprint(folder: Path) -> str:
-    """One word for all that a base computes with: weights, config, processor files. Kept by each file's size and time.
+def fingerprint(folder: Path, code: bool = False) -> str:
+    """One word for all that a base computes with: weights, config, processor files, its `code`. Kept by each file's size and time.
 
     Raises:
         InputError: as `weights`.
@@ -214,6 +225,8 @@ def fingerprint(folder: Path) -> str:
             told.update(f"{path.relative_to(folder)} {kept_digest(path)}\n".encode())
         else:
             told.update(f"{path.relative_to(folder)} {digest(path)}\n".encode())
+    if code:
+        told.update(f"code {trust.word(folder)}\n".encode())
     return told.hexdigest()
 
 
@@ -239,6 +252,14 @@ def carry(folder: Path, out: Path) -> None:
         _link(source, out / file.name)
 
 
+def carry_code(folder: Path, out: Path) -> None:
+    """Copy the code beside the weights."""
+    for file in trust.files(folder):
+        target = out / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
 def _own_copy(file: Path) -> Path:
     held = cache_root() / "bases" / "weights" / f"{kept_digest(file)}.safetensors"
     if not held.exists() or held.stat().st_size != file.stat().st_size:
@@ -261,13 +282,13 @@ def _link(source: Path, out: Path) -> None:
 
 
 @lru_cache(maxsize=64)
-def _downloaded(name: str, revision: str) -> Path:
+def _downloaded(name: str, revision: str, code: bool = False) -> Path:
     """From the Hub, or from where an earlier download put it; what broke off is gone on with."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    words: dict[str, Any] = {"revision": revision, "allow_patterns": list(WANTED), "ignore_patterns": list(ELSEWHERE)}
+    words: dict[str, Any] = {"revision": revision, "allow_patterns": [*WANTED, *(CODE if code else ())], "ignore_patterns": list(ELSEWHERE)}
     loud = not are_progress_bars_disabled()
     try:
         try:  # where all of it is there, whether it has changed is asked for in silence

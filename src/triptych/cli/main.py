@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from triptych.base.errors import BadValue, InputError, TriptychError
 from triptych.base.files import is_full
+from triptych.base.trust import RemoteCode
 from triptych.cli.aloud import Aloud, ByOption, SpeakOption, SpeedOption, TaskOption
 from triptych.cli.cache import app as cache_verbs
 from triptych.cli.chat import chat
@@ -395,6 +397,7 @@ def schema() -> None:
 
 def run() -> None:
     """Entry point: run a verb, and turn errors into their text and exit code."""
+    warnings.showwarning = _plain(warnings.showwarning)
     try:
         leaving = app(standalone_mode=False)  # verbs return nothing; typer gives 130 back for Ctrl-C
         if leaving == INTERRUPTED:
@@ -412,6 +415,18 @@ def run() -> None:
         sys.exit(1)
     except Exception as problem:
         _usage_or_raise(problem)
+
+
+def _plain(before: Any) -> Any:
+    """What shows warnings: ours as a line for people, others as `before`."""
+
+    def show(message: Any, category: type[Warning], *rest: Any, **words: Any) -> None:
+        if issubclass(category, RemoteCode):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            before(message, category, *rest, **words)
+
+    return show
 
 
 def _usage_or_raise(problem: Exception) -> None:

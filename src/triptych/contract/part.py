@@ -141,6 +141,10 @@ class Encoder(Part):
         """
         raise InputError(f"an encoder of this kind ({type(self).__name__}) cannot be cut between its blocks")
 
+    def cuts(self, last: int) -> bool:
+        """Whether `cut` can be had there."""
+        return type(self).cut is not Encoder.cut
+
 
 def read_about(path: Path) -> dict[str, Any]:
     """What stands in a part's `part.json`: class, settings, facts. Raises InputError where it is missing or damaged."""

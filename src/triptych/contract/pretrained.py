@@ -40,7 +40,11 @@ class Pretrained(Settings):
         default="auto",
         description="one vector from the tokens: auto, as the base does it; mean; first; attention, learnt in every stage",
     )
-
+    trust_remote_code: bool = Field(
+        default=False,
+        description="run the code of the model's repository, which can do all that you can: for architectures that transformers lacks. "
+        "Read it first, and pin its revision to a commit",
+    )
     lora: Lora | None = Field(default=None, description="low-rank additions, which a stage trains as NAME.lora")
 
     def placed(self, path: Callable[[str], str]) -> Pretrained:

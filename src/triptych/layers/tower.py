@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from triptych.base import hub
+from triptych.base import hub, trust
 from triptych.base.errors import InputError
 from triptych.contract.part import Encoder
 from triptych.contract.values import Encoded, Packed
-from triptych.layers.held import Held
+from triptych.layers.held import BASE, Held
 from triptych.layers.pool import AttentionPool, masked_mean
 
 TOKENS, POOLED, BLOCK = "tokens_PTD", "pooled_PD", "block."
+OWN = "own code"
+"""The family of those that code of their own builds."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class Family(ABC):
     optional: ClassVar[tuple[str, ...]] = ()
     """What of it a checkpoint may lack: where it does, it is left out rather than made up."""
 
+    whole: ClassVar[bool] = False
+    """Whether it is one piece to us, which `enter` goes through from input to output. Then nothing can be cut."""
+
     scalars: ClassVar[Mapping[str, str]] = {}
     """Facts that lie in the file as one number, by the tensor's name; of a dual encoder the `scale` (as its logarithm) and `bias`."""
 
@@ -67,6 +73,15 @@ class Family(ABC):
         """`first` and `last`, for architectures in which they depend on the config."""
         return self.first, self.last
 
+    def beside(self, base: Any) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The modules that go with the first block, and with the last."""
+        first, last = self.ends(base)
+        return _there(base, self.trunk, first), _there(base, self.trunk, last)
+
+    def opened(self, folder: Path) -> nn.Module:
+        """The model with its weights. Raises InputError where it cannot be read."""
+        return pretrained(folder, self)
+
     def trimmed(self, base: Any) -> None:  # noqa: B027 of most nothing is
         """Take out of a base what no way through it passes."""
 
@@ -81,6 +96,10 @@ class Family(ABC):
     def stride(self, config: Mapping[str, Any]) -> int | None:
         """How many frames of what goes in one token stands for, by the base's config; None where tokens do not lie in the order of time."""
         return None
+
+    def asked(self, folder: Path) -> dict[str, Any]:
+        """The facts of a base that only its own code knows; of a known architecture none."""
+        return {}
 
     @abstractmethod
     def enter(self, base: Any, packed: Packed) -> Flow:
@@ -112,12 +131,14 @@ class Tower(Held, Encoder):
     """A pretrained encoder. Facts say what it is (`family`, `width`, `blocks`, `parameters`, `digest`), so it need not be read."""
 
     families: ClassVar[Mapping[str, Family]]
+    own: ClassVar[Family]
+    """For those that code of their own builds."""
 
     def __init__(self, settings: Any, *, family: str, width: int, blocks: int, parameters: int, digest: str, **more: Any) -> None:
         """`more` is what the room's families noted besides."""
         facts = {"family": family, "width": width, "blocks": blocks, "parameters": parameters, "digest": digest, **more}
         super().__init__(settings, **facts)
-        self.width, self.family = width, self.families[family]
+        self.width, self.family = width, self.own if family == OWN else self.families[family]
         self.pooling = more["pooling"] if settings.pool == "auto" else settings.pool
         if self.pooling not in ("base", "attention", *_POOLS):
             what = f"{settings.name} pools in a way that is not known here ({self.pooling})"
@@ -127,8 +148,8 @@ class Tower(Held, Encoder):
     @classmethod
     def named(cls, settings: Any, room: str) -> Self:
         """The tower that the settings name, for a room; its weights are not read yet."""
-        folder = hub.located(settings.name, settings.revision)
-        tower = cls(settings, **described(folder, cls.families, room))
+        folder = hub.located(settings.name, settings.revision, settings.trust_remote_code)
+        tower = cls(settings, **described(folder, cls.families, room, cls.own, settings))
         tower.folder = folder
         return tower
 
@@ -147,7 +168,9 @@ class Tower(Held, Encoder):
 
     def opened(self) -> nn.Module:
         """See `Held`."""
-        return pretrained(self.folder, self.family)
+        if self.family.whole:
+            trust.let(self.folder, self.settings.name, self.settings.name, self.settings.revision)
+        return self.family.opened(self.folder)
 
     def pieces(self, base: Any) -> list[nn.Module]:
         """See `Held`."""
@@ -155,8 +178,35 @@ class Tower(Held, Encoder):
 
     def ends(self, base: Any) -> tuple[list[nn.Module], list[nn.Module]]:
         """See `Held`."""
-        first, last = self.family.ends(base)
-        return _there(base, self.family.trunk, first), _there(base, self.family.trunk, last)
+        return self.family.beside(base)
+
+    def save(self, folder: Path) -> None:
+        """See `Held`. Code of its own travels with it."""
+        super().save(folder)
+        if self.family.whole:
+            hub.carry_code(self.folder, folder / BASE)
+
+    def load_weights(self, path: Path) -> None:
+        """See `Held`. Whether code of its own may run is asked now, not when the first row comes."""
+        if self.family.whole:
+            trust.let(path.parent / BASE, self.settings.name)
+        super().load_weights(path)
+
+    @contextmanager
+    def halved(self) -> Iterator[None]:
+        """See `Held`; what code of its own does with weights in bf16 nobody knows, so there they stay as they are."""
+        with nullcontext() if self.family.whole else super().halved():
+            yield
+
+    @contextmanager
+    def lean(self) -> Iterator[None]:
+        """See `Held`, and `halved`."""
+        with nullcontext() if self.family.whole else super().lean():
+            yield
+
+    def cuts(self, last: int) -> bool:
+        """See `Encoder`."""
+        return last == 0 or not self.family.whole
 
     # the way through
 
@@ -175,6 +225,8 @@ class Tower(Held, Encoder):
         there = self.facts["blocks"]
         if not 0 <= last <= there:
             raise InputError(f"the last {last} blocks are asked for, and {self.settings.name} has {there}", fix=f"last({there}) or fewer")
+        if not self.cuts(last):
+            raise InputError(f"{self.settings.name} is built by code of its own, and nothing can be cut between its blocks")
         if last == 0:
             if TOKENS in packed.tensors:
                 return packed
@@ -188,6 +240,8 @@ class Tower(Held, Encoder):
     def _through(self, packed: Packed, stop: int, inner: dict[str, Tensor] | None = None) -> Flow:
         """From a batch, or from where it was cut, to what enters block `stop`; what each block gives is held only where `inner` is."""
         flow, start = self._entered(packed)
+        if self.family.whole:
+            return flow
         if start > stop:
             raise ValueError(f"the rows were cut before block {start}, and what enters block {stop} is asked for")
         hidden, around = flow.hidden, self.family.around(self.base, flow)
@@ -262,18 +316,25 @@ def attended(trunk: Any, flow: Flow, causal: bool = False) -> Tensor | None:
 _POOLS = {"mean": masked_mean, "first": first_token, "last": last_token}
 
 
-def described(folder: Path, families: Mapping[str, Family], room: str) -> dict[str, Any]:
+def described(folder: Path, families: Mapping[str, Family], room: str, own: Family | None = None, settings: Any = None) -> dict[str, Any]:
     """A base's facts, as its `Tower` takes them: found out once, and kept in the cache folder by the base's digest.
 
+    Where the `settings` trust the base's own code and it has some, that is asked, through `own`.
+
     Raises:
-        InputError: it is a base of another kind than the room's.
+        InputError: it is a base of another kind than the room's, or code of its own may not run.
     """
+    if own is not None and settings.trust_remote_code and trust.mapped(folder):
+        trust.let(folder, hub.called(folder), settings.name, settings.revision)
+        word = hub.fingerprint(folder, code=True)
+        return hub.kept(f"facts/{word[:32]}-{room}.json", lambda: {"family": OWN, **own.asked(folder), "digest": word})
     kind = hub.config(folder)["model_type"]
     if kind not in families:
-        fix = f"name a model for {room}, or give {folder.name} to the input of its own kind"
-        if "auto_map" in hub.config(folder):
-            fix = f"it brings code of its own, which is never run here: {fix}"
-        raise InputError(f"{folder.name} is a {kind} model, and no {room} tower is known in it", where=str(folder), known=families, fix=fix)
+        if trust.mapped(folder):
+            raise trust.refuse_unsaid(folder, hub.called(folder))
+        fix = f"name a model for {room}, or give {hub.called(folder)} to the input of its own kind"
+        what = f"{hub.called(folder)} is a {kind} model, and no {room} tower is known in it"
+        raise InputError(what, where=str(folder), known=families, fix=fix)
     word = hub.fingerprint(folder)
     return hub.kept(f"facts/{word[:32]}-{room}.json", lambda: {**_facts(folder, kind, families[kind]), "digest": word})
 

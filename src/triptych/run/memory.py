@@ -62,7 +62,7 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
             or not bench.recipe.training.remember
             or bench.recipe.training.mixup
             or plain.several
-            or type(encoder).cut is Encoder.cut
+            or not encoder.cuts(last)
         ):
             bench.inputs[name] = plain
             if shown is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
+from triptych.base import trust
 from triptych.base.errors import InputError, unknown_word
 from triptych.base.settings import SchemaWriter, Settings, override, parse, read_yaml
 from triptych.contract.modality import InputSettings, Timed
@@ -315,13 +316,14 @@ def find(name: str) -> Path:
     raise unknown_word("recipe", name, shipped())
 
 
-def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str | None = None) -> Recipe:
+def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str | None = None, own: bool = True) -> Recipe:
     """Read, change (`--set` words) and check a recipe; the source of its data becomes an absolute path.
 
     Args:
         name: path of a recipe, bare name of a shipped one, or the recipe itself as a mapping.
         changes: `--set` words.
         source: takes the place of its `data.source`.
+        own: it is its user's own, whose `trust_remote_code` counts; what was made of a run is not.
 
     Raises:
         InputError: whatever is wrong with it, before torch is imported.
@@ -334,6 +336,8 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
     data = recipe.data.with_sources(lambda source: _source(source, path))
     inputs = {name: _placed(name, settings, path) for name, settings in recipe.inputs.items()}
     decoder = recipe.decoder and _placed_decoder(recipe.decoder, path)
+    if own and not (path.parent / "run.json").exists():  # the recipe within a run may be a stranger's
+        _give_word(*(getattr(settings, "encoder", None) for settings in inputs.values()), decoder)
     kept = recipe.forgetting and recipe.forgetting.model_copy(update={"source": _source(recipe.forgetting.source, path)})
     return recipe.model_copy(
         update={
@@ -345,6 +349,13 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
             "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem),
         }
     )
+
+
+def _give_word(*parts: Any) -> None:
+    """Let the code of those bases run of which the recipe says so."""
+    for part in parts:
+        if getattr(part, trust.FIELD, False):
+            trust.say(part.name, part.revision)
 
 
 def _source(source: str, recipe: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from triptych.base import catalogue, hub
+from triptych.base import catalogue, hub, trust
 from triptych.base.errors import InputError
 from triptych.base.settings import read_yaml
 from triptych.modalities import rooms
@@ -40,15 +40,18 @@ def chosen_base(name: str, beside: Path) -> Base:
         InputError: there is none of that name or in that folder, the Hub cannot be reached, or no encoder here is so.
     """
     if entry := catalogue.find(name):
-        family, takes = entry.family, tuple(entry.towers)
+        family, takes, code = entry.family, tuple(entry.towers), False
     else:
-        family = str(hub.config_of(name)["model_type"])
+        told = hub.config_of(name)
+        family, code = str(told["model_type"]), bool(told.get("auto_map"))
         takes = tuple(rooms())
     known = families()
     takes = tuple(room for room in takes if family in known.get(room, ()))
     if not takes:
         every = sorted(set().union(*known.values()))
         fix = "triptych models lists models that can be one"
+        if code:
+            fix = f"only code of its own builds it. Read that; if you trust it, write into a recipe: {trust.words_of(name)}"
         raise InputError(f"{name} is a {family} model, which no input can have as its encoder", known=every, fix=fix)
     return Base(_as_encoder(name, beside), name, takes)
 

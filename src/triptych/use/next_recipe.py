@@ -47,7 +47,7 @@ def next_recipe(run: Run, learnt: Sequence[Lesson], own: int, plans: Plans, adde
     pairs = [one for one in learnt if CHOSEN in one.row.cells]
     if pairs and decoder is not None:
         tree = with_preferences(tree, old, {name for one in pairs for name in one.tasks}, decoder)
-    return read(tree, plans.changes)
+    return read(tree, plans.changes, own=False)
 
 
 def with_preferences(tree: dict[str, Any], old: Recipe, names: Iterable[str], decoder: Path) -> dict[str, Any]:

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from triptych.base import hub
+from triptych.base import hub, trust
 from triptych.base.errors import InputError
 from triptych.base.files import write_json
 from triptych.base.settings import parse, spelled_out
 from triptych.contract.modality import Limit
 from triptych.contract.pretrained import Pretrained
 from triptych.contract.values import Encoded, Item, Packed
-from triptych.layers.tower import TOKENS, Flow, Tower, described, quiet
+from triptych.layers.tower import OWN, TOKENS, Flow, Tower, described
 from triptych.modalities.audio.families import FAMILIES
 from triptych.modalities.audio.features import middle
+from triptych.modalities.audio.own import FOLDER, Asked, OwnSound
 from triptych.modalities.audio.prepare import begin, resampled, trimmed
 from triptych.modalities.audio.processors import PROCESSORS, Processor, of_extractor
 from triptych.modalities.audio.read import Recording
@@ -113,6 +114,10 @@ class BasePreparation:
 
     def save(self, folder: Path) -> None:
         """Write what the feature extractor does."""
+        if isinstance(self.processor, Asked):
+            self.processor.save(folder)
+            write_json(folder / FILE, {"settings": spelled_out(self.settings), "processor": FOLDER})
+            return
         about = {"processor": type(self.processor).__name__, **asdict(self.processor)}  # type: ignore[call-overload]
         write_json(folder / FILE, {"settings": spelled_out(self.settings), **about})
 
@@ -126,6 +131,9 @@ class BasePreparation:
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             self.settings = parse(Prepare, about.pop("settings"), str(path))
+            if (folder / FOLDER).is_dir():
+                self._processor = _asked(folder / FOLDER, self.base, self.base.name)
+                return
             kinds = {kind.__name__: kind for kind in PROCESSORS.values()}
             self._processor = kinds[about.pop("processor")](**about)
         except OSError as error:
@@ -141,7 +149,8 @@ class BasePreparation:
             InputError: see `fit`.
         """
         if self._processor is None:
-            made, name = processor_of(hub.located(self.base.name, self.base.revision)), self.base.name
+            folder = hub.located(self.base.name, self.base.revision, self.base.trust_remote_code)
+            made, name = processor_of(folder, self.base), self.base.name
             asked, default = self.settings.seconds, Prepare.model_fields["seconds"].default
             if made.longest and asked > made.longest and asked != default:
                 what = f"prepare.seconds {asked:g} clashes with encoder {name}, which hears at most {made.longest:g} s at once"
@@ -158,29 +167,39 @@ def _more(tensor: torch.Tensor, count: int) -> torch.Tensor:
     return pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, count - len(tensor)))
 
 
-def processor_of(folder: Path) -> Processor:
+def _asked(folder: Path, base: Pretrained, called: str) -> Asked:
+    """A feature extractor that is asked itself; its own code, if it has some, only where that may run."""
+    code = base.trust_remote_code and trust.brings(folder)
+    if code:
+        trust.let(folder, called, base.name, base.revision)
+    return Asked(folder, code)
+
+
+def processor_of(folder: Path, base: Pretrained) -> Processor:
     """What a base's feature extractor does: found out once a base, by its digest.
 
     Raises:
         InputError: the base is no sound model, its extractor's file is missing, or is of a kind that is not known.
     """
-    facts = described(folder, FAMILIES, "audio")
-    about = dict(hub.kept(f"extractors/{facts['digest'][:32]}.json", lambda: _extractor(folder, facts)))
-    return PROCESSORS[about.pop("kind")](**about)
+    facts = described(folder, FAMILIES, "audio", AudioTower.own, base)
+    code = base.trust_remote_code and trust.brings(folder)
+    if code:
+        trust.let(folder, hub.called(folder), base.name, base.revision)
+    word = f"{facts['digest'][:32]}{'-' + trust.word(folder) if code else ''}"
+    about = dict(hub.kept(f"extractors/{word}.json", lambda: _extractor(folder, facts, code)))
+    kind = about.pop("kind")
+    return _asked(folder, base, hub.called(folder)) if kind == FOLDER else PROCESSORS[kind](**about)
 
 
-def _extractor(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    from transformers import AutoFeatureExtractor
-
-    with quiet():
-        try:
-            held = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        except Exception as error:  # transformers raises all kinds
-            what = (
-                f"the feature extractor of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
-            )
-            fix = "copy or download its file too: preprocessor_config.json"
-            raise InputError(what, where=str(folder), fix=fix) from error
+def _extractor(folder: Path, facts: dict[str, Any], code: bool) -> dict[str, Any]:
+    try:
+        held = Asked(folder, code).held
+    except InputError as error:
+        if not code and trust.mapped(folder, "preprocessor_config.json"):
+            raise trust.refuse_unsaid(folder, hub.called(folder)) from error
+        raise
+    if code and (type(held).__module__.startswith("transformers_modules") or facts["family"] == OWN):
+        return {"kind": FOLDER}
     kind = type(held).__name__
     if kind not in PROCESSORS:
         what = f"the base's feature extractor does what is not known here: {kind}"
@@ -199,6 +218,7 @@ class AudioTower(Tower):
 
     Settings = Pretrained
     families = FAMILIES
+    own = OwnSound()
 
     def forward(self, packed: Packed) -> Encoded:
         """See `Encoder`. With windows, tokens lie one window behind the other, and `inner` has a row for each."""
@@ -217,4 +237,4 @@ class AudioTower(Tower):
     def _entered(self, packed: Packed) -> tuple[Flow, int]:
         """The mask of windows says which tokens are there; where all have one length, the blocks know none."""
         flow, start = super()._entered(packed)
-        return (flow if FAMILIES[self.facts["family"]].lengths else replace(flow, mask_PT=None)), start
+        return (flow if self.family.lengths else replace(flow, mask_PT=None)), start

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from triptych.base import hub
+from triptych.base import hub, trust
 from triptych.base.errors import InputError
 from triptych.base.files import write_json
 from triptych.contract.pretrained import Pretrained
@@ -21,6 +21,7 @@ from triptych.contract.values import Item, Packed, Value
 from triptych.layers.tower import Tower, described, quiet
 from triptych.modalities.image.families import FAMILIES
 from triptych.modalities.image.levels import numbers
+from triptych.modalities.image.own import FOLDER, Asked, OwnImage, stacked
 from triptych.modalities.image.settings import Prepare
 
 FILE = "prepare.json"
@@ -42,6 +43,7 @@ class BasePreparation:
         """Its files are looked at when the first picture comes."""
         self.settings, self.base = settings, base
         self._steps: dict[str, Any] = {}
+        self._asked: Asked | None = None
 
     def fit(self, values: Iterable[Value]) -> None:
         """Learns nothing.
@@ -52,12 +54,17 @@ class BasePreparation:
         self._ready()
 
     def prepare(self, values: Sequence[Value]) -> list[Item]:
-        """Pictures -> one `pixels` (H, W, C), uint8, each: `collate` makes numbers of them."""
+        """Pictures -> one `pixels` (H, W, C), uint8, each: `collate` makes numbers of them. An own processor's are numbers at once."""
+        self._ready()
+        if self._asked is not None:
+            return [{"pixels": self._asked.pixels(value)} for value in values]
         return [{"pixels": torch.from_numpy(self._bytes(value))} for value in values]
 
     def collate(self, items: Sequence[Item]) -> Packed:
         """P items -> pixels (P, C, H, W), float32; all have one size, so there is no mask."""
         steps = self._ready()
+        if self._asked is not None:
+            return stacked(items)
         return Packed({"pixels": numbers(items, np.multiply, steps["factor"], steps["mean"], steps["std"])})
 
     def facts(self) -> dict[str, int]:
@@ -75,8 +82,10 @@ class BasePreparation:
         return [number / (255 * self._ready()["factor"]) for number in self._ready()["std"]]
 
     def save(self, folder: Path) -> None:
-        """Write what the processor does."""
+        """Write what the processor does; of one that is asked itself, its files too."""
         write_json(folder / FILE, self._ready())
+        if self._asked is not None:
+            self._asked.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -87,6 +96,8 @@ class BasePreparation:
         path = folder / FILE
         try:
             self._steps = _checked(json.loads(path.read_text(encoding="utf-8")))
+            if (folder / FOLDER).is_dir():
+                self._asked = _asked(folder / FOLDER, self.base, self.base.name)
         except OSError as error:
             raise InputError("the preparation of pictures is missing", where=str(path), fix=COPY_AGAIN) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -95,6 +106,8 @@ class BasePreparation:
     def shown_part(self, width: float, height: float) -> tuple[float, float, float, float]:
         """See `Flat`: the part of a picture that is left after `resized` and `cropped`."""
         steps = self._ready()
+        if self._asked is not None:  # nobody knows what it cuts off
+            return 0.0, 0.0, width, height
         after = _size_resized(width, height, steps)
         seen = (steps["crop"][1], steps["crop"][0]) if steps["crop"] else after
         one, other = width / after[0], height / after[1]
@@ -102,7 +115,10 @@ class BasePreparation:
 
     def _ready(self) -> dict[str, Any]:
         if not self._steps:
-            self._steps = processor_of(hub.located(self.base.name, self.base.revision))
+            folder = hub.located(self.base.name, self.base.revision, self.base.trust_remote_code)
+            self._steps = processor_of(folder, self.base)
+            if self._steps.get("asked"):
+                self._asked = _asked(folder, self.base, hub.called(folder))
         return self._steps
 
     def _bytes(self, value: Image.Image) -> NDArray[np.uint8]:
@@ -141,22 +157,37 @@ def _size_after(steps: dict[str, Any]) -> tuple[int, int]:
     return height, width
 
 
-def processor_of(folder: Path) -> dict[str, Any]:
-    """What a base's processor does, as plain values: found out once a base, by its digest."""
-    facts = described(folder, FAMILIES, "image")
-    return _checked(hub.kept(f"processors/{facts['digest'][:32]}.json", lambda: _processor(folder)))
+def _asked(folder: Path, base: Pretrained, called: str) -> Asked:
+    """A processor that is asked itself; its own code, if it has some, only where that may run."""
+    code = base.trust_remote_code and trust.brings(folder)
+    if code:
+        trust.let(folder, called, base.name, base.revision)
+    return Asked(folder, code)
 
 
-def _processor(folder: Path) -> dict[str, Any]:
-    from transformers import AutoImageProcessor
+def processor_of(folder: Path, base: Pretrained) -> dict[str, Any]:
+    """What a base's processor does, as plain values: found out once a base, by its digest. `asked`: it must be asked itself."""
+    facts = described(folder, FAMILIES, "image", ImageTower.own, base)
+    code = base.trust_remote_code and trust.brings(folder)
+    if code:
+        trust.let(folder, hub.called(folder), base.name, base.revision)
+    word = f"{facts['digest'][:32]}{'-' + trust.word(folder) if code else ''}"
+    return _checked(hub.kept(f"processors/{word}.json", lambda: _processor(folder, code)))
 
-    fix = "copy or download the processor's file too: preprocessor_config.json"
-    with quiet():
-        try:
-            held = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-        except Exception as error:  # transformers raises all kinds
-            what = f"the processor of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
-            raise InputError(what, where=str(folder), fix=fix) from error
+
+def _processor(folder: Path, code: bool) -> dict[str, Any]:
+    try:
+        asked = Asked(folder, code)
+    except InputError as error:
+        if not code and trust.mapped(folder, "preprocessor_config.json"):
+            raise trust.refuse_unsaid(folder, hub.called(folder)) from error
+        raise
+    held = asked.held
+    if code and not _known(held):
+        channels = _channels(folder)
+        levels = {name: asked.levels(name, nothing, channels) for name, nothing in (("mean", 0.0), ("std", 1.0))}
+        plain = {"size": None, "shortest": 0, "crop": None, "resample": 2, "factor": 1 / 255, "channels": channels}
+        return {**plain, **levels, "asked": True}
     kind = type(held).__name__.removesuffix("Pil").removesuffix("Fast")
     steps = {**_resize(held, kind), "factor": held.rescale_factor if held.do_rescale else 1.0, "channels": _channels(folder)}
     for name, nothing in (("mean", 0.0), ("std", 1.0)):
@@ -167,6 +198,13 @@ def _processor(folder: Path) -> dict[str, Any]:
         what = f"the base's processor does what is not known here: {strange or 'it leaves pictures in their own sizes'}"
         raise InputError(what, where=str(folder), known=KNOWN, fix="name a base with one of the known processors")
     return steps
+
+
+def _known(held: Any) -> bool:
+    """Whether a processor does what is done here too, and leaves pictures in one size."""
+    kind = type(held)
+    name = kind.__name__.removesuffix("Pil").removesuffix("Fast")
+    return not kind.__module__.startswith("transformers_modules") and name in KNOWN and not getattr(held, "do_pad", None)
 
 
 def _resize(held: Any, kind: str) -> dict[str, Any]:
@@ -208,3 +246,4 @@ class ImageTower(Tower):
 
     Settings = Pretrained
     families = FAMILIES
+    own = OwnImage()

@@ -91,7 +91,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     made = getattr(transformers, CLASSES[form])
     with quiet(), torch.device("meta"):
         try:
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             empty = made.from_config(config) if hasattr(made, "from_config") else made(config)
         except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
             what = f"the config of the pretrained model fits no {kind}: {str(error).strip().splitlines()[0]}"

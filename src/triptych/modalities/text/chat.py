@@ -50,7 +50,7 @@ def chat_files(folder: Path) -> tuple[str, dict[str, Any]]:
     from transformers import AutoTokenizer
 
     try:
-        held = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        held = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         text = held.backend_tokenizer.to_str()
     except Exception as error:  # transformers and tokenizers raise all kinds
         said = (str(error).strip() or "nothing is said").splitlines()[0]

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from triptych.base import hub
+from triptych.base import hub, trust
 from triptych.base.errors import InputError
 from triptych.base.files import write_json, write_text
 from triptych.base.settings import parse, spelled_out
@@ -22,6 +22,7 @@ from triptych.contract.values import Item, Packed
 from triptych.layers.tower import Tower, described, quiet
 from triptych.modalities.text.clean import cleaned, normalizer
 from triptych.modalities.text.families import FAMILIES
+from triptych.modalities.text.own import FOLDER, OwnText, Slow
 from triptych.modalities.text.settings import Prepare
 
 TOKENIZER, SETTINGS = "tokenizer.json", "prepare.json"
@@ -39,6 +40,7 @@ class BasePreparation:
         """Its files are looked at when the first text comes."""
         self.settings, self.base = settings, base
         self._tokenizer: Tokenizer | None = None
+        self._slow: Slow | None = None
         self._about: dict[str, Any] = {}
 
     def fit(self, values: Iterable[str]) -> None:
@@ -69,6 +71,9 @@ class BasePreparation:
     @functools.cached_property
     def unknown(self) -> int:
         """The token of what is not in the vocabulary; -1 where nothing is."""
+        self._ready()
+        if self._slow is not None:
+            return self._slow.unknown
         model = json.loads(self._own().to_str())["model"]
         named = model.get("unk_token")
         found = self._own().token_to_id(named) if named else model.get("unk_id")
@@ -81,9 +86,12 @@ class BasePreparation:
         return min(self.settings.max_tokens, longest) if longest else self.settings.max_tokens
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` (readable by the `tokenizers` library) and `prepare.json`."""
+        """Write `tokenizer.json` (readable by the `tokenizers` library) and `prepare.json`; of one that has no such form its files."""
         about = self._ready()
-        write_text(folder / TOKENIZER, self._own().to_str(pretty=True))
+        if self._slow is not None:
+            self._slow.save(folder)
+        else:
+            write_text(folder / TOKENIZER, self._own().to_str(pretty=True))
         write_json(folder / SETTINGS, {"settings": spelled_out(self.settings), **about})
 
     def load(self, folder: Path) -> None:
@@ -97,7 +105,10 @@ class BasePreparation:
             about = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
             self.settings = parse(Prepare, about.pop("settings"), str(folder / SETTINGS))
             self._about = {"pad": int(about["pad"]), "longest": int(about["longest"]), "fill": int(about["fill"])}
-            self._tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
+            if (folder / FOLDER).is_dir():
+                self._slow = _slow(folder / FOLDER, self.base, self.base.name)
+            else:
+                self._tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError("a file of the text preparation is missing", where=str(error.filename), fix=again) from error
         except InputError:
@@ -115,15 +126,21 @@ class BasePreparation:
 
     def pieces(self, ids: Tensor) -> list[str]:
         """Each token as readable text."""
+        self._ready()
+        if self._slow is not None:
+            return self._slow.pieces(ids.tolist())
         held = self._own()
         return [held.decode([number], skip_special_tokens=False) or str(held.id_to_token(number)) for number in ids.tolist()]
 
     def _encoded(self, values: Sequence[str], most: int | None) -> list[list[int]]:
-        held = self._own()
-        held.no_truncation() if most is None else held.enable_truncation(most)
+        self._ready()
         before = normalizer(self.settings, lowercase=False, unicode="none")
         texts = [cleaned(value, self.settings) for value in values]
         texts = texts if before is None else [before.normalize_str(text) for text in texts]
+        if self._slow is not None:
+            return self._slow.ids(texts, most)
+        held = self._own()
+        held.no_truncation() if most is None else held.enable_truncation(most)
         return [encoding.ids for encoding in held.encode_batch(texts)]
 
     def _filled(self, ids: Sequence[int]) -> Tensor:
@@ -136,11 +153,15 @@ class BasePreparation:
         return self._tokenizer
 
     def _ready(self) -> dict[str, Any]:
-        if self._tokenizer is None:
-            held = tokenizer_of(hub.located(self.base.name, self.base.revision))
+        if self._tokenizer is None and self._slow is None:
+            folder = hub.located(self.base.name, self.base.revision, self.base.trust_remote_code)
+            held = tokenizer_of(folder, self.base)
             self._about = {name: held[name] for name in ("pad", "longest", "fill")}
-            self._tokenizer = Tokenizer.from_str(held["tokenizer"])
-            self._tokenizer.no_padding()
+            if held["tokenizer"] is None:
+                self._slow = _slow(folder, self.base, hub.called(folder))
+            else:
+                self._tokenizer = Tokenizer.from_str(held["tokenizer"])
+                self._tokenizer.no_padding()
             asked, longest = self.settings.max_tokens, self._about["longest"]
             if longest and asked > longest and asked != Prepare.model_fields["max_tokens"].default:
                 what = f"prepare.max_tokens {asked} clashes with encoder {self.base.name}, which reads at most {longest} tokens"
@@ -148,21 +169,39 @@ class BasePreparation:
         return self._about
 
 
-def tokenizer_of(folder: Path) -> dict[str, Any]:
-    """`tokenizer` (as the `tokenizers` library reads it), `pad`, `longest` (0: no end), `fill`: once a base, by its digest."""
-    facts = described(folder, FAMILIES, "text")
-    return hub.kept(f"tokenizers/{facts['digest'][:32]}.json", lambda: _tokenizer(folder, facts))
+def _slow(folder: Path, base: Pretrained, called: str) -> Slow:
+    """A tokenizer that is asked itself; its own code, if it has some, only where that may run."""
+    code = base.trust_remote_code and trust.brings(folder)
+    if code:
+        trust.let(folder, called, base.name, base.revision)
+    return Slow(folder, code)
 
 
-def _tokenizer(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def tokenizer_of(folder: Path, base: Pretrained) -> dict[str, Any]:
+    """`tokenizer` (as the `tokenizers` library reads it), `pad`, `longest` (0: no end), `fill`: once a base, by its digest.
+
+    Of one that can be asked only as it is, `tokenizer` is None.
+    """
+    facts = described(folder, FAMILIES, "text", TextTower.own, base)
+    code = base.trust_remote_code and trust.brings(folder)
+    if code:
+        trust.let(folder, hub.called(folder), base.name, base.revision)
+    word = f"{facts['digest'][:32]}{'-' + trust.word(folder) if code else ''}"
+    return hub.kept(f"tokenizers/{word}.json", lambda: _tokenizer(folder, facts, code))
+
+
+def _tokenizer(folder: Path, facts: Mapping[str, Any], code: bool) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     fix = "copy or download the tokenizer's files too: tokenizer.json, or vocab and merges"
     with quiet():
         try:
-            held = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            text = held.backend_tokenizer.to_str()
+            held = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
+            slow = code and (type(held).__module__.startswith("transformers_modules") or not hasattr(held, "backend_tokenizer"))
+            text = None if slow else held.backend_tokenizer.to_str()
         except Exception as error:  # transformers and tokenizers raise all kinds
+            if not code and trust.mapped(folder, "tokenizer_config.json"):
+                raise trust.refuse_unsaid(folder, hub.called(folder)) from error
             what = f"the tokenizer of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
             raise InputError(what, where=str(folder), fix=fix) from error
     told = held.model_max_length if held.model_max_length < UNLIMITED else 0
@@ -176,3 +215,4 @@ class TextTower(Tower):
 
     Settings = Pretrained
     families = FAMILIES
+    own = OwnText()

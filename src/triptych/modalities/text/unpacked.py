@@ -30,7 +30,7 @@ def unpacked(name: str, revision: str, file: str) -> Path:
 def _unpack(path: Path, out: Path) -> None:
     import transformers as t
 
-    where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
     with quiet():
         try:
             t.AutoTokenizer.from_pretrained(path.parent, **where).save_pretrained(out)

@@ -39,7 +39,7 @@ class TinyModel(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.enters = torch.nn.Embedding(28, config.width) if config.takes == "text" else torch.nn.Linear(1, config.width)
+        self.enters = torch.nn.Embedding(29, config.width) if config.takes == "text" else torch.nn.Linear(1, config.width)
         self.blocks = torch.nn.ModuleList([torch.nn.Linear(config.width, config.width) for _ in range(config.depth)])
         self.norm = torch.nn.LayerNorm(config.width)
         self.post_init()
@@ -113,10 +113,12 @@ def write_own(folder: Path, takes: str = "text", seed: int = 0, speller: bool = 
     (folder / "modeling_tiny.py").write_text(MODEL.replace("FORWARD", argument).replace("ENTER", enters))
     auto = {"AutoConfig": "configuration_tiny.TinyConfig", "AutoModel": "modeling_tiny.TinyModel"}
     (folder / "config.json").write_text(json.dumps({"model_type": "tiny_of_its_own", "takes": takes, "auto_map": auto}))
-    enter = {"enters.weight": torch.randn(28, WIDTH)}
+    enter = {"enters.weight": torch.randn(29, WIDTH)}
     if takes != "text":
         enter = {"enters.weight": torch.randn(WIDTH, 1), "enters.bias": torch.randn(WIDTH)}
-    blocks = {f"blocks.{n}.{name}": torch.randn(*shape) for n in range(2) for name, shape in (("weight", (WIDTH, WIDTH)), ("bias", (WIDTH,)))}
+    blocks = {
+        f"blocks.{n}.{name}": torch.randn(*shape) for n in range(2) for name, shape in (("weight", (WIDTH, WIDTH)), ("bias", (WIDTH,)))
+    }
     norm = {"norm.weight": torch.ones(WIDTH), "norm.bias": torch.zeros(WIDTH)}
     save_file({**enter, **blocks, **norm}, folder / "model.safetensors", {"format": "pt"})
     if takes == "text" and not speller:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from triptych.base.files import cache_root, digest, write_json, write_text, written_aside
+from triptych.base.files import cache_root, digest, kept_folder, lock_of, made_aside, unfinished, write_json, write_text, written_aside
 
 
 def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -56,3 +60,39 @@ def test_the_cache_goes_where_the_user_says(monkeypatch):
     monkeypatch.delenv("TRIPTYCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     assert cache_root() == Path("/xdg/triptych")
+
+
+def test_what_killed_makers_left_goes_and_what_is_being_made_stays(tmp_path):
+    code = "import sys, pathlib, time; from triptych.base.files import made_aside\n"
+    code += (
+        "with made_aside(pathlib.Path(sys.argv[1])) as aside: (aside / 'half').write_text('x'); print(aside, flush=True); time.sleep(60)"
+    )
+    maker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    half = Path(maker.stdout.readline().strip())
+    with made_aside(tmp_path):
+        assert (half / "half").exists(), "somebody is at work in it"
+    maker.kill()
+    maker.communicate()
+    assert unfinished(tmp_path) == [half]
+    with made_aside(tmp_path) as aside:
+        assert not half.exists() and not lock_of(half).exists() and aside.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_of_an_older_version_may_be_at_work_for_a_day(tmp_path):
+    (tmp_path / ".making-abc").mkdir()
+    assert unfinished(tmp_path) == []
+    os.utime(tmp_path / ".making-abc", (0, time.time() - 25 * 3600))
+    with made_aside(tmp_path):
+        assert not (tmp_path / ".making-abc").exists()
+
+
+def test_a_folder_that_is_made_once_is_whole_or_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        kept_folder("bases/one", lambda out: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert list((tmp_path / "bases").iterdir()) == []
+    made = kept_folder("bases/one", lambda out: write_text(out / "a", "x"))
+    assert kept_folder("bases/one", lambda out: pytest.fail("made twice")) == made and [path.name for path in made.parent.iterdir()] == [
+        "one"
+    ]

@@ -14,6 +14,7 @@ from tests.hubs import serving
 from triptych.base import hub
 from triptych.base.errors import InputError
 
+
 def base(folder, value=1.0):
     """Files of a base: a config, and weights of a few kilobytes."""
     folder.mkdir(parents=True, exist_ok=True)

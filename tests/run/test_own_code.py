@@ -14,8 +14,9 @@ import transformers
 from PIL import Image
 from tests.hubs import SHA, serving
 from tests.own import WIDTH, repository, write_own
+from transformers import dynamic_module_utils
 
-from triptych.base import hub, trust
+from triptych.base import trust
 from triptych.base.errors import InputError
 from triptych.run.fit import fit, resume
 from triptych.run.recipe import read
@@ -32,13 +33,21 @@ HEAD = "stages: [{train: [label, fusion], epochs: 1, lr: 1.0e-2}]"
 WORD = "trust_remote_code: true"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def modules(tmp_path_factory):
+    """Where transformers puts code before it runs: one folder, for Python finds the package of all of it once."""
+    before = dynamic_module_utils.HF_MODULES_CACHE
+    dynamic_module_utils.HF_MODULES_CACHE = str(tmp_path_factory.mktemp("modules"))
+    yield
+    dynamic_module_utils.HF_MODULES_CACHE = before
+
+
 @pytest.fixture(autouse=True)
 def apart(tmp_path, monkeypatch):
     """A person with settings, caches and memory of their own."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(trust.VARIABLE, raising=False)
-    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     stranger(monkeypatch)
 
 
@@ -132,24 +141,24 @@ def test_a_run_opens_where_its_code_ran_and_asks_where_it_did_not(server, tmp_pa
     with pytest.warns(trust.RemoteCode):
         run = trained(tmp_path, "owner/tiny")
     stranger(monkeypatch)
-    assert open_run(run.path).predict({"text": "good day 3"})["label"]["said"] in "ab"  # the same person: noted
+    assert open_run(run.path).predict(text="good day 3")["label"]["said"] in "ab"  # the same person: noted
 
     stranger(monkeypatch)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody-else"))
-    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules-else"))
+    runs = dynamic_module_utils.get_class_in_module
+    monkeypatch.setattr(dynamic_module_utils, "get_class_in_module", lambda *_, **__: pytest.fail("something ran"))
     word = trust.word(run.model / "encoders/text/base")
-    for use in (lambda: open_run(run.path).predict({"text": "good"}), lambda: resume(run.path, quiet=True)):
+    for use in (lambda: open_run(run.path).predict(text="good"), lambda: resume(run.path, quiet=True)):
         with pytest.raises(InputError) as caught:
             use()
         assert f"{trust.VARIABLE}={word}" in str(caught.value) and "modeling_tiny.py" in str(caught.value)
-    assert not (tmp_path / "modules-else").exists(), "something ran"
-
     monkeypatch.setenv(trust.VARIABLE, "0" * 16)
     with pytest.raises(InputError):
-        open_run(run.path).predict({"text": "good"})
+        open_run(run.path).predict(text="good")
+    monkeypatch.setattr(dynamic_module_utils, "get_class_in_module", runs)
     monkeypatch.setenv(trust.VARIABLE, f"{'0' * 16},{word}")
     with pytest.warns(trust.RemoteCode, match="says so"):
-        assert open_run(run.path).predict({"text": "good"})["label"]["said"] in "ab"
+        assert open_run(run.path).predict(text="good")["label"]["said"] in "ab"
     assert not trust.record().exists(), "the environment's word is for this time"
 
 
@@ -172,7 +181,7 @@ def test_code_that_was_changed_in_a_run_folder_does_not_run(server, tmp_path, mo
     about["files"].pop("model/encoders/text/base/modeling_tiny.py")  # whoever changed it mends the checksums too
     (run.path / "run.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match="nobody has said on this machine"):
-        open_run(run.path).predict({"text": "good"})
+        open_run(run.path).predict(text="good")
 
 
 def test_a_record_that_others_can_write_to_counts_for_nothing(tmp_path):
@@ -227,7 +236,7 @@ def test_a_tokenizer_of_its_own(tmp_path, monkeypatch):
     opened = open_run(run.path)
     (item,) = opened.inputs["text"][1].prepare(["Cab!"])
     assert item["ids"].tolist() == [4, 2, 3, 1]
-    assert opened.predict({"text": "good"})["label"]["said"] in "ab"
+    assert opened.predict(text="good")["label"]["said"] in "ab"
 
 
 def test_pictures_and_sounds(tmp_path):
@@ -240,19 +249,24 @@ def test_pictures_and_sounds(tmp_path):
             if suffix == "png":
                 Image.fromarray(noise.integers(0, 80 + 150 * label, (9, 12, 3), dtype=np.uint8)).save(folder / f"{number}.png")
             else:
-                soundfile.write(folder / f"{number}.wav", noise.normal(0, 0.1, 800 + 80 * number) * np.linspace(label, 1, 800 + 80 * number), 8000)
+                soundfile.write(
+                    folder / f"{number}.wav", noise.normal(0, 0.1, 800 + 80 * number) * np.linspace(label, 1, 800 + 80 * number), 8000
+                )
             return f"{number}.{suffix}"
 
         table(folder, cell, kind)
         with pytest.warns(trust.RemoteCode):
             run = fit(recipe(folder, "./tiny", name=kind), folder / "run", quiet=True)
         shutil.rmtree(folder / "tiny")
-        assert open_run(run.path).predict({kind: folder / f"3.{suffix}"})["label"]["said"] in "ab"
+        assert open_run(run.path).predict(**{kind: folder / f"3.{suffix}"})["label"]["said"] in "ab"
 
 
 def test_a_model_of_another_kind_says_what_it_takes(tmp_path):
     write_own(tmp_path / "tiny", "image")
-    with pytest.warns(trust.RemoteCode), pytest.raises(InputError, match="takes pixel_values, attention_mask, and this input has input_ids"):
+    with (
+        pytest.warns(trust.RemoteCode),
+        pytest.raises(InputError, match="takes pixel_values, attention_mask, and this input has input_ids"),
+    ):
         trained(tmp_path, "./tiny")
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from triptych.base.errors import InputError
-from triptych.base.files import held, in_use, lock_of, write_json
+from triptych.base.files import held, in_use, lock_of, made_aside, write_json
 from triptych.data.kept import Kept, key
 from triptych.data.looks import Looks
 from triptych.data.samples import make_sample
@@ -183,3 +183,13 @@ def test_what_a_kill_left_is_listed(cache):
     (cache / FOLDER / "dddd" / "cut.safetensors").write_bytes(b"\1\2")
     (thing,) = things()
     assert "killed" in thing.what and thing.rows == 0 and free(["dddd"]).size == 2
+
+
+def test_what_was_begun_and_killed_is_freed_and_what_is_begun_is_not(cache):
+    with made_aside(cache / "samples") as aside:
+        dead = cache / "bases/.making-dead"
+        dead.mkdir(parents=True)
+        (dead / "half").write_bytes(b"12345")
+        lock_of(dead).touch()
+        assert [(thing.key, thing.kind, thing.size) for thing in things()] == [("making-dead", "unfinished", 5)]
+        assert free(["unfinished"]).size == 5 and not dead.exists() and not lock_of(dead).exists() and aside.exists()

@@ -8,8 +8,10 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -45,6 +47,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+DAY = 24 * 3600.0
+"""Seconds."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room on the disk, none left of a user's share, a file longer than it may be."""
 
@@ -180,19 +184,59 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
 
 
+MAKING = ".making-"
+"""How the name of a folder begins that is being made."""
+
+
+@contextmanager
+def made_aside(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, held as long as it is filled; gone at the end unless it was renamed. What was left by killed ones goes too."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in unfinished(parent):
+        removed(left)
+    aside = parent / f"{MAKING}{secrets.token_hex(6)}"
+    lock = held(lock_of(aside))  # before there is a folder: one without its lock held is nobody's
+    try:
+        aside.mkdir()
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        lock_of(aside).unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def unfinished(parent: Path) -> list[Path]:
+    """Folders in `parent` whose maker was killed. One without a lock is of an older version, which may be at work for a day."""
+    found = []
+    for path in sorted(parent.glob(f"{MAKING}*")):
+        with contextlib.suppress(OSError):  # somebody removes it just now
+            if not lock_of(path).exists():
+                if time.time() - path.stat().st_mtime > DAY:
+                    found.append(path)
+            elif (lock := held(lock_of(path), alone=True)) is not None:
+                os.close(lock)
+                found.append(path)
+    return found
+
+
+def removed(path: Path) -> None:
+    """Remove a folder that a killed process left, and its lock; one that somebody holds is left."""
+    if (lock := held(lock_of(path), alone=True)) is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        lock_of(path).unlink(missing_ok=True)
+        os.close(lock)
+
+
 def kept_folder(name: str, make: Callable[[Path], None]) -> Path:
     """A folder of the cache that is made once: `make` fills one aside, which is renamed. Of two processes that make it, one is enough."""
     folder = cache_root() / name
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-        try:
-            make(aside)
-            aside.chmod(0o755)
-            aside.rename(folder)
-        except OSError:  # a faster process made it
-            if not folder.is_dir():
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with made_aside(folder.parent) as aside:
+            try:
+                make(aside)
+                aside.rename(folder)
+            except OSError:  # a faster process made it
+                if not folder.is_dir():
+                    raise
     return folder

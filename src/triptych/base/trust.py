@@ -108,7 +108,9 @@ def let(folder: Path, called: str, name: str = "", revision: str = "") -> None:
     _ran.add(own)
     if by != "it ran here before":
         listed = ", ".join(path.relative_to(folder).as_posix() for path in files(folder))
-        warnings.warn(f"code of {called} runs now, with all you may do: {listed}; {_revision(folder, revision)}; {by}", RemoteCode, stacklevel=2)
+        warnings.warn(
+            f"code of {called} runs now, with all you may do: {listed}; {_revision(folder, revision)}; {by}", RemoteCode, stacklevel=2
+        )
     if by == "the recipe says so":
         _note(own, called, folder)
 
@@ -132,7 +134,9 @@ def _complete(folder: Path, called: str) -> None:
                 fix = f"copy both into one folder, take '{other}--' out of the auto_map of {file}, and name that folder"
                 raise InputError(what, where=str(folder / file), fix=fix)
             if not (folder / (path := reference.rsplit(".", 1)[0].replace(".", "/") + CODE)).is_file():
-                raise InputError(f"the code of {called} is not whole: {path} is missing", where=str(folder), fix="download or copy it again")
+                raise InputError(
+                    f"the code of {called} is not whole: {path} is missing", where=str(folder), fix="download or copy it again"
+                )
 
 
 def _flat(values: Any) -> list[str]:

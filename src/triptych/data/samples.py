@@ -9,13 +9,12 @@ import csv
 import random
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.base.errors import InputError, unknown_word
-from triptych.base.files import cache_root, in_use
+from triptych.base.files import cache_root, in_use, made_aside
 from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
 from triptych.data import toy_cases, toy_commands, toy_messages, toy_posts, toy_products, toy_scenes, toy_songs
 
@@ -118,19 +117,14 @@ def _check_columns(sample: Sample, columns: Mapping[str, Modality]) -> None:
 
 def _make(name: str, columns: Mapping[str, Modality], folder: Path) -> None:
     """Write the sample aside and rename it, so that a half-made one is never used."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
+    with made_aside(folder.parent) as aside:
         _write(SAMPLES[name], name, columns, aside)
-        aside.chmod(0o755)
         try:
             aside.rename(folder)
         except OSError:  # something stands there: made by a faster process, or without its table and of no use
             if not (folder / TABLE).exists():
                 shutil.rmtree(folder)
                 aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(sample: Sample, name: str, columns: Mapping[str, Modality], folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from triptych.base import hub, trust
 from triptych.base.errors import InputError
 from triptych.contract.values import Packed
 from triptych.layers.pool import masked_mean
@@ -23,7 +24,7 @@ MASK = "attention_mask"
 
 
 class Own(Family):
-    """Whatever `AutoModel` makes of a folder with code. The vector is its `pooler_output`, where its file has what that takes; or the mean."""
+    """Whatever a folder's code has for `AutoModel`. The vector is its `pooler_output`, where its file has what that takes; or the mean."""
 
     model = "AutoModel"
     whole = True
@@ -95,6 +96,18 @@ class Own(Family):
         return flow.rows[POOLED] if POOLED in flow.rows else masked_mean(tokens_PTD, mask_PT)
 
 
+def class_of(folder: Path, file: str, auto: str) -> Any:
+    """The class that a folder's own code has in the place of an `Auto...` class of transformers, as `file` says; None where it says nothing.
+
+    It is taken by its name. Asked for a model, transformers would give the code that it saw first for a config of the same code, changed since or not.
+    """
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    named = trust.mapped(folder, file).get(auto)
+    several = [one for one in (named if isinstance(named, list | tuple) else [named]) if one]
+    return get_class_from_dynamic_module(several[-1], folder, local_files_only=True) if several else None
+
+
 def built(folder: Path) -> tuple[nn.Module, list[str]]:
     """The model that a folder's code builds, in float32, and the names of weights that its file lacks, all of them of a pooler.
 
@@ -103,12 +116,18 @@ def built(folder: Path) -> tuple[nn.Module, list[str]]:
     """
     import transformers
 
+    words: dict[str, Any] = {"local_files_only": True}
     fix = "see its repository for what it needs and the versions it was written for"
     with quiet():
         try:
-            base, told = transformers.AutoModel.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
+            kind = class_of(folder, hub.CONFIG, "AutoModel")
+            if kind is None:
+                raise ValueError(f"it has no AutoModel, only {', '.join(trust.mapped(folder))}")
+            about = class_of(folder, hub.CONFIG, "AutoConfig")
+            plain = about is None and transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, **words)
+            config = plain or about.from_pretrained(folder, **words)
+            whole = {**words, "config": config, "use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+            base, told = kind.from_pretrained(folder, **whole)
         except ImportError as error:
             raise InputError(f"the model's own code cannot be loaded: {_first(error)}", where=str(folder), fix=fix) from error
         except Exception as error:  # code of strangers raises all kinds
@@ -132,7 +151,12 @@ def plain_blocks(base: nn.Module) -> nn.ModuleList | None:
 
 def _lists(module: nn.Module) -> Iterator[nn.ModuleList]:
     for child in module.children():
-        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(block) for block in child}) == 1 and any(True for _ in child.parameters()):
+        if (
+            isinstance(child, nn.ModuleList)
+            and len(child) > 1
+            and len({type(block) for block in child}) == 1
+            and any(True for _ in child.parameters())
+        ):
             yield child
         else:
             yield from _lists(child)

@@ -57,13 +57,7 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
         encoder = bench.model.encoders[name]
         assert isinstance(encoder, Encoder)
         last = last_trained(name, bench.recipe.stages[: number + 1])
-        if (
-            last is None
-            or not bench.recipe.training.remember
-            or bench.recipe.training.mixup
-            or plain.several
-            or not encoder.cuts(last)
-        ):
+        if last is None or not bench.recipe.training.remember or bench.recipe.training.mixup or plain.several or not encoder.cuts(last):
             bench.inputs[name] = plain
             if shown is not None:
                 bench.varied[name] = shown

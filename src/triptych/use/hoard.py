@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import InputError, nearest
-from triptych.base.files import cache_root, held, lock_of
+from triptych.base.files import DAY, cache_root, held, lock_of, unfinished
 from triptych.data.shelf import FOLDER, LOCK, folders
 
-DAY = 24 * 3600.0
 SHOWN = 12
 """Letters of a key that are shown; so many or fewer name it, as long as no other begins so."""
 
@@ -59,7 +58,16 @@ class Freed:
 def things(root: Path | None = None) -> list[Thing]:
     """All that lies in the cache folder, what was used last first."""
     root = root or cache_root()
-    found = [*_features(root), *_samples(root), *_tables(root), *_looks(root), *_bases(root), *_neighbours(root), *_scratch(root)]
+    found = [
+        *_features(root),
+        *_samples(root),
+        *_unfinished(root),
+        *_tables(root),
+        *_looks(root),
+        *_bases(root),
+        *_neighbours(root),
+        *_scratch(root),
+    ]
     return sorted(found, key=lambda thing: (thing.kind != "features", thing.kind, -thing.used))
 
 
@@ -128,11 +136,17 @@ def _features(root: Path) -> Iterator[Thing]:
 
 
 def _samples(root: Path) -> Iterator[Thing]:
-    for path in sorted((root / "samples").glob("*")):
-        if not path.is_dir() or (path.name.startswith(".") and not _old(path)):
-            continue  # one that begins with a dot is being made, unless that was long ago
-        name = path.name.lstrip(".")
-        yield Thing(name, "samples", "a sample, with its files", "", None, _size(path), _used(path), _tree(path), lock_of(path))
+    for path in sorted((root / "samples").glob("[!.]*")):
+        if path.is_dir():
+            yield Thing(path.name, "samples", "a sample, with its files", "", None, _size(path), _used(path), _tree(path), lock_of(path))
+
+
+def _unfinished(root: Path) -> Iterator[Thing]:
+    """The next thing that is made beside one removes it, too."""
+    for parent in sorted(path for path in root.glob("*") if path.is_dir()):
+        for path in unfinished(parent):
+            what = f"begun in {parent.name} by a process that was killed"
+            yield Thing(path.name.lstrip("."), "unfinished", what, "", None, _size(path), _used(path), _tree(path), lock_of(path))
 
 
 def _tables(root: Path) -> Iterator[Thing]:

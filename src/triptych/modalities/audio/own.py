@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from triptych.base import hub
 from triptych.base.errors import InputError
 from triptych.contract.values import Item, Packed
-from triptych.layers.own import Own
+from triptych.layers.own import Own, class_of
 from triptych.layers.tower import quiet
 from triptych.modalities.audio.processors import SAMPLES, Processor
 
@@ -54,7 +54,9 @@ class Asked(Processor):
         self.folder = folder
         with quiet():
             try:
-                self.held: Any = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
+                own = class_of(folder, "preprocessor_config.json", "AutoFeatureExtractor") if code else None
+                plain = {"local_files_only": True, "trust_remote_code": False}
+                self.held: Any = own.from_pretrained(folder) if own else AutoFeatureExtractor.from_pretrained(folder, **plain)
             except Exception as error:  # transformers, and code of strangers, raise all kinds
                 said = (str(error).strip() or "nothing is said").splitlines()[0]
                 what = f"the feature extractor of the pretrained model cannot be read: {said}"

@@ -14,7 +14,7 @@ from torch import Tensor
 from triptych.base import hub
 from triptych.base.errors import InputError
 from triptych.contract.values import Item, Packed
-from triptych.layers.own import Own
+from triptych.layers.own import Own, class_of
 from triptych.layers.tower import quiet
 
 FOLDER = "processor"
@@ -45,7 +45,9 @@ class Asked:
         self.folder = folder
         with quiet():
             try:
-                self.held: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=code, backend="pil")
+                own = class_of(folder, "preprocessor_config.json", "AutoImageProcessor") if code else None
+                plain = {"local_files_only": True, "trust_remote_code": False, "backend": "pil"}
+                self.held: Any = own.from_pretrained(folder) if own else AutoImageProcessor.from_pretrained(folder, **plain)
             except Exception as error:  # transformers, and code of strangers, raise all kinds
                 what = f"the processor of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
                 fix = "copy or download the processor's file too: preprocessor_config.json"

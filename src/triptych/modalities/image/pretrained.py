@@ -18,7 +18,7 @@ from triptych.base.errors import InputError
 from triptych.base.files import write_json
 from triptych.contract.pretrained import Pretrained
 from triptych.contract.values import Item, Packed, Value
-from triptych.layers.tower import Tower, described, quiet
+from triptych.layers.tower import Tower, described
 from triptych.modalities.image.families import FAMILIES
 from triptych.modalities.image.levels import numbers
 from triptych.modalities.image.own import FOLDER, Asked, OwnImage, stacked

@@ -11,7 +11,7 @@ import torch
 
 from triptych.base import hub
 from triptych.contract.values import Packed
-from triptych.layers.own import Own
+from triptych.layers.own import Own, class_of
 from triptych.layers.tower import quiet
 
 FOLDER = "tokenizer"
@@ -31,16 +31,24 @@ class OwnText(Own):
         return Packed({"ids": torch.tensor([[1, 2, 3]])}, torch.ones(1, 3, dtype=torch.bool))
 
 
+def tokenizer(folder: Path, code: bool) -> Any:
+    """A folder's tokenizer as transformers has it; the one of its own code, if that may run. Raises all kinds."""
+    from transformers import AutoTokenizer
+
+    with quiet():
+        own = class_of(folder, "tokenizer_config.json", "AutoTokenizer") if code else None
+        if own is not None:
+            return own.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 class Slow:
     """A tokenizer of transformers that has no form of the `tokenizers` library: it is asked text by text."""
 
     def __init__(self, folder: Path, code: bool) -> None:
         """From the folder of a base, or what `save` wrote; with code of its own, if that may run."""
-        from transformers import AutoTokenizer
-
         self.folder = folder
-        with quiet():
-            self.held: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
+        self.held = tokenizer(folder, code)
 
     def ids(self, texts: Sequence[str], most: int | None) -> list[list[int]]:
         """Of each text, special tokens and all; a text that is cut keeps the token at its end."""

@@ -19,10 +19,10 @@ from triptych.base.settings import parse, spelled_out
 from triptych.contract.modality import Limit
 from triptych.contract.pretrained import Pretrained
 from triptych.contract.values import Item, Packed
-from triptych.layers.tower import Tower, described, quiet
+from triptych.layers.tower import Tower, described
 from triptych.modalities.text.clean import cleaned, normalizer
 from triptych.modalities.text.families import FAMILIES
-from triptych.modalities.text.own import FOLDER, OwnText, Slow
+from triptych.modalities.text.own import FOLDER, OwnText, Slow, tokenizer
 from triptych.modalities.text.settings import Prepare
 
 TOKENIZER, SETTINGS = "tokenizer.json", "prepare.json"
@@ -191,19 +191,16 @@ def tokenizer_of(folder: Path, base: Pretrained) -> dict[str, Any]:
 
 
 def _tokenizer(folder: Path, facts: Mapping[str, Any], code: bool) -> dict[str, Any]:
-    from transformers import AutoTokenizer
-
     fix = "copy or download the tokenizer's files too: tokenizer.json, or vocab and merges"
-    with quiet():
-        try:
-            held = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
-            slow = code and (type(held).__module__.startswith("transformers_modules") or not hasattr(held, "backend_tokenizer"))
-            text = None if slow else held.backend_tokenizer.to_str()
-        except Exception as error:  # transformers and tokenizers raise all kinds
-            if not code and trust.mapped(folder, "tokenizer_config.json"):
-                raise trust.refuse_unsaid(folder, hub.called(folder)) from error
-            what = f"the tokenizer of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
-            raise InputError(what, where=str(folder), fix=fix) from error
+    try:
+        held = tokenizer(folder, code)
+        slow = code and (type(held).__module__.startswith("transformers_modules") or not hasattr(held, "backend_tokenizer"))
+        text = None if slow else held.backend_tokenizer.to_str()
+    except Exception as error:  # transformers, tokenizers and code of strangers raise all kinds
+        if not code and trust.mapped(folder, "tokenizer_config.json"):
+            raise trust.refuse_unsaid(folder, hub.called(folder)) from error
+        what = f"the tokenizer of the pretrained model cannot be read: {(str(error).strip() or 'nothing is said').splitlines()[0]}"
+        raise InputError(what, where=str(folder), fix=fix) from error
     told = held.model_max_length if held.model_max_length < UNLIMITED else 0
     longest = min([n for n in (told, facts["positions"]) if n], default=0)
     pad = held.pad_token_id if held.pad_token_id is not None else 0

@@ -491,6 +491,8 @@ def test_a_field_changes_what_a_user_sees(kind, field, place, sets, name, bench)
         pytest.skip("a file in another form, and words for Whisper alone: see test_decoders.py")
     if field == "revision":
         pytest.skip("a folder has none: see tests/base/test_hub.py")
+    if field == "trust_remote_code":
+        pytest.skip("without code in the base's folder there is nothing to trust: see test_own_code.py")
     if (name, field) in {("Training", "devices"), ("Training", "strategy")}:
         pytest.skip("more processes than one: see test_shared.py")
     trial = TRY.get(f"{name}.{field}")

@@ -273,7 +273,7 @@ def test_a_model_of_another_kind_says_what_it_takes(tmp_path):
 def test_code_that_wants_what_is_not_here(tmp_path):
     code = write_own(tmp_path / "tiny") / "modeling_tiny.py"
     code.write_text("import einops_of_long_ago\n" + code.read_text())
-    with pytest.warns(trust.RemoteCode), pytest.raises(InputError, match="cannot be loaded: .*einops_of_long_ago|einops_of_long_ago"):
+    with pytest.warns(trust.RemoteCode), pytest.raises(InputError, match=r"cannot be loaded(.|\n)*einops_of_long_ago"):
         trained(tmp_path, "./tiny")
 
 
@@ -284,5 +284,5 @@ def test_nobody_is_asked_at_the_keyboard(tmp_path, monkeypatch):
     words = {"vocab_size": 28, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     (folder / "config.json").unlink()
     transformers.BertModel(transformers.BertConfig(**words)).save_pretrained(folder)
-    with pytest.raises(InputError, match="spelling_tiny.py"):
+    with pytest.raises(InputError, match=r"spelling_tiny\.py"):
         trained(tmp_path, "./tiny", more="revision: main")

@@ -190,7 +190,7 @@ MAKING = ".making-"
 
 @contextmanager
 def made_aside(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent`, held as long as it is filled; gone at the end unless it was renamed. What was left by killed ones goes too."""
+    """A new folder in `parent`, held as long as it is filled, and gone at the end unless it was renamed; so are those of killed makers."""
     parent.mkdir(parents=True, exist_ok=True)
     for left in unfinished(parent):
         removed(left)

@@ -1,6 +1,6 @@
-"""Architectures that code of their own builds: they go through whole, by their own forward, as one block or as the blocks that are plain to see.
+"""Architectures that code of their own builds: they go through whole, by their own forward.
 
-A room says under which names its tensors go in; what comes out is read as models of transformers give it.
+What learns by itself are the blocks that are plain to see; where none are, the whole is one. A room says under which names its tensors go in; what comes out is read as models of transformers give it.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ class Own(Family):
 
 
 def class_of(folder: Path, file: str, auto: str) -> Any:
-    """The class that a folder's own code has in the place of an `Auto...` class of transformers, as `file` says; None where it says nothing.
+    """The class of a folder's own code for an `Auto...` class of transformers, as `file` says; None where it says nothing.
 
-    It is taken by its name. Asked for a model, transformers would give the code that it saw first for a config of the same code, changed since or not.
+    It is taken by its name: asked for a model, transformers gives the code that it saw first for a config of the same code, which may
+    have been other code.
     """
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 

@@ -36,6 +36,8 @@ from triptych.run.lengths import digest_of
 from triptych.run.progress import Voice
 from triptych.run.recipe import Stage
 
+ELSEWHERE = ("name", "revision", "lora", "trust_remote_code")
+"""Words of an encoder that its digest says better, code and all, or that change nothing of what is frozen."""
 LEAST, ROWS = 8, 32
 """Encoded at once: half of what a step of training takes, between these: no slower, and memory is no more than its."""
 PART_BYTES, PART_SECONDS = 2**26, 20.0
@@ -185,7 +187,7 @@ def _place(about: Mapping[str, Any]) -> Path:
 
 def _about(encoder: Encoder, plain: Any, last: int, whole: bool, precision: str) -> dict[str, Any]:
     """All that decides what is given for a row, but for the row: another word anywhere is another folder."""
-    settings = {word: value for word, value in spelled_out(encoder.settings).items() if word not in ("name", "revision", "lora")}
+    settings = {word: value for word, value in spelled_out(encoder.settings).items() if word not in ELSEWHERE}
     code = [code_of(package) for package in (type(plain.room).__module__, "triptych.layers")]
     given = "what enters the last " + str(last) if last else "sequences" if whole else "vectors"
     return {

@@ -152,11 +152,11 @@ def test_a_run_opens_where_its_code_ran_and_asks_where_it_did_not(server, tmp_pa
         with pytest.raises(InputError) as caught:
             use()
         assert f"{trust.VARIABLE}={word}" in str(caught.value) and "modeling_tiny.py" in str(caught.value)
-    monkeypatch.setenv(trust.VARIABLE, "0" * 16)
+    monkeypatch.setenv(trust.VARIABLE, "0" * 32)
     with pytest.raises(InputError):
         open_run(run.path).predict(text="good")
     monkeypatch.setattr(dynamic_module_utils, "get_class_in_module", runs)
-    monkeypatch.setenv(trust.VARIABLE, f"{'0' * 16},{word}")
+    monkeypatch.setenv(trust.VARIABLE, f"{'0' * 32},{word}")
     with pytest.warns(trust.RemoteCode, match="says so"):
         assert open_run(run.path).predict(text="good")["label"]["said"] in "ab"
     assert not trust.record().exists(), "the environment's word is for this time"
@@ -184,6 +184,18 @@ def test_code_that_was_changed_in_a_run_folder_does_not_run(server, tmp_path, mo
         open_run(run.path).predict(text="good")
 
 
+def test_a_recipes_word_is_for_what_it_names_and_not_for_a_run(server, tmp_path, monkeypatch):
+    with pytest.warns(trust.RemoteCode):
+        run = trained(tmp_path, "owner/tiny")
+    code = run.model / "encoders/text/base/modeling_tiny.py"
+    code.write_text(code.read_text() + "\n")
+    stranger(monkeypatch)
+    read(str(tmp_path / "recipe.yaml"))
+    assert trust._said == {("owner/tiny", "main")}
+    with pytest.raises(InputError, match="nobody has said"):
+        trust.let(code.parent, "owner/tiny")
+
+
 def test_a_record_that_others_can_write_to_counts_for_nothing(tmp_path):
     folder = write_own(tmp_path / "own")
     trust.record().parent.mkdir(parents=True)
@@ -206,6 +218,11 @@ def test_code_in_another_repository_or_that_is_not_there(tmp_path):
     about["auto_map"]["AutoModel"] = "gone.TinyModel"
     (folder / "config.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"gone\.py is missing"):
+        trust.let(folder, "own", str(folder), "main")
+    (tmp_path / "outside.py").write_text("")
+    about["auto_map"]["AutoModel"] = f"{tmp_path / 'outside'}.TinyModel"  # transformers would run it
+    (folder / "config.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"outside\.py is missing"):
         trust.let(folder, "own", str(folder), "main")
 
 

@@ -27,8 +27,8 @@ CODE = ".py"
 MAPS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 """Files whose `auto_map` says which class of which file builds what."""
 ANY = ("1", "true", "yes")
-LENGTH = 16
-"""Hexadecimal digits of a word: no two codes share it by chance, nor by design in a lifetime of tries for a given one."""
+LENGTH = 32
+"""Hexadecimal digits of a word: 128 bits, so that nobody can write other code with the word of code that you know."""
 COMMIT = 40
 
 _said: set[tuple[str, str]] = set()
@@ -92,7 +92,7 @@ def let(folder: Path, called: str, name: str = "", revision: str = "") -> None:
     Args:
         folder: of a base, whole.
         called: its name for people.
-        name: as the recipe has it, where the recipe's word may count.
+        name: as the recipe has it; left out of a folder within a run, for a recipe's word is for what it names.
         revision: as the recipe has it.
 
     Raises:
@@ -126,6 +126,7 @@ def _revision(folder: Path, revision: str) -> str:
 
 def _complete(folder: Path, called: str) -> None:
     """Every file that is named is there, in this folder and not in another's repository."""
+    there = {path.relative_to(folder).as_posix() for path in files(folder)}
     for file in MAPS:
         for reference in _flat(mapped(folder, file).values()):
             if "--" in reference:
@@ -133,7 +134,7 @@ def _complete(folder: Path, called: str) -> None:
                 what = f"the code of {called} lies in another repository, {other}, which its revision does not pin"
                 fix = f"copy both into one folder, take '{other}--' out of the auto_map of {file}, and name that folder"
                 raise InputError(what, where=str(folder / file), fix=fix)
-            if not (folder / (path := reference.rsplit(".", 1)[0].replace(".", "/") + CODE)).is_file():
+            if (path := reference.rsplit(".", 1)[0] + CODE) not in there:  # one that lies elsewhere has no part in the word
                 raise InputError(
                     f"the code of {called} is not whole: {path} is missing", where=str(folder), fix="download or copy it again"
                 )

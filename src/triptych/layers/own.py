@@ -1,6 +1,7 @@
 """Architectures that code of their own builds: they go through whole, by their own forward.
 
-What learns by itself are the blocks that are plain to see; where none are, the whole is one. A room says under which names its tensors go in; what comes out is read as models of transformers give it.
+What learns by itself are the blocks that are plain to see; where none are, the whole is one. A room says under which names its
+tensors go in; what comes out is read as models of transformers give it.
 """
 
 from __future__ import annotations

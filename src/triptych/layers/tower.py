@@ -169,7 +169,7 @@ class Tower(Held, Encoder):
     def opened(self) -> nn.Module:
         """See `Held`."""
         if self.family.whole:
-            trust.let(self.folder, self.settings.name, self.settings.name, self.settings.revision)
+            trust.let(self.folder, self.settings.name)  # what the recipe names was let when it was described
         return self.family.opened(self.folder)
 
     def pieces(self, base: Any) -> list[nn.Module]:

@@ -132,7 +132,7 @@ class BasePreparation:
             about = json.loads(path.read_text(encoding="utf-8"))
             self.settings = parse(Prepare, about.pop("settings"), str(path))
             if (folder / FOLDER).is_dir():
-                self._processor = _asked(folder / FOLDER, self.base, self.base.name)
+                self._processor = _asked(folder / FOLDER, self.base)
                 return
             kinds = {kind.__name__: kind for kind in PROCESSORS.values()}
             self._processor = kinds[about.pop("processor")](**about)
@@ -167,11 +167,11 @@ def _more(tensor: torch.Tensor, count: int) -> torch.Tensor:
     return pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, count - len(tensor)))
 
 
-def _asked(folder: Path, base: Pretrained, called: str) -> Asked:
+def _asked(folder: Path, base: Pretrained) -> Asked:
     """A feature extractor that is asked itself; its own code, if it has some, only where that may run."""
     code = base.trust_remote_code and trust.brings(folder)
     if code:
-        trust.let(folder, called, base.name, base.revision)
+        trust.let(folder, base.name)  # what the recipe names was let when it was described
     return Asked(folder, code)
 
 
@@ -188,7 +188,7 @@ def processor_of(folder: Path, base: Pretrained) -> Processor:
     word = f"{facts['digest'][:32]}{'-' + trust.word(folder) if code else ''}"
     about = dict(hub.kept(f"extractors/{word}.json", lambda: _extractor(folder, facts, code)))
     kind = about.pop("kind")
-    return _asked(folder, base, hub.called(folder)) if kind == FOLDER else PROCESSORS[kind](**about)
+    return _asked(folder, base) if kind == FOLDER else PROCESSORS[kind](**about)
 
 
 def _extractor(folder: Path, facts: dict[str, Any], code: bool) -> dict[str, Any]:

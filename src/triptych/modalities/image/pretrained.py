@@ -97,7 +97,7 @@ class BasePreparation:
         try:
             self._steps = _checked(json.loads(path.read_text(encoding="utf-8")))
             if (folder / FOLDER).is_dir():
-                self._asked = _asked(folder / FOLDER, self.base, self.base.name)
+                self._asked = _asked(folder / FOLDER, self.base)
         except OSError as error:
             raise InputError("the preparation of pictures is missing", where=str(path), fix=COPY_AGAIN) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -118,7 +118,7 @@ class BasePreparation:
             folder = hub.located(self.base.name, self.base.revision, self.base.trust_remote_code)
             self._steps = processor_of(folder, self.base)
             if self._steps.get("asked"):
-                self._asked = _asked(folder, self.base, hub.called(folder))
+                self._asked = _asked(folder, self.base)
         return self._steps
 
     def _bytes(self, value: Image.Image) -> NDArray[np.uint8]:
@@ -157,11 +157,11 @@ def _size_after(steps: dict[str, Any]) -> tuple[int, int]:
     return height, width
 
 
-def _asked(folder: Path, base: Pretrained, called: str) -> Asked:
+def _asked(folder: Path, base: Pretrained) -> Asked:
     """A processor that is asked itself; its own code, if it has some, only where that may run."""
     code = base.trust_remote_code and trust.brings(folder)
     if code:
-        trust.let(folder, called, base.name, base.revision)
+        trust.let(folder, base.name)  # what the recipe names was let when it was described
     return Asked(folder, code)
 
 

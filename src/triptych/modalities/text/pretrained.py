@@ -106,7 +106,7 @@ class BasePreparation:
             self.settings = parse(Prepare, about.pop("settings"), str(folder / SETTINGS))
             self._about = {"pad": int(about["pad"]), "longest": int(about["longest"]), "fill": int(about["fill"])}
             if (folder / FOLDER).is_dir():
-                self._slow = _slow(folder / FOLDER, self.base, self.base.name)
+                self._slow = _slow(folder / FOLDER, self.base)
             else:
                 self._tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -158,7 +158,7 @@ class BasePreparation:
             held = tokenizer_of(folder, self.base)
             self._about = {name: held[name] for name in ("pad", "longest", "fill")}
             if held["tokenizer"] is None:
-                self._slow = _slow(folder, self.base, hub.called(folder))
+                self._slow = _slow(folder, self.base)
             else:
                 self._tokenizer = Tokenizer.from_str(held["tokenizer"])
                 self._tokenizer.no_padding()
@@ -169,11 +169,11 @@ class BasePreparation:
         return self._about
 
 
-def _slow(folder: Path, base: Pretrained, called: str) -> Slow:
+def _slow(folder: Path, base: Pretrained) -> Slow:
     """A tokenizer that is asked itself; its own code, if it has some, only where that may run."""
     code = base.trust_remote_code and trust.brings(folder)
     if code:
-        trust.let(folder, called, base.name, base.revision)
+        trust.let(folder, base.name)  # what the recipe names was let when it was described
     return Slow(folder, code)
 
 

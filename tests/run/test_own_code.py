@@ -27,7 +27,7 @@ data: {{source: table.csv, split: {{column: split}}}}
 inputs: {{{name}: {{encoder: {{kind: pretrained, name: {base}, {more}}}}}}}
 tasks: {{label: {{kind: classify, target: label}}}}
 {stages}
-training: {{batch_size: 8, threads: 1, save_seconds: 0}}
+training: {{batch_size: 8, threads: 1, save_seconds: 0, select: last}}
 """
 HEAD = "stages: [{train: [label, fusion], epochs: 1, lr: 1.0e-2}]"
 WORD = "trust_remote_code: true"
@@ -148,10 +148,14 @@ def test_a_run_opens_where_its_code_ran_and_asks_where_it_did_not(server, tmp_pa
     runs = dynamic_module_utils.get_class_in_module
     monkeypatch.setattr(dynamic_module_utils, "get_class_in_module", lambda *_, **__: pytest.fail("something ran"))
     word = trust.word(run.model / "encoders/text/base")
-    for use in (lambda: open_run(run.path).predict(text="good"), lambda: resume(run.path, quiet=True)):
+    refused = {"done": lambda: open_run(run.path).predict(text="good"), "interrupted": lambda: resume(run.path, quiet=True)}
+    for status, use in refused.items():
+        run.about({"status": status})
         with pytest.raises(InputError) as caught:
             use()
         assert f"{trust.VARIABLE}={word}" in str(caught.value) and "modeling_tiny.py" in str(caught.value)
+    run.about({"status": "done"})
+
     monkeypatch.setenv(trust.VARIABLE, "0" * 32)
     with pytest.raises(InputError):
         open_run(run.path).predict(text="good")

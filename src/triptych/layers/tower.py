@@ -55,6 +55,8 @@ class Family(ABC):
     optional: ClassVar[tuple[str, ...]] = ()
     """What of it a checkpoint may lack: where it does, it is left out rather than made up."""
 
+    lengths: ClassVar[bool] = True
+    """Whether rows keep lengths of their own, so that what goes into a block has a mask."""
     whole: ClassVar[bool] = False
     """Whether it is one piece to us, which `enter` goes through from input to output. Then nothing can be cut."""
 

@@ -94,4 +94,6 @@ def show(
         print(json.dumps(told))
         return
     tables.table_columns(told)
-    tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")
+    tables.lines(f"{told['rows']:,} rows")
+    tables.builds(told["built"])
+    tables.lines(*(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -141,6 +141,14 @@ def table_columns(told: dict[str, Any]) -> None:
     for column in told["columns"]:
         table.add_row(escape(column["name"]), f"{column['filled']:,}", column["share"], escape(column["what"]))
     _console().print(table)
+
+
+def builds(told: Sequence[Mapping[str, Any]]) -> None:
+    """What each build of a table said."""
+    for built in told:
+        counts = f"{built['rows']:,} rows in, {built['kept']:,} kept, {built['rejected']:,} rejected"
+        lines(f"{'appended' if built['append'] else 'built'} from {built['source']}: {counts}")
+        lines(*(f"note: {text}" for text in built["findings"]))
 
 
 def answer(answer: Answer) -> None:

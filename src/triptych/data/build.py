@@ -285,8 +285,10 @@ def _committed(work: Work, told: About, before: lance.LanceDataset | None, notes
     operation: Any = lance.LanceOperation.Append(fragments)
     if before is None or not work.plan.append:
         operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
-    said = f"{'append' if work.plan.append else 'build'} {notes.kept} rows from {notes.source} ({work.journal.head['build']})"
-    step = lance.Transaction(before.version if before else 0, operation, transaction_properties=notes.packed(said))
+    said = f"{'append' if work.plan.append else 'build'} {notes.kept} rows from {notes.source}"
+    step = lance.Transaction(
+        before.version if before else 0, operation, transaction_properties=notes.packed(said, work.journal.head["build"])
+    )
     return lance.LanceDataset.commit(str(work.table), step)
 
 

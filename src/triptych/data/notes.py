@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MESSAGE = "__lance_commit_message"
 """Where Lance keeps what made a version, in words."""
-NOTES = "triptych.notes"
+NOTES, BUILD = "triptych.notes", "triptych.build"
 MOST_NOTES, LONGEST_NOTE = 200, 2000
 
 
@@ -27,11 +27,11 @@ class Notes:
     append: bool
     findings: list[str]
 
-    def packed(self, message: str) -> dict[str, str]:
-        """As the properties of the version, beside its message."""
+    def packed(self, message: str, build: str) -> dict[str, str]:
+        """As the properties of the version, beside its message and the mark of the build."""
         shown = [text[:LONGEST_NOTE] for text in self.findings[:MOST_NOTES]]
         shown += [f"and {len(self.findings) - MOST_NOTES:,} more"] if len(self.findings) > MOST_NOTES else []
-        return {MESSAGE: message, NOTES: json.dumps({**asdict(self), "findings": shown})}
+        return {MESSAGE: message, BUILD: build, NOTES: json.dumps({**asdict(self), "findings": shown})}
 
 
 def read_notes(dataset: lance.LanceDataset) -> list[Notes]:

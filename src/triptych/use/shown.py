@@ -35,8 +35,8 @@ def look(source: Path, rows: int) -> dict[str, Any]:
     """What is to be said of a table, or of anything that can be read as one.
 
     Returns:
-        `source`, `rows`, `columns` (name, filled, what), `versions`, `built` (what each build said), `findings`, and `shown`: the ids and cells
-        of some rows.
+        `source`, `rows`, `columns` (name, filled, what), `versions`, `built` (what each build said), `findings`, and `shown`: the
+        ids and cells of some rows.
     """
     table = read_source(source, rooms())
     beside = source.with_name(f"{source.name}.rejects.csv")

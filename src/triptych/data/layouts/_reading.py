@@ -63,8 +63,9 @@ def is_file(path: Path) -> bool:
 def records(
     path: Path, required: Sequence[str], *, delimiter: str = ",", quoted: bool = True, header: Sequence[str] | None = None
 ) -> Iterator[dict[str, str] | Reject]:
-    """The lines of a delimited file as dictionaries of stripped cells; one with another number of cells, or a quotation mark that is not
-    closed, is a `Reject`.
+    """The lines of a delimited file as dictionaries of stripped cells.
+
+    A line with another number of cells, or a quotation mark that is not closed, is a `Reject`.
 
     `header` names the columns of a file that has none; lines that start with `#` are left aside then.
 

@@ -1,9 +1,9 @@
 """Records of a delimited text whose quotation marks may not pair: one that is never closed costs its line, and not the rest.
 
 A cell in quotation marks may hold newlines, so a mark that is not closed takes in all lines up to the next mark, or to the end.
-Such a record gives itself away: something follows its closing mark, or none comes, or marks stand within its other cells. Then its first line is given up, and the lines
-after it are read anew, where most of them have as many cells as the header. Where they do not (a file that was cut off within a
-long text), none of them can be told from that text, and each is given up, by its number.
+Such a record gives itself away: something follows its closing mark, or none comes, or marks stand within its other cells. Then its
+first line is given up, and the lines after it are read anew, where most of them have as many cells as the header. Where they do not
+(a file that was cut off within a long text), none of them can be told from that text, and each is given up, by its number.
 """
 
 from __future__ import annotations
@@ -125,7 +125,11 @@ class Records:
         if cells is None:
             return Torn(line, f"{UNCLOSED}; {FIX}")
         if cells and self._width and len(cells) != self._width and (unpaired or line <= self._until):
-            why = f"after a quotation mark in line {self._opened} that is not closed" if not unpaired else f"its quotation marks do not pair; {FIX}"
+            why = (
+                f"after a quotation mark in line {self._opened} that is not closed"
+                if not unpaired
+                else f"its quotation marks do not pair; {FIX}"
+            )
             return Torn(line, f"{len(cells)} cell{'s' * (len(cells) > 1)} where the header has {self._width}: {why}")
         self._width = self._width or len(cells)
         return cells

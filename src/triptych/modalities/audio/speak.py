@@ -71,7 +71,7 @@ class Speak(Settings):
         if self.engine == "piper":
             if not self.model:
                 raise ValueError(
-                    "engine piper needs model, the path of a Piper voice: NAME.onnx, with NAME.onnx.json beside it (such as in rhasspy/piper-voices)"
+                    "engine piper needs model, the path of a Piper voice: NAME.onnx, with NAME.onnx.json beside it (rhasspy/piper-voices)"
                 )
             if strange := [name for name in ("voices", "pitch", "language") if getattr(self, name) is not None]:
                 raise ValueError(f"{strange[0]} is for espeak: a Piper voice has its own")

@@ -151,7 +151,7 @@ def _nothing() -> None:
 
 
 def late_compiler() -> None:
-    """Read torch's compiler, of a hundred modules, when somebody compiles. To be called after torch was, and before Lightning is imported."""
+    """Read torch's compiler when somebody compiles. To be called before Lightning is imported, where torch is needed anyway."""
     if COMPILER in sys.modules:
         return
     importlib.import_module("torch")

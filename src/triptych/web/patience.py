@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -95,7 +95,7 @@ class Patient(HttpToolsProtocol):
         self._in_head = False
         self._heard()
         super().on_headers_complete()
-        self.cycle.transport = Gathered(self.transport, self.loop)
+        self.cycle.transport = cast(asyncio.Transport, Gathered(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """Some of the body, which the guard counts."""

@@ -14,7 +14,7 @@ are as many, and both are judged on whole pictures.
     python -m benchmarks contrast --steps 6 [--batch 64]    # steps alone, in turn, in processor seconds: for a busy machine
     python -m benchmarks contrast --steps 6 --shares 0 0.5 0.75    # other shares
 
-Three quarters are left out by default: with less, the ratio is below three without AMX (docs/performance.md).
+Three quarters are left out by default: with less, and the last epoch whole, the ratio is below three without AMX (docs/performance.md).
 """
 
 from __future__ import annotations

@@ -302,6 +302,7 @@ TRY |= {
     "Base.speech": ("translate", SPEAKS),
     "Base.context": ("24", ["tasks.say.template='{image} what is it or what may it be if it is not what it was {speaker} {text}'"]),
 }
+TRY["Stage.patch_dropout"] = ("0", ["inputs.image.encoder={kind: vit, patch: 4, width: 8, depth: 1, heads: 2, patch_dropout: 0.5}"])
 TRY["Stage.decay"] = ("0.1", BERT)
 TRY["Lora.dropout"] = ("0.5", [])
 TRY["Lora.alpha"] = ("40", [])

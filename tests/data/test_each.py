@@ -79,7 +79,7 @@ def test_what_cannot_be_taken_apart_is_rejected_with_its_reason(cell, into, why)
 
 def test_a_column_that_is_not_there_stops_with_those_that_are():
     for words in ({"column": "boxs"}, {"column": "boxes", "once": "pictur"}):
-        with pytest.raises(InputError, match="data.each asks for"):
+        with pytest.raises(InputError, match=r"data\.each asks for"):
             taken([Row("1", {"boxes": "[1]", "picture": 1})], **words)
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 LOGITS = 3 * 2**22
 """At once: 50 MB in float32. Fewer make the products slow, more gain nothing."""

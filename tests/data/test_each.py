@@ -72,15 +72,21 @@ def test_entries_that_are_objects_or_several_files_or_nested():
     ],
 )
 def test_what_cannot_be_taken_apart_is_rejected_with_its_reason(cell, into, why):
-    (made,), _ = taken([Row("1", {"boxes": cell})], column="boxes", into=into)
-    assert isinstance(made, Reject)
-    assert why in made.reason
+    fine = Row("2", {"boxes": '[[1, 2, 3, 4, "cat"], {"b": 1}]'})
+    made, _ = taken([Row("1", {"boxes": cell}), fine], column="boxes", into=into)
+    assert isinstance(made[0], Reject)
+    assert why in made[0].reason
 
 
 def test_a_column_that_is_not_there_stops_with_those_that_are():
     for words in ({"column": "boxs"}, {"column": "boxes", "once": "pictur"}):
         with pytest.raises(InputError, match=r"data\.each asks for"):
             taken([Row("1", {"boxes": "[1]", "picture": 1})], **words)
+
+
+def test_places_that_no_entry_has_stop_with_the_first_reason():
+    with pytest.raises(InputError, match=r"into asks for; the first: boxes, entry 1: \[1, 2\] has no place 4"):
+        taken([Row("1", {"boxes": "[[1, 2], [3]]"})], column="boxes", into={"phrase": 4})
 
 
 def test_a_recipe_takes_lists_apart_and_keeps_what_was_one_row_on_one_side(tmp_path):

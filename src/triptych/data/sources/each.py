@@ -25,6 +25,9 @@ class Taken:
     entries: int = 0
     without: int = 0
     again: int = 0
+    refused: int = 0
+    why: str = ""
+    """Entries that are not what `into` says, and why the first is not."""
     columns: dict[str, None] = field(default_factory=dict)
 
 
@@ -79,7 +82,11 @@ def _rows(rows: Iterable[Row | Reject], words: EachSettings, done: Taken) -> Ite
             continue
         done.rows += 1
         done.entries += len(found)
-        yield from (_row(row, number, entry, words) for number, entry in enumerate(found, 1))
+        for number, entry in enumerate(found, 1):
+            made = _row(row, number, entry, words)
+            if isinstance(made, Reject):
+                done.refused, done.why = done.refused + 1, done.why or made.reason
+            yield made
 
 
 def _row(row: Row, number: int, entry: Entry, words: EachSettings) -> Row | Reject:
@@ -148,12 +155,14 @@ def _short(entry: Entry) -> str:
 
 
 def _check(words: EachSettings, done: Taken) -> None:
-    """Refuse a column that no row had."""
+    """Refuse a column that no row had, and places that no entry had."""
     for place, name in (("column", words.column), ("once", words.once)):
         if name is not None and done.columns and name not in done.columns:
             close = nearest(name, done.columns, 1)
             fix = f"did you mean {close[0]!r}?" if close else f"name a column of the rows in data.each.{place}"
             raise InputError(f"no row has a column {name!r}, which data.each asks for", known=done.columns, fix=fix)
+    if done.entries and done.refused == done.entries:
+        raise InputError(f"no entry has what data.each.into asks for; the first: {done.why}", fix="count places from 0")
 
 
 def _in_words(words: EachSettings, done: Taken, among: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -91,8 +91,9 @@ def _rows(rows: Iterable[Row | Reject], words: EachSettings, done: Taken) -> Ite
 
 def _row(row: Row, number: int, entry: Entry, words: EachSettings) -> Row | Reject:
     made = f"{row.id}-{number}"
+    places: Mapping[str, Any] = words.into or {words.column: None}
     try:
-        new = {name: as_cell(picked(entry, place)) for name, place in (words.into or {words.column: None}).items()}
+        new = {name: as_cell(picked(entry, place)) for name, place in places.items()}
     except ValueError as problem:
         return Reject(made, f"{words.column}, entry {number}: {problem}")
     of = {} if row.cells.get(words.name) is not None else {words.name: row.id}

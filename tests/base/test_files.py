@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from triptych.base.files import cache_root, digest, write_json, write_text, written_aside
+from triptych.base.files import cache_root, digest, is_full, write_json, write_text, written_aside
 
 
 def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -56,3 +56,17 @@ def test_the_cache_goes_where_the_user_says(monkeypatch):
     monkeypatch.delenv("TRIPTYCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     assert cache_root() == Path("/xdg/triptych")
+
+
+def test_a_full_disk_is_an_error_of_the_system_whoever_writes(tmp_path):
+    """safetensors has an error of its own for it, which ended a training with a stack trace."""
+    resource = pytest.importorskip("resource", reason="limits of a process are known on Unix alone")
+    path, (soft, hard) = tmp_path / "weights.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError) as caught, written_aside(path) as aside:
+            save_file({"a": np.zeros(10_000)}, aside)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_full(caught.value) and caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []

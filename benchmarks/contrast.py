@@ -3,16 +3,24 @@
 Sample: coloured shapes of 64 x 64 pixels with compositional captions, 4,000 to learn from and 500 to judge by. Both train a
 vision transformer (6 blocks of width 256, patches of 8) and a text transformer (4 blocks of width 256) at batch 256 with the
 same optimiser, rate and schedule. The reference is what the usual tools do: float32, a DataLoader with two workers over PNG
-files, a vocabulary of 49,408 words, every caption padded to 32 tokens.
+files, a vocabulary of 49,408 words, every caption padded to 32 tokens. It sees all of every picture.
+
+Ours trains once as the reference does, and once for each share of the patches that training leaves out (`patch_dropout`, FLIP:
+Li et al. 2022), with all of them in the last epoch, as docs/guides/training.md advises for training from scratch. Epochs and rows
+are as many, and both are judged on whole pictures.
 
     python -m benchmarks contrast [--rows 4000] [--epochs 10]
     python -m benchmarks contrast --rows 1000 --judged 100 --batch 32 --threads 1    # whole trainings of a reduced size
     python -m benchmarks contrast --steps 6 [--batch 64]    # steps alone, in turn, in processor seconds: for a busy machine
+    python -m benchmarks contrast --steps 6 --shares 0 0.5 0.75    # other shares
+
+Three quarters are left out by default: with less, and the last epoch whole, the ratio is below three without AMX (docs/performance.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import math
 import os
@@ -22,6 +30,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -49,6 +58,7 @@ SHAPES, SIZES = ("circle", "square", "triangle", "diamond", "cross", "ring"), {"
 RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 PHRASES = ("a {0} {2} a {1}", "there is a {0} {2} a {1}", "{0}, {2} a {1}", "one sees a {0} {2} a {1}")
 SIDE, JUDGED, BATCH, RATE, PADDED, WORDS = 64, 500, 256, 5e-4, 32, 49_408
+PLAIN, LEFT_OUT = "plain PyTorch, float32", 0.75
 
 
 def main() -> None:
@@ -60,22 +70,31 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of both")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, LEFT_OUT], help="of the patches that ours leaves out in training")
+    parser.add_argument("--whole", type=int, default=1, help="last epochs in which ours leaves nothing out")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.steps:
-        steps_alone(asked.batch, asked.steps)
+        steps_alone(asked.batch, asked.steps, asked.shares)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = make(folder, asked.rows, asked.judged)
-        print(f"{'':>22}  {'rows/s':>7}  {'of the processor':>16}  {'recall@1 picture to caption':>28}  {'caption to picture':>18}")
-        trainings = {"plain PyTorch, float32": lambda: reference(folder, rows, asked), "triptych": lambda: ours(folder, asked)}
-        told = []
+        recalls = "recall@1, caption of a picture, picture of a caption"
+        print(f"{'':>31}  {'rows/s':>7}  ratio  {'of the processor':>16}  ratio  {recalls}")
+        trainings: dict[str, Callable[[], tuple[float, float, float, float]]] = {PLAIN: lambda: reference(folder, rows, asked)}
+        trainings |= {named(share): partial(ours, folder, asked, share) for share in asked.shares}
+        first: tuple[float, float] | None = None
         for what, training in trainings.items():
-            told.append(training())
-            rate, busy, there, back = told[-1]
-            print(f"{what:>22}  {rate:7.1f}  {busy:16.1f}  {there:28.3f}  {back:18.3f}", flush=True)
-        print(f"{'ratio':>22}  {told[1][0] / told[0][0]:7.2f}  {told[1][1] / told[0][1]:16.2f}")
+            rate, busy, there, back = training()
+            first = first or (rate, busy)
+            told = f"{rate:7.1f}  {rate / first[0]:5.2f}  {busy:16.1f}  {busy / first[1]:5.2f}"
+            print(f"{what:>31}  {told}  {there:.3f}, {back:.3f}", flush=True)
+
+
+def named(share: float) -> str:
+    """How the table calls ours."""
+    return f"triptych, patch_dropout: {share:g}" if share else "triptych, all patches seen"
 
 
 def make(folder: Path, count: int, judged: int = JUDGED) -> list[dict[str, str]]:
@@ -162,10 +181,20 @@ class Took:
         return rows / self.began, rows / self.spent
 
 
-def ours(folder: Path, asked: argparse.Namespace) -> tuple[float, float, float, float]:
+def recipe_of(share: float) -> dict[str, Any]:
+    """The recipe with a share of the patches left out in training."""
+    recipe = copy.deepcopy(RECIPE)
+    recipe["inputs"]["image"]["encoder"]["patch_dropout"] = share
+    return recipe
+
+
+def ours(folder: Path, asked: argparse.Namespace, share: float) -> tuple[float, float, float, float]:
     """Rows a second and a processor second over the steps and all that stands between them; recall@1 both ways on the test."""
     data = {"source": str(folder / "table.csv"), "split": {"column": "split", "validation": 0}}
-    stages = [{"train": ["all"], "epochs": asked.epochs, "lr": RATE, "warmup": 0.1, "weight_decay": 0.05}]
+    stage = {"train": ["all"], "lr": RATE, "warmup": 0.1, "weight_decay": 0.05}
+    whole = min(asked.whole, asked.epochs - 1) if share else 0
+    stages = [{**stage, "epochs": asked.epochs - whole}]
+    stages += [{**stage, "epochs": whole, "lr": RATE / 5, "patch_dropout": 0}] if whole else []
     training = {**RECIPE["training"], "batch_size": asked.batch, "threads": asked.threads}
     plain, took = fit.train_stages, Took()
 
@@ -174,7 +203,8 @@ def ours(folder: Path, asked: argparse.Namespace) -> tuple[float, float, float, 
             return plain(*words, **named)
 
     with mock.patch.object(fit, "train_stages", timed):
-        run = triptych.train({**RECIPE, "data": data, "stages": stages, "training": training}, out=folder / "run", quiet=True)
+        words = {**recipe_of(share), "data": data, "stages": stages, "training": training}
+        run = triptych.train(words, out=folder / f"run-{share:g}", quiet=True)
     scores = {score["name"]: score["trained"] for score in run.scores}
     back_and_forth = scores["match.recall@1 image -> text"], scores["match.recall@1 text -> image"]
     return *took.rates(asked.rows * asked.epochs), *back_and_forth
@@ -246,11 +276,11 @@ def reference(folder: Path, rows: list[dict[str, str]], asked: argparse.Namespac
     return *took.rates(len(train) * asked.epochs), *judged(model.eval(), test)
 
 
-def steps_alone(rows: int, count: int) -> None:
-    """Rows a processor second of both, one thread, steps in turn over one batch that is ready in memory."""
+def steps_alone(rows: int, count: int, shares: list[float]) -> None:
+    """Rows a processor second of all, one thread, steps in turn over one batch that is ready in memory."""
     with tempfile.TemporaryDirectory() as name:
         table = make(Path(name), rows)
-        steps = {"plain PyTorch, float32": _their_step(Path(name), table), "triptych": _our_step(Path(name), rows)}
+        steps = {PLAIN: _their_step(Path(name), table)} | {named(share): _our_step(Path(name), rows, share) for share in shares}
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {what: [] for what in steps}
     for turn in range(count + 1):  # the first warms up
@@ -259,17 +289,19 @@ def steps_alone(rows: int, count: int) -> None:
             step()
             if turn:
                 seconds[what].append(time.process_time() - began)
-    rates = {what: rows / statistics.median(spent) for what, spent in seconds.items()}
-    for what, rate in rates.items():
-        print(f"{what:>22}  {rate:7.1f} rows a processor second")
-    print(f"{'ratio':>22}  {rates['triptych'] / rates['plain PyTorch, float32']:7.2f}")
+    print(f"{'':>31}  rows a processor second  ratio (of each turn: middle, range)")
+    for what, spent in seconds.items():
+        ratios = [theirs / mine for theirs, mine in zip(seconds[PLAIN], spent, strict=True)]
+        told = f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{what:>31}  {rows / statistics.median(spent):23.1f}  {told}")
 
 
-def _our_step(folder: Path, rows: int) -> Callable[[], None]:
+def _our_step(folder: Path, rows: int, share: float) -> Callable[[], None]:
     data = {"source": str(folder / "table.csv"), "split": {"column": "split", "validation": 0}}
     stages = [{"train": ["all"], "epochs": 1, "lr": RATE, "warmup": 0.1, "weight_decay": 0.05}]
-    recipe, quiet = read({**RECIPE, "data": data, "stages": stages}, [f"training.batch_size={rows}"]), Voice(quiet=True)
+    recipe, quiet = read({**recipe_of(share), "data": data, "stages": stages}, [f"training.batch_size={rows}"]), Voice(quiet=True)
     bench = build(recipe, open_table(recipe, quiet), quiet)
+    bench.model.train()
     batch = next(iter(bench.loader("train", shuffled=True)))
     optimizer = torch.optim.AdamW(parameter_groups(bench.model, recipe.stages[0]), betas=(0.9, 0.98), fused=True)
 

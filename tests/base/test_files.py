@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from triptych.base.files import cache_root, digest, kept_folder, lock_of, made_aside, unfinished, write_json, write_text, written_aside
+from triptych.base.files import (
+    cache_root,
+    digest,
+    is_full,
+    kept_folder,
+    lock_of,
+    made_aside,
+    unfinished,
+    write_json,
+    write_text,
+    written_aside,
+)
 
 
 def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -96,3 +107,17 @@ def test_a_folder_that_is_made_once_is_whole_or_not_there(tmp_path, monkeypatch)
     assert kept_folder("bases/one", lambda out: pytest.fail("made twice")) == made and [path.name for path in made.parent.iterdir()] == [
         "one"
     ]
+
+
+def test_a_full_disk_is_an_error_of_the_system_whoever_writes(tmp_path):
+    """safetensors has an error of its own for it, which ended a training with a stack trace."""
+    resource = pytest.importorskip("resource", reason="limits of a process are known on Unix alone")
+    path, (soft, hard) = tmp_path / "weights.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError) as caught, written_aside(path) as aside:
+            save_file({"a": np.zeros(10_000)}, aside)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_full(caught.value) and caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []

@@ -77,8 +77,9 @@ def test_train_ends_with_one_json_line(cli, tiny_recipe, tmp_path):
 
 
 def test_train_prints_the_table_and_what_to_try_next(cli, tiny_recipe, tmp_path):
-    code, out, err = cli("train", tiny_recipe, "--out", tmp_path / "run")
+    code, out, err = cli("train", tiny_recipe, "--out", tmp_path / "run", "--set", "training.select=label.macro_f1")
     assert code == 0
+    assert "label.macro_f1" in out  # what chose the epoch is told of the test rows too
     assert "from image + audio + text" in out
     assert "text -> audio" in out
     assert f"triptych predict {tmp_path / 'run'} some.png" in out

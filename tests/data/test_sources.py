@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -201,10 +202,72 @@ def test_quoted_newlines_in_the_header_do_not_hide_the_delimiter(tmp_path):
     assert found.columns == ["long, long\nname", "label"]
 
 
-def test_a_quote_that_is_never_closed_is_not_swallowed(tmp_path):
+TORN = {
+    "to the end of the file": ('a,x\n"b,y\nc,z\nd,w\n', "ax cz dw", [3]),
+    "in the last line": ('a,x\n"b,y\n', "ax", [3]),
+    "up to the next quoted cell": ('"b,y\nc,z\n"d",w\ne,"f"\n', "cz dw ef", [2]),
+    "up to a mark that closes it by chance": ('"b,y\nc,5"\nd,w\n', 'c5" dw', [2]),
+    "where all cells are quoted": ('"a","x"\n"b,"y"\n"c","z"\n', "ax cz", [3]),
+    "twice": ('"b,y\nc,z\n"d,w\ne,f\n', "cz ef", [2, 4]),
+    "and an empty line": ('"b,y\n\nc,z\n', "cz", [2]),
+    "and a line with fewer cells": ('"b,y\nc\nd,w\ne,f\ng,h\ni,j\n', "dw ef gh ij", [2, 3]),
+    "within a text that is cut off": ('"a\nb",x\n"c\nd and\ne', "a\nbx", [4, 5, 6]),
+}
+
+
+@pytest.mark.parametrize("kind", TORN)
+def test_a_quote_that_is_never_closed_costs_its_line(tmp_path, kind):
+    content, kept, lines = TORN[kind]
+    found = table(tmp_path, f"text,label\n{content}")
+    assert ["".join(row.values()) for row in cells(found)] == kept.split(" ")
+    assert [reject.id for reject in found.rejects] == [f"t.csv line {line}" for line in lines]
+    assert "quotation mark" in found.rejects[0].reason
+
+
+def test_marks_that_do_not_pair_within_a_line_cost_nothing(tmp_path):
+    found = table(tmp_path, 'text,label\n"Hello" he said,x\n5" pipe,y\n"two\nlines"\n')
+    assert [row["text"] for row in cells(found)] == ["Hello he said", '5" pipe', "two\nlines"] and not found.rejects
+
+
+def test_a_quote_that_is_not_closed_hides_neither_ids_nor_the_delimiter(tmp_path):
+    found = table(tmp_path, 'id;text\nx;a, b\n"y;c\nz;d, e\n')
+    assert [row.id for row in found.rows] == ["x", "z"] and not found.findings
+
+
+def test_a_single_column_of_lines(tmp_path):
+    found = table(tmp_path, 'text\na\n"b\nc\n')
+    assert [row["text"] for row in cells(found)] == ["a", "c"] and [reject.id for reject in found.rejects] == ["t.csv line 3"]
+
+
+def test_a_header_that_is_never_closed_is_no_header(tmp_path):
     with pytest.raises(InputError) as caught:
-        table(tmp_path, 'text,label\na,x\n"b,y\nc,z\n')
-    assert "never closed" in str(caught.value) and "line 3" in str(caught.value)
+        table(tmp_path, '"text,label\na,x\n')
+    assert "not closed" in str(caught.value) and "line 1" in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(*[st.text("ab ,", max_size=4).map(lambda cell: f"{cell}.")] * 3), min_size=2, max_size=8),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    data=st.data(),
+)
+def test_one_lost_mark_costs_one_line_at_most(tmp_path_factory, rows, quoting, data):
+    """A mark taken from, or put before, any cell of a table with single-line cells: all other rows are read as they were."""
+    room = io.StringIO()
+    csv.writer(room, quoting=quoting).writerows([("one", "two", "three"), *rows])
+    lines = room.getvalue().splitlines()
+    torn = data.draw(st.integers(1, len(rows)))
+    marks = [place for place, mark in enumerate(lines[torn]) if mark == '"']
+    lost = data.draw(st.sampled_from([None, *marks]))
+    line = lines[torn]
+    lines[torn] = '"' + line if lost is None else line[:lost] + line[lost + 1 :]
+    path = tmp_path_factory.getbasetemp() / "lost.csv"
+    path.write_text("\n".join(lines) + "\n")
+    found = collected(read_delimited(path))
+    others = [tuple(map(str.strip, row)) for place, row in enumerate(rows, start=1) if place != torn]
+    read = [tuple(row.cells.get(name, "") for name in ("one", "two", "three")) for row in found.rows]
+    assert len(found.rows) + len(found.rejects) == len(rows)
+    assert [row for row in read if row in others] == others or sorted(map(str, others)) == sorted(str(row) for row in read if row in others)
 
 
 def test_ragged_lines(tmp_path):

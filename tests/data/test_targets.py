@@ -86,7 +86,8 @@ def test_regress_learns_from_training_rows_alone_and_says_what_is_no_number():
     target = learn(Regress(target="y"), ["1", "3", "soon", None, "nan", "inf", "1e300"], ["1000"])
     assert target.facts == {"mean": 2.0, "std": pytest.approx(2**0.5)}
     assert target.has.tolist() == [True, True, False, False, False, False, False, True]
-    assert bool(target.values.isfinite().all()) and "4 cells are not numbers (soon, nan, inf)" in target.findings[0]
+    assert bool(target.values.isfinite().all()) and "4 cells hold no number below 1e+30 (" in target.findings[0]
+    assert "2: soon" in target.findings[0] and "4: nan" in target.findings[0]  # the rows can be found
 
 
 def test_large_numbers_keep_their_mean_and_spread():

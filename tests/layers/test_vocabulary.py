@@ -96,8 +96,8 @@ def test_only_what_is_asked_for_is_computed(monkeypatch):
     """A frozen weight costs two products of its size, a trained one four (the logits are made again), and judging one."""
     (hidden, weight), target = inputs(bias=False)
     made = []
-    chances = vocabulary._log_chances
-    monkeypatch.setattr(vocabulary, "_log_chances", lambda *given: made.append(len(given[0])) or chances(*given))
+    judged = vocabulary._nll_of
+    monkeypatch.setattr(vocabulary, "_nll_of", lambda *given: made.append(len(given[0])) or judged(*given))
     monkeypatch.setattr(vocabulary, "_add_product", lambda *given: made.append("weight"))
     vocabulary_loss(hidden, weight.detach(), target, chunk=20).sum().backward()
     assert made == [20, 17] and hidden.grad is not None

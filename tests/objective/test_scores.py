@@ -228,3 +228,9 @@ def test_better_knows_direction_and_refuses_what_is_not_a_number():
     assert scores.better("lower", 0.4, 0.5)
     assert not scores.better("lower", math.nan, 0.5)
     assert scores.better("higher", 0.1, math.nan)
+
+
+def test_answers_without_a_fault_score_one_and_not_a_little_more():
+    target_B = torch.arange(10).repeat_interleave(torch.tensor([7, 7, 5, 8, 4, 7, 8, 7, 4, 8]))
+    found = classes.classify_scores(torch.nn.functional.one_hot(target_B, 10).float(), target_B)
+    assert found["macro_f1"] <= 1 and found["weighted_f1"] <= 1

@@ -31,6 +31,7 @@ from triptych.data.settings import (
     BalanceSettings,
     ColumnSettings,
     DataSettings,
+    EachSettings,
     IdJoin,
     SourceSettings,
     SplitSettings,
@@ -94,6 +95,7 @@ MIXABLE = [
 ]
 # Windows of a column that is no input: what they do to the rows is seen in counts and findings.
 WINDOWS = ["data.windows={column: sound2, seconds: 0.1}"]
+EACH = ["data.each={column: parts}"]
 BY_ID = ["data.max_rejected=0.9", "data.join=[{source: notes.csv, on: {id: row}}]"]
 BY_TIME = ["data.max_rejected=0.9", *WINDOWS, "data.join=[{source: said.csv, by: time, on: {speaker: who}, text: [said]}]"]
 
@@ -137,6 +139,7 @@ PLACES: dict[type[BaseModel], tuple[str, list[str]]] = {
     Recipe: ("", []),
     DataSettings: ("data", []),
     WindowSettings: ("data.windows", WINDOWS),
+    EachSettings: ("data.each", EACH),
     IdJoin: ("data.join.0", BY_ID),
     TimeJoin: ("data.join.0", BY_TIME),
     SplitSettings: ("data.split", []),
@@ -207,6 +210,10 @@ TRY: dict[str, tuple[str, list[str]]] = {
     "WindowSettings.overlap": ("0.05", []),
     "WindowSettings.last": ("drop", ["data.max_rejected=0.9"]),
     "WindowSettings.name": ("speaker", HASHED),
+    "EachSettings.column": ("parts2", []),
+    "EachSettings.into": ("{label: 0}", []),
+    "EachSettings.once": ("speaker", []),
+    "EachSettings.name": ("speaker", HASHED),
     "IdJoin.source": ("notes2.csv", []),
     "IdJoin.prefix": ("their_", []),
     "IdJoin.on": ("{id: other}", []),
@@ -302,6 +309,7 @@ TRY |= {
     "Base.speech": ("translate", SPEAKS),
     "Base.context": ("24", ["tasks.say.template='{image} what is it or what may it be if it is not what it was {speaker} {text}'"]),
 }
+TRY["Stage.patch_dropout"] = ("0", ["inputs.image.encoder={kind: vit, patch: 4, width: 8, depth: 1, heads: 2, patch_dropout: 0.5}"])
 TRY["Stage.decay"] = ("0.1", BERT)
 TRY["Lora.dropout"] = ("0.5", [])
 TRY["Lora.alpha"] = ("40", [])
@@ -436,6 +444,7 @@ def bench(tiny_table, tmp_path_factory, write_film, write_gguf):
         says = [{"role": "user", "content": f"<image> {row['speaker']}" if row["image"] else "well"}]
         row["talk"], row["talk2"] = (json.dumps([*says, {"role": "assistant", "content": row[c]}]) for c in ("label", "speaker"))
         row["box"], row["box2"] = f"[0.1, 0.{number % 5 + 1}, 0.3, 0.25]", f"[0.{number % 5 + 1}, 0.2, 0.3, 0.25]"
+        row["parts"], row["parts2"] = f'[["a{number % 3}", "x"], ["b"]]', f'[["a{number % 7}"]]'
         row["second"], row["sound3"] = str(float(row["number"]) / 500), "sounds/2.wav"
         row["picture2"], row["sound2"], row["text2"] = row["image"] and "pictures/1.png", row["audio"] and "sounds/1.wav", row["text"][:6]
     for wide in range(1, 40, 4):  # not square, so that it matters how a picture is made square

@@ -88,16 +88,20 @@ def test_a_score_that_validation_cannot_give_chooses_no_epoch(tiny_recipe, tiny_
     assert not (tmp_path / "run").exists()
 
 
-def test_a_class_that_validation_lacks_is_told_and_scores_stay_numbers(tiny_recipe, tiny_table, tmp_path):
+def test_a_class_that_validation_lacks_is_told_and_scores_stay_numbers(tiny_recipe, tiny_table, tmp_path, capsys):
     lines = tiny_table.read_text().splitlines()
-    new = [lines[0] + ",third,part"]
+    new = [lines[0] + ",third,part,price"]
     for n, line in enumerate(lines[1:]):
         third = "rare" if n % 8 == 0 else ("low", "high")[n % 2]
-        new.append(f"{line},{third},{'validation' if n % 8 in (3, 4) else 'train'}")
+        new.append(f"{line},{third},{'validation' if n % 8 in (3, 4) else 'train'},{'nan' if n == 5 else n}")
     table = tiny_table.parent / "third.csv"
     table.write_text("\n".join(new))
-    sets = [f"data.source={table}", "data.split.column=part", "tasks={label: {kind: classify, target: third}}", "training.select=macro_f1"]
-    run = triptych.train(tiny_recipe, out=tmp_path / "run", set=sets, quiet=True)
+    tasks = "tasks={label: {kind: classify, target: third}, price: {kind: regress, target: price}}"
+    sets = [f"data.source={table}", "data.split.column=part", tasks, "training.select=macro_f1"]
+    run = triptych.train(tiny_recipe, out=tmp_path / "run", set=sets)
+    said = capsys.readouterr().err
+    assert "warning: third: no validation row of rare" in said  # the one who trains reads it, and not the report alone
+    assert "warning: task price: 1 cell holds no number below 1e+30 (row-6: nan); its row is not used for it" in said
     assert run.folder.read("run.json")["best"]["score"] == "label.macro_f1"
     assert any("no validation row of rare" in one["text"] for one in run.folder.read("run.json")["findings"])
     for row in run.folder.read_log():

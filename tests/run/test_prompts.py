@@ -10,6 +10,7 @@ import triptych
 from triptych.base.errors import InputError
 from triptych.run.prompts import nearest
 from triptych.run.recipe import read
+from triptych.run.verdict import in_words
 
 PROMPT = "tasks.label.prompt='a {label} thing, with {braces}'"
 
@@ -51,6 +52,9 @@ def test_before_and_after_stand_beside_the_other_baselines(tiny_recipe, tmp_path
         vectors = torch.tensor(there or [held["match.text"][n]])
         right.append(labels[int((vectors @ torch.tensor(prompts).T).mean(0).argmax())] == held["match.label"][n])
     assert score["trained"] == pytest.approx(sum(right) / len(right))
+    assert told["prompts"]["alike"] == pytest.approx(float((torch.tensor(prompts) @ torch.tensor(prompts).T).min()), abs=1e-5)
+    said = {alike: " ".join(in_words("label", {**told, "prompts": {**told["prompts"], "alike": alike}})) for alike in (0.5, 0.99)}
+    assert "say the prompt" in said[0.99] and "cosine 0.990" in said[0.99] and "say the prompt" not in said[0.5]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,9 @@ CHANGED = [
     ("data.split={column: a, test_where: {b: [1]}}", ["split.column and split.test_where both say which rows are the test"]),
     ("data.split.test_where={speaker: anna}", ["speaker must be a valid list", "data.split.test_where.speaker"]),
     ("name=a b", ["the name 'a b' is not a plain word"]),
+    ("inputs.image.encoder={kind: vit, patch_dropout: 1}", ["patch_dropout must be less than 1", "inputs.image.encoder.patch_dropout"]),
+    ("inputs.image.encoder={kind: cnn, patch_dropout: 0.5}", ["unknown field 'patch_dropout'"]),
+    ("stages.0.patch_dropout=0", ["stages.0.patch_dropout", "no input has patch_dropout", "try: "]),
     ("taks={}", ["unknown field 'taks'", "did you mean 'tasks'"]),
 ]
 
@@ -120,6 +123,27 @@ def test_a_wrong_word_is_answered(write, change, parts):
     for part in parts:
         assert part in text, text
     assert "mine.yaml" in text
+
+
+VIT = "inputs.image.encoder={kind: vit, patch_dropout: 0.5}"
+AUDIO = "inputs.audio={encoder: {kind: transformer, patch_dropout: 0.5}}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ([VIT, "tasks.find={kind: ground, target: box, input: image, phrase: text}"], ["patches of 'image'", "task 'find'"]),
+        ([AUDIO, "tasks.heard={kind: ctc, target: said, input: audio}"], ["patches of 'audio'", "task 'heard'"]),
+        (
+            [VIT, "decoder=small", "fusion=prefix", "tasks.say={kind: generate, target: said, template: '{image} what'}"],
+            ["patches of 'image'", "'prefix'"],
+        ),
+    ],
+)
+def test_patches_are_left_out_only_where_none_needs_its_place(write, changes, parts):
+    text = refused(write(), changes)
+    assert all(part in text for part in [*parts, "encoder.patch_dropout", "remove patch_dropout"]), text
+    read(write(), [change.replace("patch_dropout: 0.5", "patch_dropout: 0") for change in changes])
 
 
 def test_a_score_may_be_named_alone_where_one_task_has_it(write):

@@ -21,9 +21,9 @@ from triptych.run.recipe import read
 
 TWO_STAGES = [
     "stages=[{train: [all], epochs: 2, lr: 1.0e-2}, {train: [image.last(1), text, fusion, label], epochs: 2, lr: {image: 1.0e-3, "
-    "text: 3.0e-3, fusion: 1.0e-3, label: 1.0e-2}}]",
+    "text: 3.0e-3, fusion: 1.0e-3, label: 1.0e-2}, patch_dropout: 0.25}]",
     "training.drop_inputs=0.3",
-    "inputs.image.encoder.dropout=0.1",
+    "inputs.image.encoder={kind: vit, patch: 4, width: 8, depth: 1, heads: 2, dropout: 0.1, patch_dropout: 0.5}",
     "training.save_seconds=0",
     "fusion={kind: gated, width: 8}",
 ]

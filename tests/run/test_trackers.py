@@ -99,6 +99,16 @@ def test_wandb_offline_writes_everything_to_a_file(tiny_recipe, tmp_path, monkey
     assert any(record.artifact.name == "run-report" or record.request.log_artifact.artifact.name == "run-report" for record in records)
 
 
+def test_wandb_is_asked_for_a_key_as_it_wishes_to_be(monkeypatch, tmp_path, capfd):
+    """Its older way prints a warning at each training, and is going to be removed."""
+    wandb = pytest.importorskip("wandb", reason="the extra `track` is not installed")
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    assert trackers._logged_in(wandb) is False
+    assert "deprecated" not in capfd.readouterr().err
+
+
 def wandb_records(file):
     """The records of an offline run: seven bytes of header, then blocks of 32 KB in the log format of LevelDB."""
     from wandb.proto import wandb_internal_pb2

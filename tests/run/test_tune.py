@@ -17,6 +17,7 @@ import pytest
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone
 from triptych.data.loader import InputColumn
+from triptych.objective.scores import Score
 from triptych.run import study as studies
 from triptych.run import tune as tuning
 from triptych.run.callbacks import Best
@@ -100,8 +101,9 @@ def test_the_same_command_finds_all_done_and_trains_nothing(found, tiny_recipe, 
 @pytest.mark.parametrize(("sets", "options"), [(["stages.0.epochs=3"], ["stages.0.lr=log:1e-3:3e-2"]), ([], ["stages.0.lr=log:1e-3:1e-2"])])
 def test_another_recipe_or_space_is_not_mixed_into_a_study(found, tiny_recipe, sets, options):
     _, folder, _, _ = found
-    with pytest.raises(InputError, match="of another recipe or other values"):
+    with pytest.raises(InputError, match="of another recipe or other values") as caught:
         searched(tiny_recipe, folder, options, 4, sets)
+    assert ("stages.0.epochs: 2 -> 3" if sets else "stages.0.lr.log.1: 0.03 -> 0.01") in str(caught.value)
 
 
 def test_no_trial_looks_at_a_test_row(tiny_recipe, tmp_path, monkeypatch):
@@ -190,6 +192,27 @@ def test_equal_words_are_not_trained_twice(tiny_recipe, tmp_path, monkeypatch):
     words = [json.dumps(one["words"]) for one in told["trials"]]
     again = [one for place, one in enumerate(told["trials"]) if words[place] in words[:place]]
     assert again and all(one["reason"].startswith("the same as trial") and one["seconds"] == 0 for one in again)
+
+
+def test_a_trial_that_ran_to_its_end_is_done_however_bad(tiny_recipe, tmp_path, monkeypatch):
+    """Nothing is spared by stopping it there, and a search told it as pruned."""
+    stopped = []
+
+    def planted(recipe, run, voice, shared, watch):
+        for epoch in (1, 2):
+            try:
+                watch(epoch, [Score("label", "accuracy", "", 0.5, "higher")])
+            except tuning.Pruned:
+                stopped.append(epoch)
+        best = Best("label.accuracy")
+        best.value, best.loss = 0.5, 1.0
+        return best
+
+    monkeypatch.setattr(tuning, "fit_only", planted)
+    monkeypatch.setattr(tuning, "_winner", lambda *_: None)
+    monkeypatch.setattr(studies.Study, "report", lambda *_: True)
+    told = searched(tiny_recipe, tmp_path / "study", ["training.seed=range:0:10000"], 1)
+    assert stopped == [1] and told["trials"][0]["state"] == "done"
 
 
 def test_of_equal_scores_the_lower_loss_wins(tiny_recipe, tmp_path, monkeypatch):

@@ -20,10 +20,17 @@ from typing import IO, Any
 
 from triptych.base.errors import InputError
 
+IN_WORDS = re.compile(r"\(os error (\d+)\)")
+"""Libraries in Rust say the system's number in their text alone."""
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what the caller writes there takes its place in one step, or not at all."""
+    """Give a temporary path beside `path`; what the caller writes there takes its place in one step, or not at all.
+
+    Raises:
+        OSError: it could not be written, also where a library says so in an error of its own (safetensors, for a full disk).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -32,6 +39,10 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield aside
         aside.chmod(0o644)  # mkstemp, and safetensors after it, make it private; a run folder is often read by another user (a server)
         os.replace(aside, path)
+    except Exception as error:
+        if isinstance(error, OSError) or (said := IN_WORDS.search(str(error))) is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1])), str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -54,8 +65,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_full(error: OSError) -> bool:
-    """Whether a file could not be written for want of room; libraries in Rust say the number in their text alone."""
-    said = re.search(r"\(os error (\d+)\)", str(error))
+    """Whether a file could not be written for want of room."""
+    said = IN_WORDS.search(str(error))
     return (error.errno or (int(said[1]) if said else 0)) in FULL
 
 

@@ -54,6 +54,9 @@ def build(
     table: TableArg,
     column: ColumnOption = None,
     empty: Annotated[list[str] | None, typer.Option(help="text that stands for an empty cell: --empty NA --empty -")] = None,
+    each: Annotated[
+        str | None, typer.Option(help="a row for each entry of a list, as in data.each: COLUMN or '{column: boxes, ...}'")
+    ] = None,
     windows: Annotated[str | None, typer.Option(help="cut recordings, as in data.windows: '{column: NAME, seconds: 10}'")] = None,
     join: Annotated[list[str] | None, typer.Option(help="join a table, as in data.join: '{source: people.csv, on: speaker}'")] = None,
     copy: CopyOption = False,
@@ -68,7 +71,7 @@ def build(
     from triptych.data.sources.asked import asked
     from triptych.modalities import rooms
 
-    words = asked(sources, column or [], rooms(), windows, join or [], empty or [])
+    words = asked(sources, column or [], rooms(), windows, join or [], empty or [], each)
     written(words, table, Plan(copy, append, workers, max_rejected, patience=patience), as_json)
 
 
@@ -94,4 +97,6 @@ def show(
         print(json.dumps(told))
         return
     tables.table_columns(told)
-    tables.lines(f"{told['rows']:,} rows", *(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")
+    tables.lines(f"{told['rows']:,} rows")
+    tables.builds(told["built"])
+    tables.lines(*(f"note: {text}" for text in told["findings"]), f"page    {told['page']}")

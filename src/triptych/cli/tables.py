@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -34,14 +34,15 @@ def _number(value: float | None) -> str:
 
 
 def scores(recipe: Recipe, found: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    """The headline score of each task, overall and of every mixture and direction, untouched against trained."""
+    """The headline score of each task, overall and of every mixture and direction, and the one that chose the epoch."""
     table = Table(title=f"untouched against trained, on the {about['judged_on']} rows", title_justify="left", title_style="bold")
     for header, justify in (("score", "left"), ("of", "left"), ("untouched", "right"), ("trained", "right")):
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name, task in recipe.tasks.items():
         for score in found:
             own = score["metric"] in getattr(task, "scores", ()) and not score["of"]
-            if score["task"] == name and (own or score["metric"] in (headline(task), unwritten(task))):
+            chose = score["name"] == recipe.selected()
+            if score["task"] == name and (own or chose or score["metric"] in (headline(task), unwritten(task))):
                 cells = (f"{name}.{score['metric']}", score["of"] or "overall", _number(score["untouched"]), _number(score["trained"]))
                 table.add_row(*map(escape, cells), style="bold" if not score["of"] else None)
         table.add_section()
@@ -141,6 +142,14 @@ def table_columns(told: dict[str, Any]) -> None:
     for column in told["columns"]:
         table.add_row(escape(column["name"]), f"{column['filled']:,}", column["share"], escape(column["what"]))
     _console().print(table)
+
+
+def builds(told: Sequence[Mapping[str, Any]]) -> None:
+    """What each build of a table said."""
+    for built in told:
+        counts = f"{built['rows']:,} rows in, {built['kept']:,} kept, {built['rejected']:,} rejected"
+        lines(f"{'appended' if built['append'] else 'built'} from {built['source']}: {counts}")
+        lines(*(f"note: {text}" for text in built["findings"]))
 
 
 def answer(answer: Answer) -> None:

@@ -18,9 +18,8 @@ def study(found: dict[str, Any]) -> None:
     trials = found["trials"]
     sign = -1 if found["direction"] == "higher" else 1
     ranked = sorted(trials, key=lambda one: (one["state"] != "done", sign * (one["score"] or 0), one["loss"] or 0, one["number"]))
-    table = _table(
-        f"trials by validation {found['score']} ({found['direction']} is better)", "trial", "state", "score", "epochs", "seconds"
-    )
+    lines(f"trials by validation {found['score']} ({found['direction']} is better)")  # wider than the table, whose title would break
+    table = _table("", "trial", "state", "score", "epochs", "seconds")
     for trial in ranked[:MOST]:
         score = "-" if trial["score"] is None else f"{trial['score']:.4f}"
         style = "bold" if found["best"] and trial["number"] == found["best"]["number"] else None
@@ -61,9 +60,10 @@ def short(value: Any) -> str:
 
 def bakeoff(found: dict[str, Any]) -> None:
     """Each fusion with its figures, best first, and the verdict."""
-    budget = f"{found['epochs']} epochs each, seeds {', '.join(map(str, found['seeds']))}"
+    budget = f"{found['epochs']} epoch{'s' if found['epochs'] > 1 else ''} each, seeds {', '.join(map(str, found['seeds']))}"
+    lines(f"{found['score']} on {found['rows']} {found['judged_on']} rows; {budget}")
     table = _table(
-        f"{found['score']} on {found['rows']} {found['judged_on']} rows; {budget}",
+        "",
         *("fusion", "mean (95 %)", "seeds", "to the first (95 %)", "verdict", "parameters"),
     )
     for one in found["rivals"]:
@@ -86,7 +86,7 @@ def bakeoff(found: dict[str, Any]) -> None:
 
 
 def _table(title: str, *headers: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title or None, title_justify="left", title_style="bold")
     for header in headers:
         left = header in ("state", "word", "tried", "fusion", "verdict")
         table.add_column(header, justify="left" if left else "right", overflow="fold")

@@ -25,6 +25,7 @@ from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
 from triptych.data.journal import Journal, alone, sweep
+from triptych.data.notes import Notes
 from triptych.data.place import common_folder, placed
 from triptych.data.rejects import read_rejects, write_rejects
 from triptych.data.rows import Reject, Row, Source
@@ -253,29 +254,29 @@ def _bytes(cell: Any) -> int:
 
 def _publish(work: Work, told: About) -> Built:
     """Make all chunks visible in one step, once the rejects are written; they are put beside the table right after it."""
-    done, name = work.journal.done, work.journal.head["build"]
+    done, name, plan = work.journal.done, work.journal.head["build"], work.plan
     rows, kept = sum(chunk.taken for chunk in done), sum(chunk.kept for chunk in done)
     rejects = [Reject(*reject) for chunk in done for reject in chunk.rejects]
     if rows != kept + len(rejects):
         raise TriptychError(f"{rows} rows went in, {kept} were kept and {len(rejects)} rejected: some are lost", where=str(work.table))
     beside, refused = (work.table.with_name(f"{work.table.name}.{word}.csv") for word in ("rejects", "refused"))
-    if len(rejects) > work.plan.max_rejected * rows + 1e-9 or not kept:
+    if len(rejects) > plan.max_rejected * rows + 1e-9 or not kept:
         write_rejects(refused, rejects)
         raise _too_many(work.source, rejects, rows, kept, refused)
+    findings = list(dict.fromkeys([*work.source.findings, *work.journal.head["findings"]]))
     ready, dataset = work.journal.path.with_name("rejects.csv"), work.before()
     if dataset is None or name not in _made_by(dataset):  # else it was stopped right after this
-        write_rejects(ready, [*(read_rejects(beside) if work.plan.append and beside.exists() else []), *rejects])
-        dataset = _committed(work, told, dataset, f"{kept} rows from {work.source.name} ({name})")
+        write_rejects(ready, [*(read_rejects(beside) if plan.append and beside.exists() else []), *rejects])
+        dataset = _committed(work, told, dataset, Notes(work.source.name, rows, kept, len(rejects), plan.copied, plan.append, findings))
     if ready.exists():
         ready.replace(beside)  # which a full disk cannot stop
-    elif not rejects and not work.plan.append:
+    elif not rejects and not plan.append:
         beside.unlink(missing_ok=True)
     refused.unlink(missing_ok=True)
-    findings = list(dict.fromkeys([*work.source.findings, *work.journal.head["findings"]]))
     return Built(rows, kept, len(rejects), dataset.version, told.columns, beside if rejects else None, findings)
 
 
-def _committed(work: Work, told: About, before: lance.LanceDataset | None, said: str) -> lance.LanceDataset:
+def _committed(work: Work, told: About, before: lance.LanceDataset | None, notes: Notes) -> lance.LanceDataset:
     """The next version of the table: the pieces that the journal speaks of, alone or after those that are there."""
     import lance
     from lance.fragment import FragmentMetadata
@@ -284,8 +285,11 @@ def _committed(work: Work, told: About, before: lance.LanceDataset | None, said:
     operation: Any = lance.LanceOperation.Append(fragments)
     if before is None or not work.plan.append:
         operation = lance.LanceOperation.Overwrite(schema(told.columns, told.packed()), fragments)
-    message = f"{'append' if work.plan.append else 'build'} {said}"
-    return lance.LanceDataset.commit(str(work.table), operation, read_version=before.version if before else 0, commit_message=message)
+    said = f"{'append' if work.plan.append else 'build'} {notes.kept} rows from {notes.source}"
+    step = lance.Transaction(
+        before.version if before else 0, operation, transaction_properties=notes.packed(said, work.journal.head["build"])
+    )
+    return lance.LanceDataset.commit(str(work.table), step)
 
 
 def _made_by(dataset: lance.LanceDataset) -> str:

@@ -78,7 +78,7 @@ def _balance(sheet: Sheet, column: str, rows: dict[str, list[int]]) -> Iterator[
         if there and gone:
             text = f"{column}: no {side} row of {listed(gone)}"
             yield sheet.finding(
-                "note", "absent class", text, "the score says nothing of them; a larger share, or no split column, deals some"
+                "warning", "absent class", text, "the score says nothing of them; a larger share, or no split column, deals some"
             )
 
 

@@ -173,6 +173,32 @@ class WindowSettings(Settings):
         return self
 
 
+Place = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+
+
+class EachSettings(Settings):
+    """Lists in cells: each entry becomes a row of its own. The column's name stands for it."""
+
+    column: str = Field(min_length=1, description="column of the lists, as lists or as JSON; a row without an entry stays as it is")
+    into: dict[Annotated[str, Field(min_length=1)], Place | Annotated[list[Place], Field(min_length=1)]] = Field(
+        {},
+        description="new columns, of entries that are lists or objects themselves: {phrase: 4, box: [0, 1, 2, 3]} by place, from 0, "
+        "{phrase: label} by name; by default the entry stands in the column",
+    )
+    once: str | None = Field(
+        None,
+        min_length=1,
+        description="column whose equal values have the same list: only the first row of each is taken, the others are left out",
+    )
+    name: str = Field(
+        "row", min_length=1, description="column that says which row an entry is of, by its id; one that is there already stays as it is"
+    )
+
+
+Each = Annotated[
+    EachSettings,
+    BeforeValidator(lambda value: {"column": value} if isinstance(value, str) else value, json_schema_input_type=str | EachSettings),
+]
 Name = Annotated[str, Field(min_length=1)]
 Key = Name | Annotated[list[Name], Field(min_length=1)] | Annotated[dict[Name, Name], Field(min_length=1)]
 
@@ -259,6 +285,7 @@ class RowSettings(Settings):
     empty: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description='texts that stand for an empty cell, in every column: [NA, "-"]; capitals count'
     )
+    each: Each | None = Field(None, description="lists in cells made into a row for each entry, after columns and before windows")
     windows: WindowSettings | None = Field(None, description="long recordings cut into windows, after columns and before join")
     join: list[Join] = Field([], description="tables joined to the rows, one after the other")
 
@@ -338,7 +365,9 @@ class DataSettings(RowSettings):
 
     @model_validator(mode="after")
     def _together(self) -> DataSettings:
-        """Windows of one recording overlap and sound alike, so on two sides of the split they would leak."""
-        if self.windows and self.split.group is None:
-            object.__setattr__(self, "split", self.split.model_copy(update={"group": self.windows.name}))
+        """What was one row stays on one side: windows of a recording overlap, and entries of a list share all the rest."""
+        made = self.windows or self.each
+        if made and self.split.group is None:
+            group = self.each.once or self.each.name if self.each else made.name
+            object.__setattr__(self, "split", self.split.model_copy(update={"group": group}))
         return self

@@ -152,7 +152,7 @@ def _regress(name: str, task: Any, table: Table) -> Target:
     train = values[table.at("train")]
     train = train[train.isfinite()]
     if len(train) < 2 or float(train.std()) == 0:
-        raise _no_numbers(name, f"{table.source}, column {task.target}", wrong)
+        raise _no_numbers(name, f"{table.source}, column {task.target}", list(wrong.values()))
     return _as_numbers(name, task, table, cells, {"mean": float(train.mean()), "std": float(train.std())})
 
 
@@ -167,20 +167,24 @@ def _as_boxes(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapp
     return Target(corners_N4, has_N, dict(facts), findings)
 
 
-def _numbers(cells: Sequence[Cell]) -> tuple[Tensor, list[str]]:
-    """Of each cell its number, or NaN; and the cells that hold something else."""
+def _numbers(cells: Sequence[Cell]) -> tuple[Tensor, dict[int, str]]:
+    """Of each cell its number, or NaN; and {row: cell} of those that hold something else."""
     numbers = [_number(cell) for cell in cells]
-    wrong = [str(cell) for cell, number in zip(cells, numbers, strict=True) if cell is not None and number is None]
+    wrong = {row: str(cell) for row, (cell, number) in enumerate(zip(cells, numbers, strict=True)) if cell is not None and number is None}
     return torch.tensor([float("nan") if n is None else n for n in numbers], dtype=torch.float64), wrong
 
 
 def _as_numbers(name: str, task: Any, table: Table, cells: list[Cell], facts: Mapping[str, Any]) -> Target:
     values, wrong = _numbers(cells)
     has, mean = values.isfinite(), facts["mean"]
-    findings = (
-        [f"task {name}: {len(wrong)} cells are not numbers ({', '.join(wrong[:3])}); those rows are not used for it"] if wrong else []
-    )
+    findings = [_left_out(name, table.rows.ids(), wrong)] if wrong else []
     return Target(((torch.where(has, values, mean) - mean) / facts["std"]).float(), has, dict(facts), findings)
+
+
+def _left_out(name: str, ids: Sequence[str], wrong: Mapping[int, str]) -> str:
+    some = ", ".join(f"{ids[row]}: {cell[:60]}" for row, cell in list(wrong.items())[:3])
+    what, which = ("cell holds", "its row is") if len(wrong) == 1 else ("cells hold", "their rows are")
+    return f"task {name}: {len(wrong):,} {what} no number below {LARGEST:g} ({some}); {which} not used for it"
 
 
 def _no_numbers(name: str, where: str, wrong: list[str]) -> InputError:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from triptych.base.errors import InputError
+from triptych.base.files import written_aside
 
 MARK = "lora_"
 """In the names of what is added."""
@@ -61,4 +62,5 @@ def write(base: nn.Module, lora: Any, name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _config(lora, targets, name, base).save_pretrained(folder)
     plain = {f"base_model.model.{path.replace(f'.{ADAPTER}.', '.')}": tensor.contiguous() for path, tensor in held.items()}
-    save_file(plain, folder / "adapter_model.safetensors", {"format": "pt"})
+    with written_aside(folder / "adapter_model.safetensors") as aside:
+        save_file(plain, aside, {"format": "pt"})

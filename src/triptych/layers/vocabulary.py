@@ -1,7 +1,7 @@
 """Cross-entropy over a large vocabulary without the whole logits: some rows of them at a time, as in Liger (Hsu et al. 2024).
 
 The logits of N places over V entries are N x V numbers, and a plain loss holds them several times: 805 MB each for 4,096 places
-over 49,152 entries. Here they are made `LOGITS` at a time and thrown away.
+over 49,152 entries. Here they are made `LOGITS` at a time, always in the same memory, and changed there into what is wanted of them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 LOGITS = 3 * 2**22
-"""At once: 50 MB in float32, twice that with what is made of them. Fewer make the products slow, more gain nothing."""
+"""At once: 50 MB in float32. Fewer make the products slow, more gain nothing."""
 LOGITS_GPU = 2**25
 """A GPU wants larger products: 128 MB."""
 
@@ -58,31 +57,49 @@ def _chunks(rows: int, each: int) -> Iterator[slice]:
     return (slice(start, min(start + each, rows)) for start in range(0, rows, each))
 
 
-def _log_chances(hidden_RD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, how: _How) -> tuple[Tensor, Tensor | None]:
-    """Of some rows: logarithms of the softmax (R, V) in float32, and the slope of the cap at each logit where there is one."""
-    logits_RV = (hidden_RD.to(how.dtype) @ weight_VD.T).float()
-    if bias_V is not None:
-        logits_RV += bias_V
-    if how.softcap is None:
-        return F.log_softmax(logits_RV, 1), None
-    tanh_RV = logits_RV.div_(how.softcap).tanh_()
-    log_RV = F.log_softmax(tanh_RV * how.softcap, 1)
-    return log_RV, tanh_RV.square_().neg_().add_(1)
+class _Room:
+    """Memory for the logits of some rows, taken once and used for each of them: what the cache holds need not be fetched, nor cleared."""
+
+    def __init__(self, hidden_ND: Tensor, weight_VD: Tensor, how: _How) -> None:
+        self.how, self.rows = how, min(how.chunk, len(hidden_ND))
+        self.memory = hidden_ND.new_empty(self.rows * len(weight_VD), dtype=torch.float32)
+
+    def logits(self, hidden_RD: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+        """Of some rows (R, V) in float32, before the cap."""
+        logits_RV = self.memory[: len(hidden_RD) * len(weight_VD)].view(len(hidden_RD), len(weight_VD))
+        if self.how.dtype == torch.float32:
+            torch.mm(hidden_RD.to(self.how.dtype), weight_VD.T, out=logits_RV)
+        else:
+            logits_RV.copy_(hidden_RD.to(self.how.dtype) @ weight_VD.T)
+        return logits_RV if bias_V is None else logits_RV.add_(bias_V)
+
+
+def _nll_of(logits_RV: Tensor, target_R: Tensor, how: _How) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Of some rows: the loss of each; the sum (R, 1) of what the logits are now, e to them less the largest; the slope of the cap."""
+    slope_RV = None
+    if how.softcap is not None:
+        tanh_RV = logits_RV.div_(how.softcap).tanh_()
+        slope_RV = tanh_RV.square().neg_().add_(1)
+        logits_RV.mul_(how.softcap)
+    wanted_R1, top_R1 = logits_RV.gather(1, target_R[:, None]), logits_RV.amax(1, keepdim=True)
+    sum_R1 = logits_RV.sub_(top_R1).exp_().sum(1, keepdim=True)
+    return (sum_R1.log() + top_R1 - wanted_R1).squeeze(1), sum_R1, slope_RV
 
 
 def _nll(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, bias_V: Tensor | None, how: _How) -> Tensor:
-    nll_N = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32)
+    nll_N, room = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32), _Room(hidden_ND, weight_VD, how)
     for rows in _chunks(len(hidden_ND), how.chunk):
-        log_RV, _ = _log_chances(hidden_ND[rows], weight_VD, bias_V, how)
-        nll_N[rows] = -log_RV.gather(1, target_N[rows, None]).squeeze(1)
+        nll_N[rows], _, _ = _nll_of(room.logits(hidden_ND[rows], weight_VD, bias_V), target_N[rows], how)
     return nll_N
 
 
-def _slope(log_RV: Tensor, cap_RV: Tensor | None, target_R: Tensor) -> Tensor:
-    """Gradient of each row's loss by its logits, softmax less what was wanted; made in the place of `log_RV`."""
-    slope_RV = log_RV.exp_()
+def _slopes(room: _Room, hidden_RD: Tensor, weight_VD: Tensor, target_R: Tensor, bias_V: Tensor | None, how: _How) -> tuple[Tensor, Tensor]:
+    """Of some rows: the loss of each, and its gradient by the logits: softmax less what was wanted. The latter lies in the room."""
+    logits_RV = room.logits(hidden_RD, weight_VD, bias_V)
+    nll_R, sum_R1, cap_RV = _nll_of(logits_RV, target_R, how)
+    slope_RV = logits_RV.div_(sum_R1)
     slope_RV.scatter_add_(1, target_R[:, None], slope_RV.new_full((len(target_R), 1), -1.0))
-    return slope_RV if cap_RV is None else slope_RV.mul_(cap_RV)
+    return nll_R, slope_RV if cap_RV is None else slope_RV.mul_(cap_RV)
 
 
 class _Vocabulary(torch.autograd.Function):
@@ -100,10 +117,10 @@ class _Vocabulary(torch.autograd.Function):
             ctx.save_for_backward(hidden_ND, weight_VD, target_N, bias_V)
             return _nll(hidden_ND, cast_VD, target_N, bias_V, how)
         nll_N, grad_ND = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32), torch.empty_like(hidden_ND)
+        room = _Room(hidden_ND, weight_VD, how)
         for rows in _chunks(len(hidden_ND), how.chunk):
-            log_RV, cap_RV = _log_chances(hidden_ND[rows], cast_VD, bias_V, how)
-            nll_N[rows] = -log_RV.gather(1, target_N[rows, None]).squeeze(1)
-            grad_ND[rows] = _slope(log_RV, cap_RV, target_N[rows]).to(how.dtype) @ cast_VD
+            nll_N[rows], slope_RV = _slopes(room, hidden_ND[rows], cast_VD, target_N[rows], bias_V, how)
+            grad_ND[rows] = slope_RV.to(how.dtype) @ cast_VD
         ctx.save_for_backward(grad_ND)
         return nll_N
 
@@ -120,9 +137,10 @@ class _Vocabulary(torch.autograd.Function):
         hidden_grad_ND = torch.empty_like(hidden_ND) if of_hidden else None
         weight_grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if of_weight else None
         bias_grad_V = torch.zeros_like(bias_V, dtype=torch.float32) if of_bias and bias_V is not None else None
+        room = _Room(hidden_ND, weight_VD, how)
         for rows in _chunks(len(hidden_ND), how.chunk):
-            log_RV, cap_RV = _log_chances(hidden_ND[rows], cast_VD, bias_V, how)
-            slope_RV = _slope(log_RV, cap_RV, target_N[rows]).mul_(above_N[rows, None])
+            _, slope_RV = _slopes(room, hidden_ND[rows], cast_VD, target_N[rows], bias_V, how)
+            slope_RV.mul_(above_N[rows, None])
             if bias_grad_V is not None:
                 bias_grad_V += slope_RV.sum(0)
             slope_RV = slope_RV.to(how.dtype)

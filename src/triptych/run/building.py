@@ -62,6 +62,8 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     check_thresholds(recipe, table)
     varied = varied_inputs(recipe, inputs, targets, choices)
     model = _model(recipe, table, inputs, targets, script, lengths)
+    for text in (text for target in targets.values() for text in target.findings):
+        voice.say(f"  warning: {text}")
     if start is not None:
         start.give(model)
     model = model.to(device)

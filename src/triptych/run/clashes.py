@@ -26,6 +26,7 @@ def check(recipe: Recipe) -> None:
     _check_writing(recipe)
     _check_grounds(recipe)
     _check_sequences(recipe)
+    _check_left_out(recipe)
     for name in recipe.tasks:
         recipe.prompted(name)
     for number, stage in enumerate(recipe.stages):
@@ -129,6 +130,23 @@ def _check_sequences(recipe: Recipe) -> None:
             raise InputError(what, where=f"tasks.{name}.input", known=recipe.inputs, fix=f"--set tasks.{name}.input=NAME")
         if task.input not in recipe.inputs:
             raise unknown_word(f"input of tasks.{name}.input", task.input, recipe.inputs)
+
+
+def _check_left_out(recipe: Recipe) -> None:
+    """Patches may be left out where an answer is about the whole; not where each has its place in it."""
+    dropping = [name for name, settings in recipe.inputs.items() if getattr(settings.encoder, "patch_dropout", 0)]
+    for name, task in recipe.tasks.items():
+        if task.kind in ("ctc", "ground") and task.input in dropping:
+            what = f"patch_dropout leaves patches of {task.input!r} out, and task {name!r} needs every one in its place"
+            raise InputError(what, where=f"inputs.{task.input}.encoder.patch_dropout", fix="remove patch_dropout")
+    if dropping and recipe.fusion.kind == "prefix":
+        what = f"patch_dropout leaves patches of {dropping[0]!r} out, and fusion 'prefix' puts every one in its place before the decoder"
+        raise InputError(what, where=f"inputs.{dropping[0]}.encoder.patch_dropout", fix="remove patch_dropout, or fusion: joint")
+    for number, stage in enumerate(recipe.stages):
+        if stage.patch_dropout is not None and not dropping:
+            what = f"stages.{number}.patch_dropout says how much of their patches inputs leave out, and no input has patch_dropout"
+            fix = "inputs: {NAME: {encoder: {kind: vit, patch_dropout: 0.5}}}, or remove it from the stage"
+            raise InputError(what, where=f"stages.{number}.patch_dropout", fix=fix)
 
 
 def _check_stage(recipe: Recipe, stage: Stage, where: str) -> None:

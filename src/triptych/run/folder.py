@@ -243,17 +243,22 @@ def open_folder(path: str | Path) -> RunFolder:
         raise InputError(f"{str(path)!r} is not a run folder: it has no run.json", known=_neighbours(path / "x"))
     run = RunFolder(path)
     about = run.read("run.json")
+    refuse_newer(about, path)  # first: what it holds may well be other than what this version looks for
     if not isinstance(about, dict) or (about.get("status") == "done" and any(name not in about for name in ABOUT)):
         raise InputError("run.json of the run is damaged", where=str(path), fix="copy the whole run folder again, or train again")
-    if about.get("format", 0) > FORMAT:
-        version = about.get("versions", {}).get("triptych", "?")
-        raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
     if about.get("status") != "done":
         fix = f"triptych train --resume {path}"
         raise InputError(f"the run is not finished: its status is {about.get('status', 'unknown')!r}", where=str(path), fix=fix)
     if missing:
         raise InputError(f"the run lacks {', '.join(missing)}", where=str(path), fix="copy the whole run folder again, or train again")
     return run
+
+
+def refuse_newer(about: Any, path: str | Path) -> None:
+    """Raise InputError where a run.json says that a newer version wrote the run."""
+    if isinstance(about, dict) and about.get("format", 0) > FORMAT:
+        version = about.get("versions", {}).get("triptych", "?")
+        raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"update triptych to {version}")
 
 
 def _neighbours(path: Path) -> list[str]:

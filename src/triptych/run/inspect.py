@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from triptych.contract.tasks import IN_WRITING, metrics, rule_of
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
-from triptych.data.targets import Target, split_labels
+from triptych.data.targets import LARGEST, Target, split_labels
 from triptych.objective.classes import TOP
 from triptych.objective.thresholds import FEW
 from triptych.run.lengths import Lengths, lengths_before
@@ -76,7 +75,7 @@ def _counted(table: Table, task: Any, side: Split) -> str:
     if task.kind == "ground" or task.kind in IN_WRITING:
         return rows
     if task.kind == "regress":
-        numbers = [number for cell in filled if is_number(cell) and math.isfinite(number := float(str(cell)))]
+        numbers = [number for cell in filled if is_number(cell) and abs(number := float(str(cell))) < LARGEST]
         return f"{rows}, {min(numbers):g} to {max(numbers):g}" if numbers else f"{rows}, no numbers"
     if task.kind == "ctc":
         return f"{rows}, {sum(len(str(cell).split()) for cell in filled):,} words"

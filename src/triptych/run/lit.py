@@ -108,7 +108,7 @@ class Lit(L.LightningModule):
         whole = norm([p.grad for p in there])
         if not self.watch.gradient(self.model, self.batch, whole):
             optimizer.zero_grad(set_to_none=True)
-        elif gradient_clip_val:
+        elif gradient_clip_val and whole + 1e-6 > gradient_clip_val:  # else torch would go over all of it to multiply by one
             torch.nn.utils.clip_grads_with_norm_(there, gradient_clip_val, whole)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

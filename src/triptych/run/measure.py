@@ -56,6 +56,8 @@ class Measured:
     """{input: N x width of its encoder}, of the inputs that were asked for; rows without it are zero."""
     prompted: dict[str, Tensor] = field(default_factory=dict)
     """{task with a prompt: probabilities N x C}, by how near each row lies to the sentences; see `prompts.py`."""
+    alike: dict[str, float] = field(default_factory=dict)
+    """{task with a prompt: the least cosine of two classes' sentences}; near 1, nothing can be told by them."""
     written: dict[str, Written] = field(default_factory=dict)
     """{task: answers in writing, of some of the rows}"""
     mixed: dict[str, dict[str, Mixed]] = field(default_factory=dict)

@@ -39,7 +39,7 @@ def with_prompts(
         labels: the classes of each such task, in their order.
         measured: rows whose embeddings are known.
     """
-    scores, prompted = list(measured.scores), {}
+    scores, prompted, alike = list(measured.scores), {}, {}
     for name, task in recipe.tasks.items():
         if task.kind == "classify" and task.prompt is not None and (space := recipe.prompted(name)):
             contrast, column = space
@@ -52,11 +52,12 @@ def with_prompts(
                 prompts_CD = classes_told(task.prompt, labels[name], partial(embedded, model, contrast, column, *rooms[column]))
                 scale = float(cast(Contrast, model.parts()[contrast]).log_scale.detach().exp())
                 prompted[name] = nearest(measured.embeddings[contrast], measured.present, column, prompts_CD, scale)
+            alike[name] = float((prompts_CD @ prompts_CD.T).min())
             rows_N = measured.has_truth[name]
             if bool(rows_N.any()):
                 values = score_values(task, prompted[name][rows_N], measured.truth[name][rows_N], 1.0)
                 scores += as_scores(name, task.kind, BY_PROMPTS, values)
-    return replace(measured, scores=scores, prompted=prompted)
+    return replace(measured, scores=scores, prompted=prompted, alike=alike)
 
 
 def own_columns(recipe: Recipe, model: Model) -> list[str]:

@@ -62,6 +62,13 @@ class Stage(Settings):
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay; biases and norms are spared")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after warm-up: down to zero, or flat")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the stage's steps over which the rate rises from zero")
+    patch_dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of their patches that inputs with patch_dropout leave out in this stage, by default what each says; "
+        "0 in a short last stage: the model gets used to seeing all (unmasked tuning, Li et al. 2022)",
+    )
     patience: int | None = Field(
         None, ge=1, description="stop after so many epochs without a better score, or a loss lower by 0.001 at the same score"
     )

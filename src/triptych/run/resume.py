@@ -32,7 +32,7 @@ from triptych.data.facts import Facts
 from triptych.data.table import Table
 from triptych.objective.scores import Score
 from triptych.run.baselines import Told
-from triptych.run.folder import FORMAT, RunFolder
+from triptych.run.folder import RunFolder, refuse_newer
 from triptych.run.measure import Measured, Mixed
 from triptych.run.recipe import Recipe
 from triptych.run.state import read_state, write_state
@@ -197,9 +197,7 @@ def reopened(path: str | Path) -> RunFolder:
     if not (run.path / "run.json").is_file():
         raise InputError(f"{str(path)!r} is not a run folder: it has no run.json", fix="triptych train RECIPE starts one")
     about = run.read("run.json")
-    if about.get("format", 0) > FORMAT:
-        version = about.get("versions", {}).get("triptych", "?")
-        raise InputError(f"the run was written by a newer triptych ({version})", where=str(path), fix=f"pip install 'triptych>={version}'")
+    refuse_newer(about, path)
     if about.get("status") == "done":
         missing = "" if (run.path / "report.html").exists() else f"triptych report {path} writes its report; "
         fix = f"{missing}triptych continue {path} --epochs 5 trains it further"

@@ -10,10 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from torch import nn
+
 from triptych.base.errors import TriptychError
 from triptych.base.runtime import Stopwatch
 from triptych.base.training import L
 from triptych.data.loader import Loader
+from triptych.layers.dropped import PatchDropout
 from triptych.layers.held import Held
 from triptych.run.bench import Bench
 from triptych.run.callbacks import Bar, Best, Keep, Listener, Save
@@ -21,7 +24,7 @@ from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit, freeze_all_but
 from triptych.run.memory import remember
 from triptych.run.progress import Voice
-from triptych.run.recipe import LAST
+from triptych.run.recipe import LAST, Stage
 from triptych.run.rehearsal import check_one_batch
 from triptych.run.resume import Clock, Course, Start, cut_log, restore_of, seed_random, write_course
 from triptych.run.strategy import trainer_words
@@ -51,6 +54,7 @@ def train_stages(
             remember(bench, number, voice)
             count = freeze_all_but(bench.model, stage)
             bench.model.train()  # what is frozen now is in eval mode from the first step on
+            leave_out(bench.model, stage)
             most = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
             voice.say(f"stage {number}: training {', '.join(stage.train)} ({count:,} parameters), at most {most}")
             if state is None or "optimizer" not in state:  # it begins; otherwise it goes on
@@ -105,6 +109,13 @@ def _put_back(
     cut_log(run, course.before + course.epochs)
     voice.say(f"going on in stage {course.stage} after {course.epochs} of {bench.recipe.stages[course.stage].epochs} epochs")
     restore_of(state, run, bench.ranks)
+
+
+def leave_out(model: nn.Module, stage: Stage) -> None:
+    """Let what leaves a random part of each row out leave out as much as the stage says, or its own share."""
+    for module in model.modules():
+        if isinstance(module, PatchDropout):
+            module.take(stage.patch_dropout)
 
 
 @contextmanager

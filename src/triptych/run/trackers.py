@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
@@ -47,7 +48,9 @@ class Trackers:
         if self.recipe.track is None:
             return
         named, project = self.recipe.track.folder, self.recipe.track.project or self.recipe.name
-        choices.note("tracked by", ", ".join(self.live), f"project {project}, files in {named or 'the run folder'}")
+        place = f"project {project}, files in {named or run.tracked}"
+        choices.note("tracked by", ", ".join(self.live), place)
+        self.say(f"  tracked by: {', '.join(self.live)} ({place})")
         if run.rank:
             self.live = {}
         for name in list(self.live):
@@ -143,7 +146,7 @@ class WandB:
         folder.mkdir(parents=True, exist_ok=True)
         known = run.read("run.json").get("tracked", {}).get("wandb")  # of a run that goes on
         named = os.environ.get("WANDB_PROJECT") if not (recipe.track and recipe.track.project) else None
-        mode = os.environ.get("WANDB_MODE") or ("online" if self.wandb.api.api_key else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in(self.wandb) else "offline")
         self.run = self.wandb.init(
             project=named or project,
             name=os.environ.get("WANDB_NAME") or run.name,
@@ -167,6 +170,13 @@ class WandB:
             artefact.add_file(str(report))
             self.run.log_artifact(artefact)
         self.run.finish(exit_code=0 if status == "done" else 1)
+
+
+def _logged_in(wandb: Any) -> bool:
+    """Whether a key is known here. Newer releases say so when asked; in older ones it is in `wandb.api`, which is on its way out."""
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)
 
 
 class MLflow:

@@ -70,7 +70,8 @@ def _claim(folder: Path, recipe: Recipe, space: Space) -> None:
     if path.exists():
         known, now = flat(read_yaml(path.read_text(encoding="utf-8"))), flat(plan)
         if other := [name for name in {**known, **now} if known.get(name) != now.get(name)]:
-            what = f"{str(folder)!r} holds a search of another recipe or other values: {', '.join(other[:5])} differ"
+            listed = "".join(f"\n    {name}: {known.get(name)} -> {now.get(name)}" for name in other[:5])
+            what = f"{str(folder)!r} holds a search of another recipe or other values:{listed}"
             raise InputError(what, fix="name another folder with --out, or say the same as before")
         return
     if folder.exists() and (not folder.is_dir() or any(one.name != "study.lock" for one in folder.iterdir())):
@@ -120,7 +121,8 @@ def _trial(recipe: Recipe, study: Study, folder: Path, shared: Shared) -> Trial:
 
     def watch(epoch: int, scores: list[Score]) -> None:
         value = next((score.value for score in scores if score.name == recipe.selected()), float("nan"))
-        if value == value and study.report(trial, epoch, value):
+        last = sum(stage.epochs for stage in made.stages)
+        if value == value and study.report(trial, epoch, value) and epoch < last:  # after the last nothing is spared
             raise Pruned
 
     try:

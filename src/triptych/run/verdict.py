@@ -62,7 +62,7 @@ def _by_prompts(name: str, untouched: Measured, trained: Measured, group_N: Tens
     before, after = (_among(mean_of(_right(name, m, m.prompted)), m.has_truth[name]) for m in (untouched, trained))
     change = difference(before, after, group_N)
     told = {"untouched": interval(before, group_N), "trained": interval(after, group_N), "change": change}
-    return {**{when: asdict(found) for when, found in told.items()}, "verdict": judged(change, "higher")}
+    return {**{when: asdict(found) for when, found in told.items()}, "verdict": judged(change, "higher"), "alike": trained.alike.get(name)}
 
 
 def parts(name: str, task: Any, untouched: Measured, trained: Measured, group_N: Tensor | None) -> dict[str, dict[str, Any]]:
@@ -175,6 +175,17 @@ def _hits(embeddings: Mapping[str, Tensor], group_N: Tensor, present: Mapping[st
     return found
 
 
+ALIKE = 0.98
+"""Cosine of the two sentences that are least alike, above which the classes' sentences are all one to a space."""
+
+
+def _told_by_nothing(alike: float | None) -> list[str]:
+    if alike is None or alike < ALIKE:
+        return []
+    why = f"the classes' sentences are nearly one in the trained space (cosine {alike:.3f} or more)"
+    return [f"{why}: say the prompt, or the classes, in words that the training rows' texts hold"]
+
+
 WORDS = {BETTER: "better", WORSE: "worse", SAME: "the change could be chance"}
 
 
@@ -192,6 +203,7 @@ def in_words(name: str, told: dict[str, Any]) -> list[str]:
             f"by prompts {with_interval(prompts['trained'])}, untouched {with_interval(prompts['untouched'])}: {WORDS[prompts['verdict']]}"
             + f" ({with_interval(prompts['change'], sign='+')})"
         )
+        lines += _told_by_nothing(prompts.get("alike"))
     if told["baselines"]:
         lines.append("without training: " + ", ".join(_cheaply(name, found, told["metric"]) for name, found in told["baselines"].items()))
     if above := unbeaten(told):

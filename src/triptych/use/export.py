@@ -20,6 +20,7 @@ from torch import Tensor
 
 from triptych.base import hub
 from triptych.base.errors import InputError
+from triptych.base.files import written_aside
 from triptych.contract.generator import Generator
 from triptych.layers import adapter as additions
 from triptych.layers.held import BASE, Held
@@ -177,7 +178,8 @@ def _write(tensors: dict[str, Tensor], base: Path, out: Path) -> None:
         shutil.copytree(base, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", hub.INDEX, ".*"))
         if full:
             _in_full(folder / hub.CONFIG)
-        save_file({name: tensor.contiguous() for name, tensor in held.items()}, folder / hub.WEIGHTS, {"format": "pt"})
+        with written_aside(folder / hub.WEIGHTS) as aside:
+            save_file({name: tensor.contiguous() for name, tensor in held.items()}, aside, {"format": "pt"})
 
     _appear(out, fill)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from triptych.base.files import write_text
 from triptych.base.plain import one_line
 from triptych.contract.cells import Blob, Cell, Several, Span
 from triptych.data.kinds import room_of, suffix_of
+from triptych.data.notes import MESSAGE, read_notes
 from triptych.data.rejects import read_rejects
 from triptych.data.rows import Row
 from triptych.data.several import names
@@ -33,7 +35,8 @@ def look(source: Path, rows: int) -> dict[str, Any]:
     """What is to be said of a table, or of anything that can be read as one.
 
     Returns:
-        `source`, `rows`, `columns` (name, filled, what), `versions`, `findings`, and `shown`: the ids and cells of some rows.
+        `source`, `rows`, `columns` (name, filled, what), `versions`, `built` (what each build said), `findings`, and `shown`: the
+        ids and cells of some rows.
     """
     table = read_source(source, rooms())
     beside = source.with_name(f"{source.name}.rejects.csv")
@@ -47,6 +50,7 @@ def look(source: Path, rows: int) -> dict[str, Any]:
         "rows": len(table.rows),
         "columns": columns,
         "versions": _versions(source) if is_stored(source) else [],
+        "built": [asdict(notes) for notes in read_notes(open_dataset(source))] if is_stored(source) else [],
         "findings": [*table.findings, *said],
         "shown": _drawn(table, rows),
     }
@@ -80,7 +84,7 @@ def _versions(source: Path) -> list[dict[str, str]]:
     made = {}
     for version, transaction in zip(range(dataset.version, 0, -1), dataset.get_transactions(dataset.version), strict=False):
         properties = transaction.transaction_properties if transaction else {}
-        made[version] = (properties or {}).get("__lance_commit_message") or type(getattr(transaction, "operation", None)).__name__
+        made[version] = (properties or {}).get(MESSAGE) or type(getattr(transaction, "operation", None)).__name__
     return [
         {"version": str(held["version"]), "time": f"{held['timestamp']:%Y-%m-%d %H:%M}", "made": made.get(held["version"], "")}
         for held in reversed(dataset.versions())

@@ -58,7 +58,7 @@ def test_one_to_many_repeats_the_row(tmp_path):
         ("p2", "a cat", "p2"),
         ("p3", None, None),
     ]
-    assert "1 rows have several partners and became 2; data.split.group: picture" in findings[1]
+    assert "1 row has several partners and became 2; data.split.group: picture" in findings[1]
     first, _, findings = entries(pictures, join=[{"source": said, "on": {"id": "picture"}, "many": "first"}])
     assert [row.cells.get("caption") for row in first] == ["a dog", "a cat", None] and "the first of each was taken" in findings[1]
     with pytest.raises(InputError, match="row p1 has 2 partners"):

@@ -97,3 +97,22 @@ def test_order_in_time_matters_to_the_transformer() -> None:
     encoder, batch = made({"kind": "transformer"}).eval(), packed([40], 40)
     turned = Packed({"features": batch.tensors["features"].flip(1)}, batch.mask_PT)
     assert (encoder(batch).pooled_BD - encoder(turned).pooled_BD).abs().max() > 1e-3
+
+
+def test_patches_left_out_of_recordings_of_several_lengths() -> None:
+    kind = {"kind": "transformer", "depth": 1, "width": 32, "patch_bins": 10, "patch_frames": 5}
+    plain, leaving = made(kind), made({**kind, "patch_dropout": 0.5})
+    leaving.load_state_dict(plain.state_dict())
+    batch = packed([5, 30, 50], 50)  # 2, 12 and 20 patches
+    torch.testing.assert_close(leaving.eval()(batch).tokens_BTD, plain.eval()(batch).tokens_BTD, atol=0, rtol=0)
+    seen = leaving.train()(batch)
+    assert seen.mask_BT.sum(1).tolist() == [1, 6, 10] and seen.tokens_BTD.shape[:2] == (3, 10)
+    seen.pooled_BD.square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in leaving.parameters())
+    torch.manual_seed(1)
+    patches = plain._patches(batch.tensors["features"].masked_fill(~batch.mask_PT[:, :, None], 0.0), batch.mask_PT)[0]
+    places, real = leaving.drop.drawn(torch.arange(20) < torch.tensor([2, 12, 20])[:, None])
+    torch.manual_seed(1)
+    drawn = leaving(batch)
+    x = plain.stem(patches)[1][places[1][real[1]]][None]
+    torch.testing.assert_close(drawn.pooled_BD[1], plain.norm(plain.layers[0](x, None)).mean(1)[0], atol=1e-5, rtol=0)

@@ -228,3 +228,28 @@ def test_it_learns_which_way_stripes_run(kind: str) -> None:
         if loss < 0.3:
             break
     assert loss < 0.3
+
+
+def test_a_vit_that_leaves_patches_out_is_the_vit_over_those_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, leaving = made("vit"), made("vit", patch_dropout=0.75)
+    leaving.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(leaving.eval()(batch()).tokens_BTD, plain(batch()).tokens_BTD, atol=0, rtol=0)
+        places = torch.tensor([[0, 5, 9, 15], [1, 2, 3, 4], [6, 7, 8, 9]])
+        monkeypatch.setattr("triptych.layers.dropped.PatchDropout.drawn", lambda self, mask: (places, mask.gather(1, places)))
+        seen = leaving.train()(batch())
+        assert isinstance(plain, VitEncoder)
+        first, *rest = plain.steps[0]
+        x = first(batch().tensors["pixels"])
+        x = torch.stack([row[left] for row, left in zip(x, places, strict=True)])  # position codes are added before
+        for step in (*rest, *plain.steps[1:]):
+            x = step(x)
+    torch.testing.assert_close(seen.tokens_BTD, x, atol=1e-6, rtol=0)
+    torch.testing.assert_close(seen.pooled_BD, x.mean(1), atol=1e-6, rtol=0)
+    assert seen.mask_BT.shape == (3, 4) and seen.mask_BT.all()
+
+
+def test_every_weight_learns_with_most_patches_left_out() -> None:
+    encoder = made("vit", patch_dropout=0.9)
+    encoder(batch()).pooled_BD.square().sum().backward()
+    assert not [name for name, weight in encoder.named_parameters() if weight.grad is None or not weight.grad.any()]

@@ -201,10 +201,11 @@ class ById:
             f"{done.refused:,} are rejected; {used:,} of its {len(used_N):,} rows were asked for, {len(used_N) - used:,} were not"
             f"{' (kept as rows)' if self.words.unused == 'keep' else ''}"
         )
+        several = f"{done.several:,} row{'s have' if done.several > 1 else ' has'} several partners"
         if done.several and self.words.many == "first":
-            yield f"join {self.side.name}: {done.several:,} rows have several partners, and the first of each was taken"
+            yield f"join {self.side.name}: {several}, and the first of each was taken"
         elif done.several:
             key = next((self.names.get(theirs, "") if ours == ID else ours for ours, theirs in self.on.items()), "")
             fix = f"; data.split.group: {key} keeps them on one side of the split" if key else ""
             made = done.made - done.matched + done.several
-            yield f"join {self.side.name}: {done.several:,} rows have several partners and became {made:,}{fix}"
+            yield f"join {self.side.name}: {several} and became {made:,}{fix}"

@@ -12,6 +12,7 @@ from typing import Any
 from triptych.base.errors import InputError
 from triptych.contract.cells import Cell, Span
 from triptych.data.rows import Reject, Row
+from triptych.data.sources.quoted import Records, Torn
 
 SIDES = {"train": "train", "val": "validation", "validation": "validation", "dev": "validation", "test": "test"}
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
@@ -62,7 +63,9 @@ def is_file(path: Path) -> bool:
 def records(
     path: Path, required: Sequence[str], *, delimiter: str = ",", quoted: bool = True, header: Sequence[str] | None = None
 ) -> Iterator[dict[str, str] | Reject]:
-    """The lines of a delimited file as dictionaries of stripped cells; one with another number of cells is a `Reject`.
+    """The lines of a delimited file as dictionaries of stripped cells.
+
+    A line with another number of cells, or a quotation mark that is not closed, is a `Reject`.
 
     `header` names the columns of a file that has none; lines that start with `#` are left aside then.
 
@@ -75,7 +78,11 @@ def records(
     else:
         skip = 0
     empty = True
-    for number, line in text_lines(path, delimiter, quoted):
+    for number, line in _lines(path, delimiter, quoted, len(header)):
+        if isinstance(line, Torn):
+            empty = False
+            yield Reject(f"{path.name} line {number}", line.reason)
+            continue
         if number <= skip or not line or (not skip and line[0].startswith("#")):
             continue
         empty = False
@@ -108,19 +115,32 @@ def check_header(path: Path, required: Sequence[str], *, delimiter: str = ",") -
 
 
 def text_lines(path: Path, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line, read as they are asked for."""
+    """Number and cells of each line, read as they are asked for.
+
+    Raises:
+        InputError: the file cannot be read, or a quotation mark is not closed.
+    """
+    for number, line in _lines(path, delimiter, quoted):
+        if isinstance(line, Torn):
+            raise InputError(f"the line cannot be read: {line.reason}", where=f"{path}, line {number}", fix=AGAIN)
+        yield number, line
+
+
+def _lines(path: Path, delimiter: str, quoted: bool, width: int = 0) -> Iterator[tuple[int, list[str] | Torn]]:
     csv.field_size_limit(LONGEST_CELL)
+    number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = (
-                csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-                if quoted
-                else csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-            )
-            for line in reader:
-                yield reader.line_num, line
-    except csv.Error as error:  # strict: a quote that is never closed would swallow the lines after it
-        raise InputError(f"the line cannot be read: {error}", where=f"{path}, up to line {reader.line_num}", fix=AGAIN) from error
+            if quoted:
+                records = Records(file, delimiter, width)
+                for line in records:
+                    number = line.line if isinstance(line, Torn) else records.line
+                    yield number, line
+                return
+            for number, line in enumerate(csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE), start=1):
+                yield number, line
+    except csv.Error as error:
+        raise InputError(f"the line cannot be read: {error}", where=f"{path}, after line {number}", fix=AGAIN) from error
     except UnicodeDecodeError as error:
         raise InputError(f"the file is not UTF-8 text: {error}", where=str(path), fix=AGAIN) from error
     except OSError as error:

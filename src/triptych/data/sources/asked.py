@@ -17,6 +17,11 @@ from triptych.data.settings import ColumnSettings, RowSettings
 from triptych.data.sources.words import SAMPLE
 
 NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)", re.DOTALL)
+EXAMPLES = {
+    "--each": "{column: boxes, into: {phrase: 4, box: [0, 1, 2, 3]}}",
+    "--windows": "{column: NAME, seconds: 10}",
+    "--join": "{source: people.csv, on: speaker}",
+}
 FIX = "give each a name: calls=calls.csv letters=letters.jsonl"
 
 
@@ -27,15 +32,17 @@ def asked(
     windows: Any = None,
     joins: Sequence[Any] = (),
     empty: Sequence[str] = (),
+    each: Any = None,
 ) -> RowSettings:
     """The words of a recipe's `data:` for one source as it stands, or for several called `name=source`.
 
-    `windows` and `joins` are those of a recipe, as text or as plain values.
+    `windows`, `joins` and `each` are those of a recipe, as text or as plain values.
 
     Raises:
         InputError: several sources without names, or words that a recipe would not take either.
     """
     tree = {**_with_columns(_sources(sources), columns_of(columns)), "empty": list(empty)}
+    tree["each"] = _mapping("--each", each) if isinstance(each, str) and "{" in each else each
     tree |= {"windows": _mapping("--windows", windows), "join": [_mapping("--join", join) for join in joins]}
     settings = parse(RowSettings, tree, "the command line")
     return settings.with_sources(lambda source: _here(source, rooms))
@@ -67,7 +74,7 @@ def _mapping(option: str, said: Any) -> Any:
     """`{column: recording, seconds: 10}` as YAML."""
     if not isinstance(said, str):
         return said
-    example = "{column: NAME, seconds: 10}" if option == "--windows" else "{source: people.csv, on: speaker}"
+    example = EXAMPLES[option]
     try:
         tree = read_yaml(said)
     except yaml.YAMLError as error:

@@ -6,13 +6,14 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from triptych.base.errors import InputError
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.sources.encoded import BROKEN, TextFile, look
 from triptych.data.sources.flat import all_named
+from triptych.data.sources.quoted import FIX, Records, Torn
 
 DELIMITERS = ",;\t|"
 LONGEST_CELL = 16 * 2**20  # characters; Python's own limit of 131,072 is less than a long document
@@ -32,10 +33,11 @@ class Delimited:
 def read_delimited(path: Path) -> Source:
     """A CSV or TSV file with a header, read line by line; delimiter and byte-order mark are found by looking.
 
-    A line with more cells than the header costs that row; one with fewer is kept, and said. Cells are stripped; empty ones are absent.
+    A line with more cells than the header costs that row, and so does a quotation mark that is not closed; one with fewer cells is
+    kept, and said. Cells are stripped; empty ones are absent.
 
     Raises:
-        InputError: it cannot be read, has no rows, or a quotation mark is never closed.
+        InputError: it cannot be read, or has no rows.
     """
     text = look(path, "export it as CSV in UTF-8")
     delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else _delimiter(text)
@@ -43,6 +45,8 @@ def read_delimited(path: Path) -> Source:
     first = next(lines, None)
     if first is None:
         raise InputError("the file is empty", where=str(path))
+    if isinstance(first, Torn):
+        raise InputError(f"this is not a header: {first.reason.partition(';')[0]}", where=f"{path}, line {first.line}", fix=FIX)
     file = Delimited(text, delimiter, _header(first, path))
     nameless = [str(place) for place, name in enumerate(file.header, start=1) if not name]
     findings = [*text.findings, *(f"{path.name}: column {place} has no name and was left aside" for place in nameless)]
@@ -53,7 +57,7 @@ def read_delimited(path: Path) -> Source:
     return Source(str(path), lambda: _rows(replace(file, named=named)), path.parent, findings, total, columns)
 
 
-def _looked_through(lines: Iterator[list[str]], file: Delimited, findings: list[str]) -> tuple[int, bool]:
+def _looked_through(lines: Iterator[list[str] | Torn], file: Delimited, findings: list[str]) -> tuple[int, bool]:
     """How many rows there are, and whether their ids name them; every line is read once, so a file that breaks off says so now."""
     place, total, short = (file.header.index("id") if "id" in file.header else -1), 0, []
 
@@ -61,6 +65,8 @@ def _looked_through(lines: Iterator[list[str]], file: Delimited, findings: list[
         nonlocal total
         for line in lines:
             total += 1
+            if isinstance(line, Torn):
+                continue
             short.extend([total] if len(line) < len(file.header) else [])
             yield line[place] if 0 <= place < len(line) else ""
 
@@ -71,27 +77,19 @@ def _looked_through(lines: Iterator[list[str]], file: Delimited, findings: list[
     return total, named
 
 
-END = "\x00end"  # no text file holds it
-
-
-def _lines(text: TextFile, delimiter: str) -> Iterator[list[str]]:
-    """All lines with anything in them; a quote that is never closed would swallow the rest of the file, the mark at its end included."""
+def _lines(text: TextFile, delimiter: str) -> Iterator[list[str] | Torn]:
+    """All records with anything in them, and lines that are none."""
     csv.field_size_limit(LONGEST_CELL)
-    number, start, line = 0, 1, [END]
     try:
         with text.open(newline="") as file:
-            reader = csv.reader(chain(file, [END]), delimiter=delimiter, skipinitialspace=True)
-            for line in reader:
-                start, number = number + 1, reader.line_num
-                if line != [END] and any(cell.strip() for cell in line):
+            records = Records(file, delimiter)
+            for line in records:
+                if isinstance(line, Torn) or any(cell.strip() for cell in line):
                     yield line
     except csv.Error as error:
-        raise InputError(f"this is not a delimited text file: {error}", where=f"{text.path}, line {reader.line_num}") from error
+        raise InputError(f"this is not a delimited text file: {error}", where=f"{text.path}, line {records.line}") from error
     except BROKEN as error:
         raise InputError(f"the file breaks off: {error}", where=str(text.path), fix="copy or export it again") from error
-    if line != [END]:
-        where, fix = f"{text.path}, line {start}", 'write "" for " in a cell'
-        raise InputError("a quotation mark is opened and never closed", where=where, fix=fix)
 
 
 def _delimiter(text: TextFile) -> str:
@@ -105,8 +103,8 @@ def _first_lines(text: TextFile, mark: str) -> list[list[str]]:
     """Twenty lines as they would be split by `mark`; a quoted cell may span several lines of the file."""
     try:
         with text.open(newline="") as file:
-            lines = islice(csv.reader(file, delimiter=mark, skipinitialspace=True), 20)
-            return [line for line in lines if any(map(str.strip, line))]
+            lines = islice(Records(file, mark), 20)
+            return [line for line in lines if not isinstance(line, Torn) and any(map(str.strip, line))]
     except (csv.Error, *BROKEN):
         return []
 
@@ -127,6 +125,9 @@ def _rows(file: Delimited) -> Iterator[Row | Reject]:
     header = file.header
     place = header.index("id") if file.named else -1
     for number, line in enumerate(islice(_lines(file.text, file.delimiter), 1, None), start=1):
+        if isinstance(line, Torn):
+            yield Reject(f"{file.text.path.name} line {line.line}", line.reason)
+            continue
         row_id = line[place].strip() if file.named else f"row-{number}"
         if any(cell.strip() for cell in line[len(header) :]):
             yield Reject(row_id, f"{len(line)} cells where the header has {len(header)}")

@@ -19,6 +19,7 @@ from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
 from triptych.data.settings import SOURCE, ColumnSettings, Join, RowSettings, SourceSettings, TimeJoin
 from triptych.data.sources import open_source
+from triptych.data.sources.each import each_entry
 from triptych.data.sources.emptied import emptied
 from triptych.data.sources.hub import is_name
 from triptych.data.sources.iterable import ROWS
@@ -43,7 +44,7 @@ def absolute(source: str, folder: Path) -> str:
 def opened(settings: RowSettings, rooms: Mapping[str, Modality], inputs: Mapping[str, Modality], given: Source | None = None) -> Source:
     """The rows that a recipe asks for, read as they are asked for.
 
-    Columns are renamed, written and typed, sources mixed, recordings cut into windows, tables joined.
+    Columns are renamed, written and typed, sources mixed, lists taken apart, recordings cut into windows, tables joined.
 
     `inputs` are the columns that are read as media; a cell of theirs that names a file becomes its path. `given` takes the
     place of what stands at the source.
@@ -62,15 +63,18 @@ def opened(settings: RowSettings, rooms: Mapping[str, Modality], inputs: Mapping
         source = joined(", ".join(settings.sources), parts, settings.weights)
     source = emptied(source, settings.empty)
     columns = Columns(settings.columns, dict.fromkeys(source.columns))
-    made = settings.model_dump_json(include={"source", "columns", "empty"})
-    if source.table is not None and not settings.windows and not settings.join:
+    made = settings.model_dump_json(include={"source", "columns", "empty", "each"})
+    if source.table is not None and not (settings.each or settings.windows or settings.join):
         return replace(held(_of_table(source.table, columns, inputs)), words=made)
     changed = _changed(source, columns) if settings.columns else source
     if source.weights:
         changed = mapped(changed, _without_another_source)
+    if settings.each:
+        changed = each_entry(changed, settings.each)
     changed = mapped(changed, lambda row, folder: located(row, folder, inputs))
     checks = [*own.items(), (source.name, columns)]
-    found = replace(changed, rows=lambda: _checked(changed, checks), columns=columns.order(source.columns), words=made)
+    known = changed.columns if settings.each else columns.order(source.columns)
+    found = replace(changed, rows=lambda: _checked(changed, checks), columns=known, words=made)
     return aligned(found, settings, [_side(words, rooms, inputs) for words in settings.join], rooms)
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from triptych.contract.part import Encoder
 from triptych.contract.values import Encoded, Packed
 from triptych.layers.conv import ConvBlock, halved
+from triptych.layers.dropped import PatchDropout
 from triptych.layers.pool import masked_mean
 from triptych.layers.transformer import Block, sinusoids
 from triptych.modalities.audio.settings import Cnn, Transformer
@@ -47,7 +48,7 @@ class CnnEncoder(Encoder):
         x_PCTF, mask_PT = packed.tensors["features"][:, None], _mask(packed)
         inner: dict[str, Tensor] = {}
         for n, conv in enumerate(self.convs):
-            x_PCTF = conv(x_PCTF, mask_PT)
+            x_PCTF = conv(x_PCTF, mask_PT, zeroed=n > 0)
             mask_PT = halved(mask_PT)
             inner[f"block.{n}"] = x_PCTF
         tokens_PTD = self.join(x_PCTF.transpose(1, 2).flatten(2)) * mask_PT[:, :, None]
@@ -66,6 +67,7 @@ class TransformerEncoder(Encoder):
         self.patch = (settings.patch_frames, min(settings.patch_bins or features, features))
         self.bands, self.width = -(-features // self.patch[1]), settings.width
         self.stem = Stem(self.patch[0] * self.patch[1], self.bands, settings.width, settings.dropout)
+        self.drop = PatchDropout(settings.patch_dropout)
         self.layers = nn.ModuleList(Block(settings.width, settings.heads, settings.dropout) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.width)
 
@@ -75,19 +77,19 @@ class TransformerEncoder(Encoder):
         return self.patch[0] if self.bands == 1 else None
 
     def blocks(self) -> list[nn.Module]:
-        """The transformer blocks; the patch layer counts with the first, the last norm with the last."""
+        """The transformer blocks; the patch layer, and what leaves patches out, counts with the first, the last norm with the last."""
         parts: list[list[nn.Module]] = [[layer] for layer in self.layers]
-        parts[0].insert(0, self.stem)
+        parts[0][:0] = [self.stem, self.drop]
         parts[-1].append(self.norm)
         return [nn.ModuleList(part) if len(part) > 1 else part[0] for part in parts]
 
     def forward(self, packed: Packed) -> Encoded:
-        """(P, T, F) -> tokens (P, ceil(T / patch frames) x bands, D)."""
+        """(P, T, F) -> tokens (P, ceil(T / patch frames) x bands, D); fewer while training, with patch dropout."""
         frames_PT = _mask(packed)
         patches_PTNK, real_PT = self._patches(packed.tensors["features"].masked_fill(~frames_PT[:, :, None], 0.0), frames_PT)
         x_PTD = self.stem(patches_PTNK)
-        mask_PT = real_PT.repeat_interleave(self.bands, 1)
         inner: dict[str, Tensor] = {"stem": x_PTD}
+        x_PTD, mask_PT = self.drop(x_PTD, real_PT.repeat_interleave(self.bands, 1))
         for n, layer in enumerate(self.layers):
             x_PTD = layer(x_PTD, mask_PT)
             inner[f"block.{n}"] = x_PTD

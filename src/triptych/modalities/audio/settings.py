@@ -126,6 +126,12 @@ class Transformer(Settings):
     depth: int = Field(4, description="transformer blocks", ge=1, le=64)
     heads: int = Field(4, description="attention heads", ge=1, le=128)
     dropout: float = Field(0.0, description="dropout in attention and after both branches of a block", ge=0, lt=1)
+    patch_dropout: float = Field(
+        0.0,
+        description="share of each recording's patches that training does not see, and need not compute (PaSST, Koutini et al. 2022)",
+        ge=0,
+        lt=1,
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Transformer:

@@ -70,7 +70,9 @@ class Speak(Settings):
             raise ValueError("model is for Piper: say engine piper too")
         if self.engine == "piper":
             if not self.model:
-                raise ValueError("engine piper needs model, the path of a Piper voice NAME.onnx")
+                raise ValueError(
+                    "engine piper needs model, the path of a Piper voice: NAME.onnx, with NAME.onnx.json beside it (rhasspy/piper-voices)"
+                )
             if strange := [name for name in ("voices", "pitch", "language") if getattr(self, name) is not None]:
                 raise ValueError(f"{strange[0]} is for espeak: a Piper voice has its own")
         if self.language == AUTO and len({voice.partition("-")[0] for voice in self.voices or ()}) < 2:

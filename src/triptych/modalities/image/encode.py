@@ -16,6 +16,7 @@ from triptych.base.errors import InputError
 from triptych.contract.part import Encoder
 from triptych.contract.values import Encoded, Packed
 from triptych.layers.conv import ChannelNorm, ConvBlock
+from triptych.layers.dropped import PatchDropout
 from triptych.layers.transformer import Block, sinusoids
 from triptych.modalities.image import settings as say
 
@@ -124,7 +125,7 @@ class VitEncoder(_Steps):
         _check(settings, size)
         self.width = width = settings.width
         steps = [[_Everywhere(Block(width, settings.heads, settings.dropout))] for _ in range(settings.depth)]
-        first, last = [Patches(channels, size, settings.patch, width)], [nn.LayerNorm(width)]
+        first, last = [Patches(channels, size, settings.patch, width, settings.patch_dropout)], [nn.LayerNorm(width)]
         self.steps = nn.ModuleList(
             nn.Sequential(*(first if n == 0 else []), *step, *(last if n == len(steps) - 1 else [])) for n, step in enumerate(steps)
         )
@@ -139,17 +140,19 @@ class VitEncoder(_Steps):
 class Patches(nn.Module):
     """Cut into patches, project each, add its fixed place: sines of its row in one half of the width, of its column in the other."""
 
-    def __init__(self, channels: int, size: int, patch: int, width: int) -> None:
-        """`patch` divides `size`; `width` is a multiple of 4."""
+    def __init__(self, channels: int, size: int, patch: int, width: int, dropout: float = 0.0) -> None:
+        """`patch` divides `size`; `width` is a multiple of 4; `dropout` is the share of patches that training does not see."""
         super().__init__()
+        self.drop = PatchDropout(dropout)
         self.project = nn.Conv2d(channels, width, patch, stride=patch)
         self.register_buffer("places_TD", _places(size // patch, width), persistent=False)
         self.places_TD: Tensor
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, T, D)."""
+        """(B, C, H, W) -> (B, T, D); fewer while training, with dropout."""
         patches_BTD: Tensor = self.project(pixels_BCHW).flatten(2).transpose(1, 2)
-        return patches_BTD + self.places_TD
+        seen_BKD, _ = self.drop(patches_BTD + self.places_TD)
+        return seen_BKD
 
 
 class _Everywhere(nn.Module):

@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from triptych.base.errors import BadValue
 from triptych.modalities.image.plain import as_bytes, plain
+from triptych.modalities.image.straight import straight
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused from their header, before anything is decoded."""
@@ -96,6 +97,8 @@ def _stream_content(stream: Any) -> tuple[bytes, str]:
 def _decoded(data: bytes, where: str) -> Image.Image:
     if not data:
         raise BadValue("the file is empty", where=where, fix="copy or export it again")
+    if (quickly := straight(data)) is not None:
+        return plain(quickly, where)
     try:
         with _opened(data) as image:
             return _upright(image, where)

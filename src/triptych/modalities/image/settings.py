@@ -63,6 +63,9 @@ class Vit(Settings):
     depth: int = Field(default=6, gt=0, description="number of transformer blocks")
     heads: int = Field(default=3, gt=0, description="attention heads of a block; must divide width")
     dropout: Dropout = Field(default=0.1, description="dropout in attention and both branches of a block, while training")
+    patch_dropout: Dropout = Field(
+        default=0.0, description="share of each picture's patches that training does not see, and need not compute (FLIP, Li et al. 2022)"
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> Vit:

@@ -34,6 +34,16 @@ def _cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def forked():
+    """Programs in processes of their own, forked from one that has imported all of triptych: see tests/forked.py."""
+    from tests.forked import Server
+
+    server = Server()
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="session")
 def real_weights():
     """A function: a name of shared/weights/get.py -> its folder, made once and kept for later runs; skips where it cannot be had."""
     kept = Path(os.environ.get("TRIPTYCH_TEST_WEIGHTS", Path(tempfile.gettempdir()) / "triptych-test-weights"))

@@ -34,11 +34,12 @@ def _cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def forked():
+def forked(tmp_path_factory):
     """Programs in processes of their own, forked from one that has imported all of triptych: see tests/forked.py."""
     from tests.forked import Server
 
-    server = Server()
+    mine = tmp_path_factory.getbasetemp()
+    server = Server(mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine)
     yield server
     server.end()
 

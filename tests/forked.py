@@ -15,6 +15,7 @@ itself is what a test is about (what is imported, how a seed of hashes matters),
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -25,7 +26,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 import types
@@ -37,6 +37,8 @@ ROOT = Path(__file__).parents[1]
 TRIPTYCH = "from triptych.cli.main import run; run()"
 TOGETHER = "from tests.forked import start_together; start_together()\n"
 """Said before a program that starts others by `--devices`: they are forked too."""
+ASK, HOLD = b"?", b"h"
+"""What one who connects wants: a child, or that the server stays."""
 PLACE = "TRIPTYCH_TESTS_FORK_AT"
 """In the environment of a child: where the server listens."""
 
@@ -132,8 +134,13 @@ def ask(
         mine.append(end)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(place)
-    about = {"code": code, "words": [str(word) for word in words], "env": {**(env or os.environ), PLACE: place}, "cwd": str(cwd or Path.cwd())}
-    socket.send_fds(connection, [b"!"], theirs)
+    about = {
+        "code": code,
+        "words": [str(word) for word in words],
+        "env": {**(env or os.environ), PLACE: place},
+        "cwd": str(cwd or Path.cwd()),
+    }
+    socket.send_fds(connection, [ASK], theirs)
     connection.sendall(json.dumps(about).encode() + b"\n")
     for number in theirs:
         os.close(number)
@@ -141,29 +148,30 @@ def ask(
 
 
 class Server:
-    """The process that forks, started when it is first needed."""
+    """Asks the process that forks, which is started when it is first needed and serves all processes of one run of pytest."""
 
-    def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="forked-")
-        self.place = str(Path(self.folder.name) / "at")
-        self.process: subprocess.Popen[str] | None = None
+    def __init__(self, folder: Path) -> None:
+        """`folder` is that of the whole run, whatever process of it this is."""
+        self.folder, self.place, self.holding = folder, str(folder / "fork"), None
 
     def started(self) -> str:
         """Where it listens."""
-        if self.process is None:
-            # What is read when torch is imported: as in a process with nothing beside it, and in one of several that train.
-            env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-            words = [sys.executable, "-m", "tests.forked", self.place]
-            self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env)
-            assert self.process.stdout is not None
-            assert self.process.stdout.readline() == "ready\n", "the process that forks others did not start"
+        if self.holding is None:
+            with (self.folder / "fork.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not Path(self.place).exists():
+                    # What is read when torch is imported: as in a process with nothing beside it, and in one of several that train.
+                    env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+                    subprocess.run([sys.executable, "-m", "tests.forked", self.place], cwd=ROOT, env=env, check=True)
+                self.holding = socket.socket(socket.AF_UNIX)
+                self.holding.connect(self.place)
+                self.holding.sendall(HOLD)
         return self.place
 
     def end(self) -> None:
-        """End it; children that still run are theirs who asked for them."""
-        if self.process is not None:
-            self.process.communicate()
-        self.folder.cleanup()
+        """It ends when nobody needs it any more."""
+        if self.holding is not None:
+            self.holding.close()
 
     def start(self, *words: object, code: str = TRIPTYCH, **more: Any) -> Forked:
         """`triptych WORDS`, or the `code`, in a process that can be waited for, talked to and killed."""
@@ -197,25 +205,35 @@ def started_together(words: Sequence[str], rank: int, count: int, port: int, tol
 
 
 def serve(place: str) -> None:
-    """Import, then fork a child for everyone who asks, until standard input is closed."""
+    """Import, go into the background, and fork a child for everyone who asks, as long as somebody holds on to it."""
     read_all()
     gc.collect()
     gc.freeze()
     assert "lance" not in sys.modules and threading.active_count() == 1, "what has threads must not be forked"
+    listening, holders = socket.socket(socket.AF_UNIX), set[socket.socket]()
+    listening.bind(place)
+    listening.listen(64)
+    if os.fork():
+        os._exit(0)  # whoever started it knows that it is ready
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the children
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(place)
-        listening.listen(64)
-        print("ready", flush=True)
-        while True:
-            ready, _, _ = select.select([listening, sys.stdin], [], [])
-            if sys.stdin in ready:
-                return
-            connection, _ = listening.accept()
-            if os.fork() == 0:
-                listening.close()
-                keep(connection)
-            connection.close()
+    while True:
+        ready, _, _ = select.select([listening, *holders], [], [])
+        for connection in ready:
+            if connection is listening:
+                asking, _ = listening.accept()
+                kind, streams, _, _ = socket.recv_fds(asking, 1, 3)
+                if kind == HOLD:
+                    holders.add(asking)
+                    continue
+                if os.fork() == 0:
+                    keep(asking, streams)
+                for stream in (asking.detach(), *streams):
+                    os.close(stream)
+            else:
+                connection.close()
+                holders.discard(connection)
+                if not holders:
+                    return
 
 
 def read_all() -> None:
@@ -228,10 +246,9 @@ def read_all() -> None:
     importlib.import_module("sklearn.linear_model")
 
 
-def keep(connection: socket.socket) -> None:
+def keep(connection: socket.socket, streams: Sequence[int]) -> None:
     """Fork the child, say its number, wait for it, say how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     with connection.makefile("rb") as asked:
         about = json.loads(asked.readline())
     pid = os.fork()

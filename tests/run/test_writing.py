@@ -6,12 +6,11 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.forked import TOGETHER
 
 import triptych
 from triptych.base.errors import InputError
@@ -307,14 +306,14 @@ def test_frozen_encoders_are_remembered_with_their_sequences(recipe, tmp_path, m
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(recipe, tmp_path):
-    code = "import sys, triptych; triptych.train(sys.argv[1], set=sys.argv[3:], out=sys.argv[2], quiet=True)"
+def test_two_processes_learn_what_one_does(recipe, tmp_path, forked):
+    code = TOGETHER + "import sys, triptych; triptych.train(sys.argv[1], set=sys.argv[3:], out=sys.argv[2], quiet=True)"
     losses = []
     for devices in (1, 2):
         still = [f"inputs.{name}.encoder.dropout=0" for name in ("image", "audio")]  # each process draws its own
         sets = [*BRIEF, *still, f"training.devices={devices}", "training.device=cpu"]
         out = tmp_path / str(devices)
-        subprocess.run([sys.executable, "-c", code, str(recipe), str(out), *sets], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        forked.run_code(code, recipe, out, *sets, env={**os.environ, "OMP_NUM_THREADS": "1"}).check_returncode()
         losses.append([json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()])
     for epoch, (one, two) in enumerate(zip(*losses, strict=True)):
         for name in (

@@ -73,7 +73,7 @@ def stopped(recipe, out, monkeypatch, step: int, changes=()) -> None:
         triptych.train(recipe, set=[*TWO_STAGES, *changes], out=out, quiet=True)
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 7, 8])
+@pytest.mark.parametrize("step", [1, 3, 4, 8])  # the others are among those at which it is killed, below
 def test_stopped_before_any_step_it_comes_to_the_same_weights(tiny_recipe, tmp_path, monkeypatch, whole, step):
     stopped(tiny_recipe, tmp_path / "run", monkeypatch, step)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"

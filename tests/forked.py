@@ -210,30 +210,44 @@ def serve(place: str) -> None:
     gc.collect()
     gc.freeze()
     assert "lance" not in sys.modules and threading.active_count() == 1, "what has threads must not be forked"
-    listening, holders = socket.socket(socket.AF_UNIX), set[socket.socket]()
+    listening = socket.socket(socket.AF_UNIX)
     listening.bind(place)
     listening.listen(64)
     if os.fork():
         os._exit(0)  # whoever started it knows that it is ready
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the children
+    ended, ends = socket.socketpair()
+    ends.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(ends.fileno(), warn_on_full_buffer=False)
+    holders, children = set[socket.socket](), dict[int, socket.socket]()
     while True:
-        ready, _, _ = select.select([listening, *holders], [], [])
-        for connection in ready:
-            if connection is listening:
-                asking, _ = listening.accept()
-                kind, streams, _, _ = socket.recv_fds(asking, 1, 3)
-                if kind == HOLD:
-                    holders.add(asking)
-                    continue
-                if os.fork() == 0:
-                    keep(asking, streams)
-                for stream in (asking.detach(), *streams):
-                    os.close(stream)
+        ready, _, _ = select.select([listening, ended, *holders], [], [])
+        if ended in ready:
+            ended.recv(4096)
+            tell_ends(children)
+        if listening in ready:
+            asking, _ = listening.accept()
+            kind, streams, _, _ = socket.recv_fds(asking, 1, 3)
+            if kind == HOLD:
+                holders.add(asking)
             else:
-                connection.close()
-                holders.discard(connection)
-                if not holders:
-                    return
+                pid = forked(asking, streams)
+                children[pid] = asking
+        for connection in holders.intersection(ready):
+            connection.close()
+            holders.discard(connection)
+            if not holders:
+                return
+
+
+def tell_ends(children: dict[int, socket.socket]) -> None:
+    """Tell those who asked for children that have ended how they ended."""
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with contextlib.suppress(BrokenPipeError), children.pop(pid) as asked:
+            asked.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def read_all() -> None:
@@ -246,24 +260,20 @@ def read_all() -> None:
     importlib.import_module("sklearn.linear_model")
 
 
-def keep(connection: socket.socket, streams: Sequence[int]) -> None:
-    """Fork the child, say its number, wait for it, say how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    with connection.makefile("rb") as asked:
-        about = json.loads(asked.readline())
+def forked(asking: socket.socket, streams: Sequence[int]) -> int:
+    """Fork a child that becomes what is asked for; its number is told."""
+    with asking.makefile("rb") as lines:
+        about = json.loads(lines.readline())
     pid = os.fork()
     if pid == 0:
-        connection.close()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         become(about, streams)
     for number in streams:
         os.close(number)
-    for number in (0, 1, 2):  # a pipe ends with the child, not with the one that waits for it
-        os.close(number)
     with contextlib.suppress(BrokenPipeError):
-        connection.sendall(f"{pid}\n".encode())
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        connection.sendall(f"{code}\n".encode())
-    os._exit(0)
+        asking.sendall(f"{pid}\n".encode())
+    return pid
 
 
 def become(about: Mapping[str, Any], streams: Sequence[int]) -> None:

@@ -89,6 +89,7 @@ OPTIONAL = (
 )
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_with_the_base_dependencies_alone():
     script = f"""
 import importlib, pkgutil, sys

@@ -51,6 +51,7 @@ def features() -> list[Path]:
     return sorted((cache_root() / FOLDER).glob("*/*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_words", ["fusion, label", "fusion, label, text.last(1)", "fusion, label, text.last(2)"])
 @pytest.mark.parametrize("fusion", ["single", "cross_attention"])
 def test_a_run_with_memory_is_one_without(base_recipe, tmp_path, train_words, fusion):
@@ -103,6 +104,7 @@ def test_a_second_run_does_not_read_the_weights(base_recipe, tmp_path, monkeypat
     assert train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3").scores
 
 
+@pytest.mark.slow
 def test_a_second_run_reads_neither_transformers_nor_scikit_learn(base_recipe, tmp_path):
     path = base_recipe()
     train(path, tmp_path / "one")

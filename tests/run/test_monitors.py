@@ -137,6 +137,7 @@ def said(run, *monitors):
     return [one for one in run.read("run.json")["monitors"]["said"] if not monitors or one["monitor"] in monitors]
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_quiet(tiny_recipe, tmp_path):
     run = fit(read(str(tiny_recipe), ["stages.0.epochs=40", "training.check_batch=true"]), tmp_path / "run", quiet=True)
     assert said(run, "at chance", "loss rising", "temperature", "collapse", "one batch", "not a number") == []

@@ -74,12 +74,14 @@ def test_where_both_inputs_count_none_is_flagged(tmp_path):
     assert "used" in verdicts(run).values() and warnings(run.folder.read("reliance.json")) == []
 
 
+@pytest.mark.slow
 def test_inputs_that_say_the_same_are_spare_and_not_flagged(tmp_path):
     """Either can be exchanged without harm where the other outvotes it; that is no fault."""
     run = triptych.train(planted(tmp_path, 1.0, fusion="joint", drop=0.4), out=tmp_path / "run", quiet=True)
     assert set(verdicts(run).values()) <= {"used", "spare"}
 
 
+@pytest.mark.slow
 def test_hiding_inputs_cures_an_input_that_is_ignored(tmp_path):
     """With a strong input at hand a weak one is not learnt; hidden now and then, the strong one leaves it something to do."""
 
@@ -164,6 +166,7 @@ def test_rows_of_one_group_count_once(tmp_path):
     assert verdicts(run)["weak"] == "too few rows"
 
 
+@pytest.mark.slow
 def test_numbers_and_labels_are_audited_too(tmp_path):
     path = planted(tmp_path, 0.0)
     lines = (tmp_path / "table.csv").read_text().splitlines()

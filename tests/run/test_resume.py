@@ -102,6 +102,7 @@ def test_stopped_twice_and_rarely_saved(tiny_recipe, tmp_path, monkeypatch, whol
     assert last(triptych.resume(tmp_path / "run", quiet=True)) == last(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["measured_on", "write_down", "baselines"])
 def test_stopped_while_measuring(tiny_recipe, tmp_path, monkeypatch, whole, where):
     with monkeypatch.context() as patch, pytest.raises(Stop):
@@ -114,6 +115,7 @@ def test_stopped_while_measuring(tiny_recipe, tmp_path, monkeypatch, whole, wher
     assert weights(triptych.resume(tmp_path / "run", quiet=True)) == weights(whole)
 
 
+@pytest.mark.slow
 def test_an_early_stop_is_remembered(tiny_recipe, tmp_path, monkeypatch):
     early = ["stages=[{epochs: 9, lr: 1.0e-9, patience: 1}, {epochs: 1, lr: 1.0e-3}]", "training.select=loss"]
     base = triptych.train(tiny_recipe, set=[*TWO_STAGES, *early], out=tmp_path / "whole", quiet=True)
@@ -164,6 +166,7 @@ def test_killed_at_random_steps_it_comes_to_the_same_weights(tiny_recipe, tmp_pa
         assert weights(run) == weights(whole) and last(run) == last(whole), f"trial {trial}, {ends} starts"
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_what_one_training_of_that_length_is(tiny_recipe, tmp_path):
     steady = ["stages=[{epochs: 2, lr: 1.0e-2, schedule: constant, warmup: 0}]", "training.drop_inputs=0.3"]
     short = triptych.train(tiny_recipe, set=steady, out=tmp_path / "short", quiet=True)
@@ -248,6 +251,7 @@ def test_by_command(tiny_recipe, tmp_path, forked):
     assert done.returncode == 2 and "--out" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("word", "step"), [("uncertainty", 4), ("gradient", 6)])
 def test_weights_of_tasks_ledger_and_monitors_go_on_too(tiny_recipe, tmp_path, monkeypatch, word, step):
     from triptych.run import weighting

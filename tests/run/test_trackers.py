@@ -48,6 +48,7 @@ def test_a_shared_folder_keeps_runs_apart(tiny_recipe, tmp_path):
     assert sorted(path.name for path in (tmp_path / "all/tensorboard/mine").iterdir()) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_mlflow_is_read_back_by_its_client(tiny_recipe, tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="the extra `track` is not installed")
     import warnings
@@ -71,6 +72,7 @@ def test_mlflow_is_read_back_by_its_client(tiny_recipe, tmp_path, monkeypatch):
         assert [one.path for one in client.list_artifacts(held.info.run_id)] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_wandb_offline_writes_everything_to_a_file(tiny_recipe, tmp_path, monkeypatch):
     """No network is needed: the file is what `wandb sync` would send."""
     pytest.importorskip("wandb", reason="the extra `track` is not installed")

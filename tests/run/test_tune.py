@@ -132,6 +132,7 @@ def test_other_answers_on_the_test_rows_change_no_trial(tiny_table, tiny_recipe,
     assert [(one["score"], one["loss"], one["words"]) for one in told[0]] == [(one["score"], one["loss"], one["words"]) for one in told[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_hopeless_rate_is_stopped_early(tiny_recipe, tmp_path, monkeypatch, pruner):
     monkeypatch.setattr(tuning, "_winner", lambda *_: None)

@@ -233,6 +233,7 @@ def test_evaluate_says_what_the_training_measured(run, recipe):
     assert found.value("see.accuracy") > 0.9
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_ends_with_the_same_weights(recipe, tmp_path, monkeypatch):
     from triptych.run import resume
 

@@ -14,6 +14,9 @@ from triptych.cli.main import run as main
 from triptych.run.recipe import read
 
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
+
 def call(capsys, monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["triptych", *map(str, words)])
     with pytest.raises(SystemExit) as left:

@@ -17,6 +17,7 @@ from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.reliance import FLAGGED, exchanged, flagged, reliance, warnings
+from triptych.use.report import write_report
 
 QUIET = Voice(quiet=True)
 CLASSES = ("red", "green", "blue", "grey")
@@ -65,7 +66,7 @@ def test_a_planted_useless_input_is_flagged_and_the_other_is_not(tmp_path, fusio
     assert weak["score"] == strong["score"] > 0.9 and weak["rows"] == told["rows"] == told["of"] == 160
     said = warnings(told)
     assert flagged(told) == {"label": ["weak"]} and len(said) == 1 and "weak" in said[0] and "drop_inputs" in said[0]
-    page = (tmp_path / "run/report.html").read_text()
+    page = write_report(run.folder).read_text()
     assert "ignore" in page and "weak" in page
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 
 import pytest
+from tests.reports import BLANK
 
 import triptych
 from triptych.base.errors import InputError, TriptychError
@@ -127,7 +128,9 @@ def test_an_early_stop_is_remembered(tiny_recipe, tmp_path, monkeypatch):
     assert last(again) == last(base) and again.folder.read("run.json")["stages"] == stages
 
 
-KILLED = """
+KILLED = (
+    BLANK
+    + """
 import os, signal, sys
 import triptych
 from triptych.run import resume
@@ -148,6 +151,7 @@ if os.path.exists(out):
 else:
     triptych.train(recipe, set=changes, out=out, quiet=True)
 """
+)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 from tests.forked import PLACE, TOGETHER, TRIPTYCH, started_together
+from tests.reports import BLANK
 
 import triptych
 from triptych.base.errors import InputError
@@ -37,7 +38,7 @@ def losses(path) -> list[tuple[float, float]]:
 
 def together(forked, *words):
     """`triptych WORDS`, where what `--devices` starts is forked too."""
-    return forked.run_code(TOGETHER + TRIPTYCH, *words)
+    return forked.run_code(TOGETHER + BLANK + TRIPTYCH, *words)
 
 
 def with_set(changes) -> list[str]:

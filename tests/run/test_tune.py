@@ -11,6 +11,8 @@ import subprocess
 import time
 
 import pytest
+from tests.forked import TRIPTYCH
+from tests.reports import BLANK
 
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone
@@ -286,7 +288,7 @@ def test_killed_in_mid_trial_it_goes_on_and_does_that_trial_again(tiny_recipe, t
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     first = (folder / "trials" / "0000" / "log.jsonl").read_text()
-    done = forked.run(*command(tiny_recipe, folder, 3, epochs))
+    done = forked.run_code(BLANK + TRIPTYCH, *command(tiny_recipe, folder, 3, epochs))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [one["state"] for one in told["trials"]] == ["done", "killed", "done", "done"]

@@ -156,6 +156,7 @@ def timed(name: str, words: Sequence[str], cache: Path | None = None) -> Cost:
         SystemExit: it failed; with the end of what it said.
     """
     environment = {**os.environ, **({"TRIPTYCH_CACHE": str(cache)} if cache else {})}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is not compiled anew by every process
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.Popen([sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     said = process.stderr.read() if process.stderr else ""

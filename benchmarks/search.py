@@ -2,6 +2,7 @@
 
     python -m benchmarks.search                                  1,000,000 vectors of 384 in random clusters, 1,000 questions
     python -m benchmarks.search --rows 60000 --questions 50
+    python -m benchmarks.search --folder there               keeps vectors and index, and asks them again where they are there
 
 Both have an inverted file with product quantisation: partitions of about the root of the rows, a byte for every 4 numbers of a vector.
 Lance compares the vectors themselves after their short forms; FAISS is given the same (`IndexRefineFlat`), and both look at as many
@@ -61,6 +62,15 @@ def exact(rows_ND: np.ndarray, asked_QD: np.ndarray) -> list[set[int]]:
     return [{place for _, place in found} for found in best]
 
 
+def made(folder: Path, rows: int, width: int, count: int) -> None:
+    """The vectors, the questions and what is right, in files that each process reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows_ND, asked_QD = vectors(rows, width, 1), questions(rows, width, count)
+    np.save(folder / "rows.npy", rows_ND)
+    np.save(folder / "asked.npy", asked_QD)
+    (folder / "right.json").write_text(json.dumps([sorted(best) for best in exact(rows_ND, asked_QD)]))
+
+
 def with_lance(rows_ND: np.ndarray, asked_QD: np.ndarray, right: list[set[int]], folder: Path) -> dict[str, Any]:
     """The index as `triptych search build` makes it, without the model; questions as `Catalogue.nearest` asks them."""
     from triptych.data.stored import import_lance
@@ -81,11 +91,16 @@ def with_lance(rows_ND: np.ndarray, asked_QD: np.ndarray, right: list[set[int]],
             held = pa.FixedSizeListArray.from_arrays(pa.array(some_ND.reshape(-1)), rows_ND.shape[1])
             yield pa.record_batch([pa.array([str(start + n) for n in range(len(some_ND))]), held], schema=shape)
 
-    began = time.perf_counter()
-    dataset = lance.write_dataset(pa.RecordBatchReader.from_batches(shape, pieces()), str(folder / "rows.lance"))
-    written = time.perf_counter() - began
-    near = nearby.prepared(dataset, {}, Voice(quiet=True))
-    built = time.perf_counter() - began
+    place, kept = str(folder / "rows.lance"), folder / "built.json"
+    if kept.exists():
+        dataset, (written, built, near) = lance.dataset(place), json.loads(kept.read_text())
+    else:
+        began = time.perf_counter()
+        dataset = lance.write_dataset(pa.RecordBatchReader.from_batches(shape, pieces()), place, mode="overwrite")
+        written = time.perf_counter() - began
+        near = nearby.prepared(dataset, {}, Voice(quiet=True))
+        built = time.perf_counter() - began
+        kept.write_text(json.dumps([written, built, near]))
     nearby.warm(dataset)
 
     def ask(query_D: np.ndarray) -> set[int]:
@@ -150,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--questions", type=int, default=1000)
+    parser.add_argument("--folder", type=Path, help="keep vectors and index here, and use what is here; of the same --rows")
     parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.one:
@@ -160,12 +176,9 @@ def main() -> None:
         return
     print(f"{said.rows:,} vectors of {said.width}, {said.questions:,} questions, load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows_ND, asked_QD = vectors(said.rows, said.width, 1), questions(said.rows, said.width, said.questions)
-        np.save(folder / "rows.npy", rows_ND)
-        np.save(folder / "asked.npy", asked_QD)
-        (folder / "right.json").write_text(json.dumps([sorted(best) for best in exact(rows_ND, asked_QD)]))
-        del rows_ND
+        folder = said.folder or Path(name)
+        if not (folder / "right.json").exists():
+            made(folder, said.rows, said.width, said.questions)
         print(f"{'':<26}{'build s':>9}{'recall@10':>11}{'p50 ms':>8}{'p99 ms':>8}{'peak GB':>9}{'partitions':>12}")
         for way in WAYS:
             words = [sys.executable, "-m", "benchmarks.search", "--one", way, str(folder)]

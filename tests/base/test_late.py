@@ -30,3 +30,20 @@ def test_lightning_and_the_scores_read_little_and_the_rest_comes_when_it_is_aske
 def test_a_package_that_is_not_there_is_left_to_whoever_imports_it():
     code = "import sys; from triptych.base.late import late; late('no_such_package', {}); print('no_such_package' in sys.modules)"
     assert said(code) == "False"
+
+
+def test_the_compiler_is_read_when_somebody_compiles_and_is_whole_then():
+    """Lightning and a step of an optimiser do not read it; a module of it that is imported first is read once, and with the rest."""
+    code = """
+import sys, triptych.base.training, torch, lightning.fabric.wrappers as wrappers
+layer, one = torch.nn.Linear(2, 2), torch.ones(1, 2)
+optimiser = torch.optim.AdamW(layer.parameters())
+layer(one).sum().backward(), optimiser.step(), optimiser.zero_grad(), optimiser.state_dict()
+read = [name for name in sys.modules if name.startswith(("torch._dynamo.", "sympy", "matplotlib"))]
+print(read, isinstance(layer, wrappers.OptimizedModule))
+import torch._dynamo.config as config
+print(config is sys.modules["torch._dynamo.config"] is torch._dynamo.config, config.__spec__.name == config.__name__)
+made = torch.compile(layer, backend="eager")
+print(isinstance(made, wrappers.OptimizedModule), torch.equal(made(one), layer(one)))
+"""
+    assert said(code).splitlines() == ["[] False", "True True", "True True"]

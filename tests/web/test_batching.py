@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -117,3 +119,51 @@ def test_only_the_newest_things_are_kept_and_no_more_than_fit():
     assert held.get("4") == 4 and held.get("3") is None and held.bytes == 100
     held.put("too large", 9, 101)
     assert held.get("too large") is None and held.get("large") == 9
+
+
+def test_rows_are_handed_on_by_who_reads_them_and_a_file_that_cannot_be_read_costs_nobody_else():
+    worker, readers, read = Worker("run", Limits()), ThreadPoolExecutor(2), []
+
+    def reading(number):
+        read.append(threading.current_thread().name)
+        if number < 0:
+            raise BadValue("it cannot be read")
+        return [number, number + 1]
+
+    async def ask():
+        return await asyncio.gather(
+            *(worker.when_read("a", squares, 2, lambda n=n: reading(n), readers) for n in (3, -1, 5)), return_exceptions=True
+        )
+
+    first, second, third = asyncio.run(ask())
+    assert (first, third) == ([9, 16], [25, 36]) and isinstance(second, BadValue)
+    assert all(name.startswith("ThreadPoolExecutor") for name in read)
+    assert worker._coming == 0, "nothing is on its way any more"
+    worker.close()
+    readers.shutdown()
+
+
+def test_who_left_is_not_read_for_and_threads_that_end_are_said():
+    worker, readers, begin, read = Worker("run", Limits(queue=3)), ThreadPoolExecutor(1), threading.Event(), []
+
+    async def ask():
+        readers.submit(begin.wait)
+        left = asyncio.ensure_future(worker.when_read("a", squares, 1, lambda: read.append(1) or [1], readers))
+        await asyncio.sleep(0.01)
+        left.cancel()
+        last = asyncio.ensure_future(worker.when_read("a", squares, 1, lambda: [2], readers))
+        await asyncio.sleep(0.01)
+        begin.set()
+        found = await last
+        readers.submit(time.sleep, 0.1)
+        cut = asyncio.ensure_future(worker.when_read("a", squares, 1, lambda: [3], readers))
+        await asyncio.sleep(0.01)
+        readers.shutdown(wait=False, cancel_futures=True)
+        late = worker.when_read("a", squares, 1, lambda: [4], readers)
+        return found, await asyncio.gather(cut, late, return_exceptions=True)
+
+    found, ended = asyncio.run(ask())
+    assert found == [4] and not read
+    assert all(isinstance(one, Busy) and "ending" in str(one) for one in ended)
+    assert worker._coming == 0
+    worker.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -12,6 +13,7 @@ import pytest
 from triptych.web.guard import Guard
 from triptych.web.limits import HEAD, Limits
 from triptych.web.metrics import Metrics
+from triptych.web.patience import Gathered
 from triptych.web.serving import bound, server_of
 
 
@@ -92,3 +94,33 @@ def test_who_sends_too_much_before_reading_hears_why(at):
     told = line.getresponse()
     assert told.status == 413 and b"100,000 bytes" in told.read()
     line.close()
+
+
+def test_the_head_and_body_of_an_answer_go_in_one_packet_and_what_comes_later_at_once():
+    sent, loop = [], asyncio.new_event_loop()
+
+    class Line:
+        def is_closing(self):
+            return False
+
+        def write(self, data):
+            sent.append(data)
+
+        def close(self):
+            sent.append("closed")
+
+    async def answer():
+        gathered = Gathered(Line(), loop)
+        gathered.write(b"head ")
+        gathered.write(b"body")
+        assert not sent
+        await asyncio.sleep(0)
+        gathered.write(b"a piece of a stream")
+        await asyncio.sleep(0)
+        gathered.write(b"the last")
+        gathered.close()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(answer())
+    loop.close()
+    assert sent == [b"head body", b"a piece of a stream", b"the last", "closed"]

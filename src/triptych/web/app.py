@@ -75,10 +75,9 @@ def create_app(
     told.listen(app)
     own = Native(service, Fetcher(fetched, service.limits) if fetched else None, metrics)
     _routes(app, own)
-    app.add_middleware(Straight, ways={"/v1/predict": own.predict, "/v1/embed": own.embed})
     made = _with_page(app, service) if page else app
-    _guarded(made, service, metrics, keys, hosts, origins)
-    return made
+    straight = Straight(made, {"/v1/predict": own.predict, "/v1/embed": own.embed})
+    return _guarded(straight, service, metrics, keys, hosts, origins)
 
 
 def _routes(app: Any, own: Any) -> None:
@@ -107,17 +106,17 @@ def _waiting(worker: Any) -> int:
     return int(worker.waiting)
 
 
-def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], hosts: Sequence[str], origins: Sequence[str]) -> None:
+def _guarded(app: Any, service: Service, metrics: Any, keys: Sequence[str], hosts: Sequence[str], origins: Sequence[str]) -> Any:
+    """The app behind its guard, which stands before every layer of the framework."""
     from triptych.web.guard import Guard
 
     if origins:
         from starlette.middleware.cors import CORSMiddleware
 
-        app.add_middleware(
-            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"]
+        app = CORSMiddleware(
+            app, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"]
         )
-    words = {"limits": service.limits, "metrics": metrics, "keys": keys, "hosts": hosts, "origins": origins}
-    app.add_middleware(Guard, **words)  # the last that is added stands first
+    return Guard(app, service.limits, metrics, keys, hosts, origins)
 
 
 def _with_page(app: Any, service: Service) -> Any:

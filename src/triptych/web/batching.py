@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -67,16 +68,22 @@ class Worker:
         Raises:
             Busy: the queue is full.
         """
+        self._expect(rows)
+        try:
+            yield
+        finally:
+            self._came(rows)
+
+    def _expect(self, rows: int) -> None:
         with self._changed:
             if self._coming + sum(len(job.rows) for job in self._jobs) + rows > self.limits.queue:
                 raise Busy(f"{self.limits.queue} rows wait for run {self.name!r} already", fix="come again in a moment")
             self._coming += rows
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._coming -= rows
-                self._changed.notify()
+
+    def _came(self, rows: int) -> None:
+        with self._changed:
+            self._coming -= rows
+            self._changed.notify()
 
     async def together(self, kind: Any, work: Callable[[list[Any]], Sequence[T]], rows: Sequence[Any]) -> list[T]:
         """`work` of some rows, computed with what else waits; it gives one thing a row, in their order.
@@ -84,6 +91,47 @@ class Worker:
         A row that `work` refuses costs nobody else's.
         """
         return await self._put(kind, work, list(rows))
+
+    async def when_read(
+        self, kind: Any, work: Callable[[list[Any]], Sequence[T]], count: int, read: Callable[[], list[Any]], readers: Executor
+    ) -> list[T]:
+        """`work` of the `count` rows that `read` gives in one of the threads that read; these hand them on, and the loop is not woken.
+
+        Raises:
+            Busy: the queue is full, or the server is ending.
+        """
+        loop = asyncio.get_running_loop()
+        job = Job(kind, work, [], loop, loop.create_future())
+        self._expect(count)
+
+        def ended(done: Future[None]) -> None:
+            if done.cancelled():  # the threads end, and this one had not begun
+                self._came(count)
+                _tell([job], ending())
+
+        try:
+            readers.submit(self._read_for, job, count, read).add_done_callback(ended)
+        except RuntimeError:  # the threads have ended
+            self._came(count)
+            raise ending() from None
+        found: list[T] = await job.answer
+        return found
+
+    def _read_for(self, job: Job, count: int, read: Callable[[], list[Any]]) -> None:
+        """In a thread that reads: the rows of a job, which then waits for its turn."""
+        if job.answer.cancelled():  # who left is not read for
+            self._came(count)
+            return
+        try:
+            job.rows = read()
+        except BaseException as problem:
+            self._came(count)
+            _tell([job], problem)
+            return
+        try:
+            self._add(job, came=count)
+        except Busy as problem:
+            _tell([job], problem)
 
     async def alone(self, work: Callable[[], T]) -> T:
         """`work()` in the thread, when its turn comes."""
@@ -111,7 +159,7 @@ class Worker:
             waiting, self._jobs = list(self._jobs), deque()
             self._changed.notify()
         for job in waiting:
-            _tell([job], Busy("the server is ending", fix="come again when it is up"))
+            _tell([job], ending())
 
     def _later(self, work: Callable[[], Any]) -> None:
         """Do something in the thread that nobody waits for."""
@@ -124,10 +172,13 @@ class Worker:
         self._add(job)
         return await job.answer
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: Job, came: int = 0) -> None:
+        """Let a job wait; `came` of its rows were on their way."""
         with self._changed:
+            self._coming -= came
             if self._closed:
-                raise Busy("the server is ending", fix="come again when it is up")
+                raise ending()
+            job.arrived = time.monotonic()
             self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"run {self.name}", daemon=True)
@@ -172,6 +223,11 @@ class Worker:
             (taken if fits else left).append(job)
         self._jobs = left
         return taken
+
+
+def ending() -> Busy:
+    """What who comes too late is told."""
+    return Busy("the server is ending", fix="come again when it is up")
 
 
 def compute(jobs: list[Job]) -> None:

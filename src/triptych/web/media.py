@@ -35,7 +35,10 @@ def content(text: str, name: str, fetch: Fetch | None = None) -> Blob:
 
 def _decoded(text: str, name: str) -> bytes:
     try:
-        found = base64.b64decode("".join(text.split()), validate=True)
+        try:
+            found = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):  # there may be spaces or ends of lines in it
+            found = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise Refused(f"{name}: this is no base64", param=name, fix="base64 of the file's content, or data:TYPE;base64,CONTENT") from None
     if not found:

@@ -7,12 +7,45 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from triptych.web.limits import HEAD
+
+
+class Gathered:
+    """The transport of one answer: what is written in one step of the loop, its head and its body, goes in one packet.
+
+    uvloop sends each piece at once, and a caller would be woken for the head alone.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing waits yet."""
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send with what comes in the same step."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+
+    def flush(self) -> None:
+        """Send what waits."""
+        held, self._held = self._held, []
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the transport's own."""
+        return getattr(self._transport, name)
 
 
 class Patient(HttpToolsProtocol):
@@ -62,6 +95,7 @@ class Patient(HttpToolsProtocol):
         self._in_head = False
         self._heard()
         super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, Gathered(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """Some of the body, which the guard counts."""
@@ -73,6 +107,20 @@ class Patient(HttpToolsProtocol):
         self._unfinished = 0
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Behind what was answered before."""
+        self._sent()
+        super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        """The server ends; what is answered goes out."""
+        self._sent()
+        super().shutdown()
+
+    def _sent(self) -> None:
+        if self.cycle is not None and isinstance(self.cycle.transport, Gathered):
+            self.cycle.transport.flush()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Called where the parser stopped at a wish for HTTP/2 or a websocket, which Java's client utters with every request."""

@@ -26,15 +26,16 @@ from triptych.use.feedback import Feedback, feedback_of
 from triptych.use.opened import Answer, Run
 from triptych.use.remarks import remark_of
 from triptych.use.spaces import query_vector
-from triptych.web.batching import Remembered, Watch, Worker
+from triptych.web.batching import Remembered, Watch, Worker, ending
 from triptych.web.checked import check_row
 from triptych.web.hearing import Listener, heard, listener, seconds_of
 from triptych.web.limits import Limits
-from triptych.web.problems import Busy, Gone, TooLarge, Unknown
+from triptych.web.problems import Gone, TooLarge, Unknown
 
 T = TypeVar("T")
 Unpacking = Callable[[Mapping[str, Any]], dict[str, Any]]
 """What was sent of a row -> its cells."""
+Reading = Callable[[], list[tuple[dict[str, Any], Any]]]
 
 
 @dataclass(frozen=True)
@@ -161,17 +162,22 @@ class Service:
     ) -> list[Told]:
         """The same of several rows, in their order; `cells` makes them of what was sent, in a thread that decodes."""
         name, started = self.run(run), time.perf_counter()
-        opened = self.runs[name]
-        asked = self._tasks(opened, tasks)
-        with self.workers[name].coming(len(rows)):
-            read = await self._read(opened, rows, cells)
-
-        def work(pairs: list[Any]) -> list[Answer]:
-            return opened.answers([row for row, _ in pairs], [values for _, values in pairs], asked)
-
-        found = await self.workers[name].together(("predict", asked), work, read)
+        found = await self.answered(name, rows, self._tasks(self.runs[name], tasks), cells)
         seconds = time.perf_counter() - started
-        return [self._told(name, row, answer, seconds) for (row, _), answer in zip(read, found, strict=True)]
+        return [self._told(name, row, answer, seconds) for row, answer in found]
+
+    async def answered(
+        self, name: str, rows: Sequence[Mapping[str, Any]], tasks: tuple[str, ...] | None, cells: Unpacking = dict
+    ) -> list[tuple[dict[str, Any], Answer]]:
+        """Rows as they were read, each with its answer, which nobody remembers."""
+        opened = self.runs[name]
+
+        def work(pairs: list[Any]) -> list[tuple[dict[str, Any], Answer]]:
+            held = [row for row, _ in pairs]
+            return list(zip(held, opened.answers(held, [values for _, values in pairs], tasks), strict=True))
+
+        read = self._reading(opened, rows, cells)
+        return await self.workers[name].when_read(("predict", tasks), work, len(rows), read, self._readers)
 
     async def embed(
         self, run: str | None, rows: Sequence[Mapping[str, Any]], cells: Unpacking = dict
@@ -179,14 +185,12 @@ class Service:
         """Vectors of each row: `fused`, and `TASK.INPUT` where a task has such; None where the row lacks the input."""
         name = self.run(run)
         opened = self.runs[name]
-        with self.workers[name].coming(len(rows)):
-            read = [values for _, values in await self._read(opened, rows, cells)]
 
-        def work(values: list[Any]) -> list[dict[str, list[float] | None]]:
-            columns = opened.vectors(values)
-            return [{column: vectors[place] for column, vectors in columns.items()} for place in range(len(values))]
+        def work(pairs: list[Any]) -> list[dict[str, list[float] | None]]:
+            columns = opened.vectors([values for _, values in pairs])
+            return [{column: vectors[place] for column, vectors in columns.items()} for place in range(len(pairs))]
 
-        return await self.workers[name].together("embed", work, read)
+        return await self.workers[name].when_read("embed", work, len(rows), self._reading(opened, rows, cells), self._readers)
 
     async def write(self, run: str | None, task: str, row: Mapping[str, Cell], settings: Any = None, seed: int = 0) -> Writing:
         """Begin one row's answer in writing; its pieces come from what is given back.
@@ -198,7 +202,7 @@ class Service:
         opened = self.runs[name]
         held: Any = settings or opened.recipe.tasks[task]
         with self.workers[name].coming(1):
-            values = (await self._read(opened, [row]))[0][1]
+            values = (await self.decoding(self._reading(opened, [row])))[0][1]
         writing = Writing(f"chatcmpl-{secrets.token_urlsafe(16)}", name, held.longest)
 
         def begun() -> Iterator[str]:
@@ -290,11 +294,11 @@ class Service:
         try:
             work_of = asyncio.get_running_loop().run_in_executor(self._readers, work, *given)
         except RuntimeError:  # the threads have ended
-            raise Busy("the server is ending", fix="come again when it is up") from None
+            raise ending() from None
         return await work_of
 
-    async def _read(self, run: Run, rows: Sequence[Mapping[str, Any]], cells: Unpacking = dict) -> list[tuple[dict[str, Any], Any]]:
-        """The cells of each row, and what its rooms read of them."""
+    def _reading(self, run: Run, rows: Sequence[Mapping[str, Any]], cells: Unpacking = dict) -> Reading:
+        """What reads some rows, in a thread that decodes: the cells of each, and what its rooms read of them."""
         if len(rows) > self.limits.rows:
             raise TooLarge(
                 f"{len(rows):,} rows are more than the {self.limits.rows} that one request may have", fix="send several requests"
@@ -306,7 +310,7 @@ class Service:
                 check_row(run.recipe, row, self.limits)
             return [(row, run.read_row(row)) for row in held]
 
-        return await self.decoding(read)
+        return read
 
     def _tasks(self, run: Run, tasks: Sequence[str] | None) -> tuple[str, ...] | None:
         if tasks is None:

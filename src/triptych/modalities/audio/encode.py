@@ -47,7 +47,7 @@ class CnnEncoder(Encoder):
         x_PCTF, mask_PT = packed.tensors["features"][:, None], _mask(packed)
         inner: dict[str, Tensor] = {}
         for n, conv in enumerate(self.convs):
-            x_PCTF = conv(x_PCTF, mask_PT)
+            x_PCTF = conv(x_PCTF, mask_PT, zeroed=n > 0)
             mask_PT = halved(mask_PT)
             inner[f"block.{n}"] = x_PCTF
         tokens_PTD = self.join(x_PCTF.transpose(1, 2).flatten(2)) * mask_PT[:, :, None]

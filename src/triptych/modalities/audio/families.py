@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from triptych.base.errors import InputError
 from triptych.contract.values import Packed
 from triptych.layers.tower import Family, Flow, attended
+from triptych.modalities.audio import swin
 
 
 class SoundFamily(Family):
@@ -58,7 +59,8 @@ class Clap(SoundFamily):
     def step(self, block: Any, hidden: Tensor, around: dict[str, Any]) -> Tensor:
         """A layer, and the merging after it where the stage ends."""
         layer, *merging = block if isinstance(block, nn.ModuleList) else [block]
-        hidden = layer(hidden, layer.input_resolution)[0]
+        quick = swin.fits(layer) and not swin.learns(layer, hidden)
+        hidden = swin.through(layer, hidden) if quick else layer(hidden, layer.input_resolution)[0]
         for merge in merging:
             hidden = merge(hidden, layer.input_resolution)
         return hidden

@@ -153,20 +153,22 @@ Place = Callable[[int, Tensor], None]
 def _log_mels(waves: Sequence[Any], spec: MelSpec, place: Place, padded: int | None = None, repeat: bool = False) -> None:
     """Place (T, F) of each wave; where `padded`, of the wave followed by zeros up to that size, less the frames of zeros alone.
 
-    Groups of clips go to threads that compute alone. Letting torch split each small operation over its threads was as
-    fast on an idle machine and 25 times slower where another process kept one of two cores busy: they wait for each other.
+    Groups of clips go to threads that compute alone, a single group to nobody: to make a thread takes longer than a short clip.
+    Letting torch split each small operation over its threads was as fast on an idle machine and 25 times slower where another
+    process kept one of two cores busy: they wait for each other.
     """
     groups = list(_groups([_Laid.of(n, _wave(wave), spec, padded, repeat) for n, wave in enumerate(waves)], spec))
     threads = torch.get_num_threads()
-    if threads == 1:
-        for group in groups:
-            _compute(group, spec, place)
-    elif groups:
-        try:
+    try:
+        if threads == 1 or len(groups) <= 1:
+            torch.set_num_threads(1)
+            for group in groups:
+                _compute(group, spec, place)
+        else:
             with ThreadPoolExecutor(min(threads, len(groups)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 list(pool.map(lambda group: _compute(group, spec, place), groups))
-        finally:
-            torch.set_num_threads(threads)  # each thread has its own count, but the last one set is that of threads to come
+    finally:
+        torch.set_num_threads(threads)  # each thread has its own count, but the last one set is that of threads to come
 
 
 def _groups(clips: list[_Laid], spec: MelSpec) -> Iterator[list[_Laid]]:

@@ -117,9 +117,7 @@ async def _counted(service: Service, name: str, told: Told, row: dict[str, Any])
     if not variants or not tasks:
         return influence_html({}, given, asked=bool(tasks))
     rows = list(variants.values())
-    read = await service.decoding(lambda: [run.read_row(one) for one in rows])
-    work: Any = lambda pairs: run.answers([one for one, _ in pairs], [values for _, values in pairs], tasks)  # noqa: E731
-    found = await service.workers[name].together(("predict", tasks), work, list(zip(rows, read, strict=True)))
+    found = [answer for _, answer in await service.answered(name, rows, tasks)]
     whole = {task: told.tasks[task] for task in tasks}
     return influence_html(compared(whole, dict(zip(variants, (one.tasks for one in found), strict=True)), forms(run)), given)
 

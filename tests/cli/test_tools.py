@@ -13,7 +13,6 @@ from tokenizers import Tokenizer
 from triptych.cli.main import run as main
 from triptych.run.recipe import read
 
-
 pytestmark = pytest.mark.usefixtures("no_reports")
 
 

@@ -30,7 +30,7 @@ training: {{batch_size: 4}}
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 230)}
 
 
-def rows(folder: Path, count: int = 12) -> None:
+def rows(folder: Path, count: int = 16) -> None:
     """Pictures of one colour; of every third row a sound beside them, and of every fourth words alone."""
     draw = np.random.default_rng(0)
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
@@ -58,7 +58,7 @@ def test_a_real_language_model_learns_to_say_what_a_real_eye_sees(real_weights, 
     run = triptych.train(tmp_path / "recipe.yaml", out=tmp_path / "run", quiet=True)
     score = {one["name"]: one for one in run.scores}["answer.perplexity"]
     assert score["trained"] < 0.5 * score["untouched"], score
-    told = run.predict(image=tmp_path / "8.png", question="what colour is it").tasks["answer"]["said"]
+    told = run.predict(image=tmp_path / "12.png", question="what colour is it").tasks["answer"]["said"]
     assert told and len(told) < 20  # a word, as it was taught, and no sentence; which one is no matter of so few rows
     learnt = run.folder.path / "model" / "decoder"
     assert (learnt / "adapter" / "adapter_model.safetensors").stat().st_size < 10_000_000  # the base lies beside it, as it was

@@ -9,10 +9,7 @@ import subprocess
 import sys
 import tempfile
 import wave
-from collections.abc import Callable
-from contextlib import contextmanager
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+from tests.reports import reports
 
 settings.register_profile("triptych", deadline=None)  # no test asserts a time: machines are busy
 settings.load_profile("triptych")
@@ -31,6 +29,17 @@ WORDS = {"low": "a deep dark tone", "high": "a bright sharp whistle"}
 def _cache(tmp_path_factory):
     """Samples are made in a folder of the test run unless the user shares one."""
     os.environ.setdefault("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory):
+    """Programs in processes of their own, forked from one that has imported all of triptych: see tests/forked.py."""
+    from tests.forked import Server
+
+    mine = tmp_path_factory.getbasetemp()
+    server = Server(mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine)
+    yield server
+    server.end()
 
 
 @pytest.fixture(scope="session")
@@ -139,44 +148,28 @@ def tiny_run(tiny_recipe, tmp_path_factory):
     """A finished run of `tiny_recipe` with its report."""
     import triptych
 
-    with drawing_charts(True):
+    with reports():
         return triptych.train(tiny_recipe, out=tmp_path_factory.mktemp("runs") / "tiny", quiet=True)
 
 
 @pytest.fixture(scope="session")
 def charts_in_words():
     """Inside of it, no chart is drawn."""
-    return partial(drawing_charts, False)
+    return partial(reports, charts=False)
 
 
 @pytest.fixture(scope="module")
 def no_charts():
     """For `pytestmark = pytest.mark.usefixtures("no_charts")`: where reports are written beside what is tested."""
-    with drawing_charts(False):
+    with reports(charts=False):
         yield
 
 
-@contextmanager
-def drawing_charts(really: bool):
-    """Whether a report's charts are drawn, or their words alone are put down: drawing takes longer than training does here."""
-    from matplotlib.figure import Figure
-
-    before, really_drawn = Figure.savefig, _DRAWN.setdefault("really", Figure.savefig)  # at the first call nothing has changed it
-    Figure.savefig = really_drawn if really else _words_alone
-    try:
+@pytest.fixture(scope="module")
+def no_reports():
+    """As `no_charts`, where nobody looks at the reports: trainings write blank ones."""
+    with reports(charts=False, pages=False):
         yield
-    finally:
-        Figure.savefig = before
-
-
-_DRAWN: dict[str, Callable[..., None]] = {}
-
-
-def _words_alone(figure, file, **words) -> None:
-    from matplotlib.text import Text
-
-    told = "".join(f"<text>{escape(text.get_text())}</text>" for text in figure.findobj(Text) if text.get_text())
-    file.write(f'<svg width="1">{told}</svg>')
 
 
 def write_film_file(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = "print([name for name in ('transformers', 'scipy', 'sklearn', 'pandas') if name in sys.modules])"
 LATE = "import sys, triptych.base.training, triptych.objective.classes; "
 
@@ -15,6 +17,7 @@ def said(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_lightning_and_the_scores_read_little_and_the_rest_comes_when_it_is_asked_for():
     whole = (
         "; import torchmetrics, torchmetrics.functional as F; before = torchmetrics.Metric"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.reports import reports
 
 import triptych
 from triptych.base.errors import BadValue, InputError
@@ -45,7 +46,7 @@ def write_picture(path: Path, label: str, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, charts_in_words, write_sound):
+def run(tmp_path_factory, write_sound):
     """48 rows: two pictures with a conversation about both, or one picture and a question, some of them spoken."""
     folder = tmp_path_factory.mktemp("talks")
     lines = []
@@ -67,7 +68,7 @@ def run(tmp_path_factory, charts_in_words, write_sound):
         lines.append(row)
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (folder / "recipe.yaml").write_text(RECIPE)
-    with charts_in_words():
+    with reports(pages=False):
         return triptych.train(folder / "recipe.yaml", out=folder / "run", quiet=True)
 
 

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +108,7 @@ def test_words_for_nothing_from_the_command_line(cli, tmp_path):
     assert code == 0 and json.loads(out)["columns"] == {"a": "integer", "b": "text"} and json.loads(out)["kept"] == 3
 
 
-def test_a_second_build_at_the_same_time_is_refused(messy, tmp_path):
+def test_a_second_build_at_the_same_time_is_refused(messy, tmp_path, forked):
     """The first waits in the middle of its rows until it is told to go on."""
     program = """
 import sys, time
@@ -124,12 +123,12 @@ def rows():
 build(Source("slow", rows), Path(sys.argv[1]), {}, Plan(), Voice(quiet=True))
 """
     pipe = subprocess.PIPE
-    first = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "t.lance")], stdin=pipe, stdout=pipe, text=True)
+    first = forked.start(tmp_path / "t.lance", code=program, stdin=pipe, stdout=pipe)
     assert first.stdout.readline() == "begun\n"
-    words = [sys.executable, "-m", "triptych", "data", "build", str(messy), str(tmp_path / "t.lance")]
-    second = subprocess.run(words, capture_output=True, text=True)
+    words = ("data", "build", messy, tmp_path / "t.lance")
+    second = forked.run(*words)
     assert second.returncode == 2 and "this table is being built by another process" in second.stderr and second.stdout == ""
     first.communicate("go on\n\n", timeout=60)
     assert first.returncode == 0
-    third = subprocess.run(words, capture_output=True, text=True)
+    third = forked.run(*words)
     assert third.returncode == 0 and "(version 2)" in third.stdout

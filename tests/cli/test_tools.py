@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from triptych.cli.main import run as main
 from triptych.run.recipe import read
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
 
 def call(capsys, monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["triptych", *map(str, words)])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -266,90 +264,60 @@ def test_what_is_no_table_is_refused(tmp_path):
         made(listed(), tmp_path / "t.lance")
 
 
-SERVER = """
+BUILD = """
 import os
 import sys
 from pathlib import Path
 
-import numpy
-import pyarrow
-from PIL import Image
-
 from triptych.data.build import Plan, build
-from triptych.data.journal import Journal
-from triptych.data.chunk import write_chunk
 from triptych.data.sources import open_source
 from triptych.data.stored import import_lance
 from triptych.modalities import rooms
 from triptych.run.progress import Voice
 
-assert "lance" not in sys.modules  # which must not be forked
-print("ready", flush=True)
-for line in sys.stdin:
-    source, table = line.rstrip("\\n").split("\\t")
-    pid = os.fork()
-    if pid == 0:
-        import_lance()
-        import lance
+import_lance()
+import lance
 
-        print("begun", os.getpid(), flush=True)
-        made = build(open_source(Path(source), rooms()), Path(table), rooms(), Plan(copied=True, chunk_rows=8, workers=0), Voice(True))
-        os._exit(0 if made.kept == made.rows else 1)
-    print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+print("begun", flush=True)
+source, table = map(Path, sys.argv[1:])
+made = build(open_source(source, rooms()), table, rooms(), Plan(copied=True, chunk_rows=8, workers=0), Voice(True))
+os._exit(0 if made.kept == made.rows else 1)
 """
-"""Forks a process for each build, which saves the start of Python and its imports every time."""
 ROWS = 160
 """In chunks of 8, so that a build has 20 moments at which something is finished."""
 
 
-class Builds:
-    """Builds in processes that can be killed."""
-
-    def __init__(self) -> None:
-        pipe = subprocess.PIPE
-        self.server = subprocess.Popen([sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, bufsize=1)
-        assert self.server.stdout.readline() == "ready\n"
-
-    def run(self, source: Path, table: Path, moment: float | None) -> tuple[int, float]:
-        """Build, and kill -9 after `moment` seconds; the exit code and how long it took."""
-        self.server.stdin.write(f"{source}\t{table}\n")
-        pid, began = int(self.server.stdout.readline().split()[1]), time.monotonic()
-        if moment is not None:
-            time.sleep(moment)
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.kill(pid, signal.SIGKILL)
-        said = self.server.stdout.readline().split()
-        assert said[0] == "ended"
-        return int(said[1]), time.monotonic() - began
-
-    def end(self) -> None:
-        self.server.stdin.close()
-        self.server.stdout.close()
-        self.server.wait()
-
-
 @pytest.fixture
-def builds():
-    served = Builds()
-    yield served
-    served.end()
+def built(forked):
+    """A function: build, and kill -9 after `moment` seconds; the exit code and how long it took."""
+
+    def run(source: Path, table: Path, moment: float | None) -> tuple[int, float]:
+        with forked.start(source, table, code=BUILD, stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == "begun\n"
+            began = time.monotonic()
+            if moment is not None:
+                time.sleep(moment)
+                process.kill()
+            return process.wait(), time.monotonic() - began
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_at_any_moment_the_old_version_is_whole_and_the_build_goes_on(tmp_path, builds):
+def test_killed_at_any_moment_the_old_version_is_whole_and_the_build_goes_on(tmp_path, built):
     """kill -9 at 50 random moments of a build, each going on where the last one stopped. The log is printed: `pytest -s`."""
     table, old, new = tmp_path / "t.lance", pictures(tmp_path / "old", 40), pictures(tmp_path / "new", ROWS)
     wanted = {"old": [f"p{n}" for n in range(40)], "new": [f"p{n}" for n in range(ROWS)]}
     made(old, tmp_path / "kept.lance", copied=True, workers=0)
     shutil.copytree(tmp_path / "kept.lance", table)
-    code, whole = builds.run(new, tmp_path / "trial.lance", None)
+    code, whole = built(new, tmp_path / "trial.lance", None)
     assert code == 0
     chance, kills, share = random.Random(0), 0, 1.0
     while kills < 50:
         before = journaled(table)
         moment = chance.uniform(0, whole * (0.2 + 0.75 * share))  # the first look takes time too, whatever is left to do
-        code, took = builds.run(new, table, moment)
+        code, took = built(new, table, moment)
         assert code in (-signal.SIGKILL, 0), "a build failed by itself"
         kills += code != 0
         rows = read_stored(table).rows

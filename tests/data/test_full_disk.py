@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +58,14 @@ run()
 """
 
 
-def command(*words: str | Path, limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def command(forked):
     """`triptych data build` in a process of its own, whose files may have `limit` bytes."""
-    words = (sys.executable, "-c", PROGRAM, str(limit), "data", "build", *map(str, words))
-    return subprocess.run(words, capture_output=True, text=True, timeout=200)
+
+    def called(*words: str | Path, limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+        return forked.run_code(PROGRAM, limit, "data", "build", *words)
+
+    return called
 
 
 @pytest.fixture
@@ -78,7 +81,7 @@ def disk(tmp_path):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_full_disk_leaves_the_old_table_and_the_build_goes_on(tmp_path, disk, workers):
+def test_a_full_disk_leaves_the_old_table_and_the_build_goes_on(tmp_path, disk, workers, command):
     table = disk / "t.lance"
     made(pictures(tmp_path / "old", 10), table)
     source = pictures(tmp_path / "new", 300, bad=3)
@@ -94,7 +97,7 @@ def test_a_full_disk_leaves_the_old_table_and_the_build_goes_on(tmp_path, disk, 
     assert len(read_rejects(disk / "t.lance.rejects.csv")) == 3 and sorted(os.listdir(disk)) == ["t.lance", "t.lance.rejects.csv"]
 
 
-def test_a_file_that_may_not_grow(tmp_path):
+def test_a_file_that_may_not_grow(tmp_path, command):
     """Where nobody can mount a disk: the same way through the code, by the limit on one file."""
     table = tmp_path / "t.lance"
     made(pictures(tmp_path / "old", 10), table)

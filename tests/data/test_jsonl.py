@@ -150,6 +150,7 @@ def test_a_line_without_end_is_never_held(tmp_path, monkeypatch):
     assert long == Reject("row-2", "line 2 has more than 50 characters")
 
 
+@pytest.mark.slow
 def test_the_same_rows_each_time_and_no_more_memory_for_more_of_them(tmp_path):
     path = tmp_path / "big.jsonl"
     with path.open("w") as file:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -62,14 +60,14 @@ def test_a_damaged_part_is_removed_and_costs_its_rows_alone(tmp_path, harm):
     assert again.places([key("a"), key("b")]).tolist() == [-1, 0]
 
 
-def test_a_killed_writer_leaves_no_half_part(tmp_path):
+def test_a_killed_writer_leaves_no_half_part(tmp_path, forked):
     script = (
         "import sys, os, signal, threading, torch\nfrom pathlib import Path\nfrom triptych.data.kept import Kept, key\n"
         "kept = Kept(Path(sys.argv[1]))\n"
         "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()\n"
         "n = 0\nwhile True:\n    kept.add([key(str(n))], [{'x_PD': torch.full((1, 1000), float(n))}])\n    n += 1\n"
     )
-    assert subprocess.run([sys.executable, "-c", script, tmp_path], timeout=120).returncode == -9
+    assert forked.run_code(script, tmp_path).returncode == -9
     kept = Kept(tmp_path)
     assert kept.damaged == 0 and len(kept) > 0
     assert all(float(row["x_PD"][0, 0]) == n for n, row in enumerate(kept.items([key(str(n)) for n in range(len(kept))])))

@@ -230,6 +230,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
         open_source(path, rooms())
 
 
+@pytest.mark.slow
 def test_no_more_memory_for_more_rows(tmp_path):
     path = written(
         tmp_path / "big.parquet", {"raw": [b"x" * 4000] * 12_000, "n": list(range(12_000))}, use_dictionary=False, compression=None

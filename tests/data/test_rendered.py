@@ -158,11 +158,9 @@ if __name__ == "__main__":
 """
 
 
-def start(table, slow):
+def start(forked, table, slow):
     script = SCRIPT.format(here=str(Path(__file__).parent))
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(table), str(slow)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return forked.start(table, slow, code=script, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for_lines(journal, count):
@@ -176,11 +174,11 @@ def wait_for_lines(journal, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_work_that_was_stopped_leaves_the_table_whole_and_goes_on(tmp_path, how):
+def test_work_that_was_stopped_leaves_the_table_whole_and_goes_on(tmp_path, how, forked):
     table = made(tmp_path, count=60, chunk=5)
     version = open_dataset(table).version
     journal = tmp_path / "t.lance.build" / "c_voice.jsonl"
-    working = start(table, 0.02)
+    working = start(forked, table, 0.02)
     wait_for_lines(journal, 4)
     working.send_signal(how)
     assert working.wait(timeout=100) != 0
@@ -188,7 +186,7 @@ def test_work_that_was_stopped_leaves_the_table_whole_and_goes_on(tmp_path, how)
     assert open_dataset(table).version == version and "voice" not in read_stored(table).columns
     with journal.open("ab") as file:  # it was in the middle of a line
         file.write(b'{"taken": 5, "ke')
-    again = start(table, 0.02)
+    again = start(forked, table, 0.02)
     out, said = again.communicate(timeout=100)
     assert out.strip() == "57" and "going on after" in said
     assert cells(table, "voice")[59] == b"TEXT 59" and not journal.exists()

@@ -222,6 +222,7 @@ def test_a_note_of_gigabytes_is_not_held(tmp_path, kind):
     assert "a header claims 1,073,741,824 bytes" in bad.reason
 
 
+@pytest.mark.slow
 def test_no_more_memory_for_more_rows(tmp_path):
     path = shard(tmp_path / "big.tar", *[(f"k{n:05d}.txt", b"text") for n in range(10_000)])
     tracemalloc.start()

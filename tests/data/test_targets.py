@@ -34,6 +34,7 @@ def test_the_order_of_labels_does_not_depend_on_the_rows(labels):
     assert learn(Classify(target="y"), labels).facts["labels"] == ["01", "1", "1.0", "2", "-inf", "NaN", "inf", "nan", "x"]
 
 
+@pytest.mark.slow
 def test_the_order_of_equal_numbers_is_the_same_in_every_process():
     script = (
         "from pathlib import Path; from triptych.contract.tasks import Classify; from triptych.data.table import Row, Table\n"

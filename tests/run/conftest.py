@@ -12,10 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _charts_in_words(charts_in_words):
-    """Charts are drawn and looked at in tests/use; here they would take more than half of the time."""
-    with charts_in_words():
-        yield
+def _no_reports(no_reports):
+    """The page is looked at in tests/use; here it would take more than half of the time. A test that wants one writes it."""
 
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "blue", "dog", "cat", "runs", "sleeps", "today"]

@@ -16,6 +16,7 @@ from triptych.cli.main import app
 from triptych.run.lit import Lit
 from triptych.run.recipe import read
 from triptych.use.compare import compare
+from triptych.use.report import write_report
 
 RATE, LONG, GAP = 8000, 0.2, 0.12
 HERTZ = {"low": 250, "mid": 800, "high": 2500}
@@ -93,7 +94,7 @@ def test_it_is_learnt_measured_and_written_down(run, folder):
     assert "nothing is left once they are normalised ('...')" in told
     rows = run.folder.read_rows("predictions.parquet")
     assert rows["text.truth"][-1] == "something low" and "something" not in rows["text.said"][-1]
-    report = run.folder.report.read_text()
+    report = write_report(run.folder).read_text()
     assert "something" not in report or "�" in report
     assert "<audio" in report and "<b>text</b> · wer" in report
 

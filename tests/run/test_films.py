@@ -21,6 +21,7 @@ from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.use.opened import rows_of_files
+from triptych.use.report import write_report
 from triptych.use.start import propose
 
 QUIET = Voice(quiet=True)
@@ -125,7 +126,7 @@ def test_it_trains_on_frames_sound_and_words(run, films):
     about = json.loads((run.folder.path / "run.json").read_text())
     assert about["status"] == "done" and about["rejected"] == 1
     assert any("clip" in str(score) and "sound" in str(score) for score in run.scores)
-    page = (run.folder.path / "report.html").read_text()
+    page = write_report(run.folder).read_text()
     assert 'class="value video"' in page and 'class="value audio"' in page and "film as audio" in page
 
 

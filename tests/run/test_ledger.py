@@ -19,6 +19,7 @@ from triptych.run.monitors import Moment
 from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
+from triptych.use.report import write_report
 
 QUIET = Voice(quiet=True)
 WEIGHTS = {"match": 2.0, "label": 0.5}
@@ -114,8 +115,6 @@ def test_it_is_taken_up_again_in_the_middle_of_an_epoch(bench):
 
 
 def test_every_epoch_of_a_run_has_its_line_and_the_report_shows_one(tiny_recipe, tmp_path):
-    from triptych.use.report import write_report
-
     run = fit(read(str(tiny_recipe), ["stages.0.epochs=2"]), tmp_path / "run", quiet=True)
     entries = run.read_log("ledger.jsonl")
     assert [entry["epoch"] for entry in entries] == [1, 2]

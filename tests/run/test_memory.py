@@ -51,6 +51,7 @@ def features() -> list[Path]:
     return sorted((cache_root() / FOLDER).glob("*/*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_words", ["fusion, label", "fusion, label, text.last(1)", "fusion, label, text.last(2)"])
 @pytest.mark.parametrize("fusion", ["single", "cross_attention"])
 def test_a_run_with_memory_is_one_without(base_recipe, tmp_path, train_words, fusion):
@@ -103,6 +104,7 @@ def test_a_second_run_does_not_read_the_weights(base_recipe, tmp_path, monkeypat
     assert train(base_recipe(), tmp_path / "two", "stages.0.lr=3e-3").scores
 
 
+@pytest.mark.slow
 def test_a_second_run_reads_neither_transformers_nor_scikit_learn(base_recipe, tmp_path):
     path = base_recipe()
     train(path, tmp_path / "one")
@@ -175,7 +177,7 @@ def test_stages_cut_deeper_one_after_the_other_and_resume_the_same(base_recipe, 
     assert {json.loads((p.parent / "about.json").read_text())["given"] for p in features()} == {"vectors", "what enters the last 2"}
 
 
-def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_path):
+def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_path, forked):
     """What was written stays, and the next run takes it up."""
     script = (
         "import os, signal, sys\nimport triptych.run.memory as memory\nfrom triptych.data.kept import Kept\n"
@@ -185,7 +187,7 @@ def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_
         "import triptych\ntriptych.train(sys.argv[1], out=sys.argv[2], quiet=True)\n"
     )
     path = base_recipe()
-    assert subprocess.run([sys.executable, "-c", script, path, tmp_path / "killed"], timeout=250).returncode == -9
+    assert forked.run_code(script, path, tmp_path / "killed").returncode == -9
     assert len(features()) == 2
     run = train(path, tmp_path / "run")
     assert len(features()) == 3 and RunFolder(run.folder.path).read("run.json")["status"] == "done"

@@ -16,6 +16,7 @@ from triptych.run.fit import fit
 from triptych.run.measure import Measured
 from triptych.run.monitors import AtChance, Collapse, Moment, Monitor, Rising, Step, Temperature, all_monitors, mean_cosine, rank_me
 from triptych.run.recipe import read
+from triptych.use.report import write_report
 
 CHANCE = Bounds(2.3, 0.0)
 
@@ -137,6 +138,7 @@ def said(run, *monitors):
     return [one for one in run.read("run.json")["monitors"]["said"] if not monitors or one["monitor"] in monitors]
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_quiet(tiny_recipe, tmp_path):
     run = fit(read(str(tiny_recipe), ["stages.0.epochs=40", "training.check_batch=true"]), tmp_path / "run", quiet=True)
     assert said(run, "at chance", "loss rising", "temperature", "collapse", "one batch", "not a number") == []
@@ -144,8 +146,6 @@ def test_a_healthy_run_is_quiet(tiny_recipe, tmp_path):
 
 
 def test_a_rate_a_thousand_times_too_high_is_said_early_in_the_log_run_and_report(tiny_recipe, tmp_path):
-    from triptych.use.report import write_report
-
     run = fit(read(str(tiny_recipe), ["stages.0.epochs=12", "stages.0.lr=10", "training.select=loss"]), tmp_path / "run", quiet=True)
     found = said(run, "loss rising", "temperature")
     assert found

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 import triptych
 from triptych.base.errors import InputError
 from triptych.use.evaluate import evaluate
+from triptych.use.report import write_report
 
 WORDS = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "a", "picture", "of", "red", "green", "thing", "in", "the", "dark"]
 PATCHES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 16, "patch_size": 8}
@@ -141,7 +142,7 @@ def test_a_tuned_run_is_told_by_prompts_before_and_after(recipe, tmp_path):
     matrix = run.folder.read("details.json")["confusion"]["label"]
     right = sum(matrix["untouched, by prompts"][n][n] for n in range(2)) / sum(map(sum, matrix["untouched, by prompts"]))
     assert right == pytest.approx(rows[0]["untouched"])
-    page = (run.folder.path / "report.html").read_text()
+    page = write_report(run.folder).read_text()
     assert page.index("label, untouched, by prompts") < page.index("label, trained"), "what prompts knew beside what was learnt"
     again = evaluate(str(tmp_path / "run"), out=tmp_path / "again")  # from the run folder alone
     assert again.value("label.accuracy by prompts") == pytest.approx(rows[0]["trained"])
@@ -207,7 +208,7 @@ def test_what_was_forgotten_is_told_between_untouched_and_tuned(recipe, clip, tm
     assert told["points"][0]["kept"] == pytest.approx(right)
     scores = {row["name"] if "name" in row else f"{row['task']}.{row['metric']}": row for row in run.scores if row["of"] == ""}
     assert told["points"][-1]["label.accuracy"] == pytest.approx(scores["label.accuracy"]["trained"])
-    assert "Forgetting" in (tmp_path / "run" / "report.html").read_text()
+    assert "Forgetting" in write_report(run.folder).read_text()
     again = triptych.open_run(tmp_path / "run")
     assert again.predict(image=tmp_path / "0.png") == run.predict(image=tmp_path / "0.png"), "the weights are back where they were"
 

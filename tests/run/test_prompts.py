@@ -11,6 +11,7 @@ from triptych.base.errors import InputError
 from triptych.run.prompts import nearest
 from triptych.run.recipe import read
 from triptych.run.verdict import in_words
+from triptych.use.report import write_report
 
 PROMPT = "tasks.label.prompt='a {label} thing, with {braces}'"
 
@@ -42,7 +43,7 @@ def test_before_and_after_stand_beside_the_other_baselines(tiny_recipe, tmp_path
     assert told["baselines"]["zero-shot by prompts"]["accuracy"] == score["untouched"] == told["prompts"]["untouched"]["value"]
     assert told["prompts"]["trained"]["value"] == score["trained"]
     assert {"chance", "majority", "nearest rows", "logistic regression"} <= set(told["baselines"])
-    assert "by prompts" in (tmp_path / "run/report.html").read_text()
+    assert "by prompts" in write_report(run.folder).read_text()
     # By hand, through the opened run: the sentence nearest to each of the test rows.
     labels = run.model.parts()["label"].facts["labels"]
     prompts = run.embed_rows([{"text": f"a {label} thing, with {{braces}}"} for label in labels])["match.text"]

@@ -17,6 +17,7 @@ from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.reliance import FLAGGED, exchanged, flagged, reliance, warnings
+from triptych.use.report import write_report
 
 QUIET = Voice(quiet=True)
 CLASSES = ("red", "green", "blue", "grey")
@@ -65,7 +66,7 @@ def test_a_planted_useless_input_is_flagged_and_the_other_is_not(tmp_path, fusio
     assert weak["score"] == strong["score"] > 0.9 and weak["rows"] == told["rows"] == told["of"] == 160
     said = warnings(told)
     assert flagged(told) == {"label": ["weak"]} and len(said) == 1 and "weak" in said[0] and "drop_inputs" in said[0]
-    page = (tmp_path / "run/report.html").read_text()
+    page = write_report(run.folder).read_text()
     assert "ignore" in page and "weak" in page
 
 
@@ -74,12 +75,14 @@ def test_where_both_inputs_count_none_is_flagged(tmp_path):
     assert "used" in verdicts(run).values() and warnings(run.folder.read("reliance.json")) == []
 
 
+@pytest.mark.slow
 def test_inputs_that_say_the_same_are_spare_and_not_flagged(tmp_path):
     """Either can be exchanged without harm where the other outvotes it; that is no fault."""
     run = triptych.train(planted(tmp_path, 1.0, fusion="joint", drop=0.4), out=tmp_path / "run", quiet=True)
     assert set(verdicts(run).values()) <= {"used", "spare"}
 
 
+@pytest.mark.slow
 def test_hiding_inputs_cures_an_input_that_is_ignored(tmp_path):
     """With a strong input at hand a weak one is not learnt; hidden now and then, the strong one leaves it something to do."""
 
@@ -164,6 +167,7 @@ def test_rows_of_one_group_count_once(tmp_path):
     assert verdicts(run)["weak"] == "too few rows"
 
 
+@pytest.mark.slow
 def test_numbers_and_labels_are_audited_too(tmp_path):
     path = planted(tmp_path, 0.0)
     lines = (tmp_path / "table.csv").read_text().splitlines()

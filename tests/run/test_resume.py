@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
+from tests.reports import BLANK
 
 import triptych
 from triptych.base.errors import InputError, TriptychError
@@ -76,7 +74,7 @@ def stopped(recipe, out, monkeypatch, step: int, changes=()) -> None:
         triptych.train(recipe, set=[*TWO_STAGES, *changes], out=out, quiet=True)
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 7, 8])
+@pytest.mark.parametrize("step", [1, 3, 4, 8])  # the others are among those at which it is killed, below
 def test_stopped_before_any_step_it_comes_to_the_same_weights(tiny_recipe, tmp_path, monkeypatch, whole, step):
     stopped(tiny_recipe, tmp_path / "run", monkeypatch, step)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
@@ -105,6 +103,7 @@ def test_stopped_twice_and_rarely_saved(tiny_recipe, tmp_path, monkeypatch, whol
     assert last(triptych.resume(tmp_path / "run", quiet=True)) == last(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["measured_on", "write_down", "baselines"])
 def test_stopped_while_measuring(tiny_recipe, tmp_path, monkeypatch, whole, where):
     with monkeypatch.context() as patch, pytest.raises(Stop):
@@ -117,6 +116,7 @@ def test_stopped_while_measuring(tiny_recipe, tmp_path, monkeypatch, whole, wher
     assert weights(triptych.resume(tmp_path / "run", quiet=True)) == weights(whole)
 
 
+@pytest.mark.slow
 def test_an_early_stop_is_remembered(tiny_recipe, tmp_path, monkeypatch):
     early = ["stages=[{epochs: 9, lr: 1.0e-9, patience: 1}, {epochs: 1, lr: 1.0e-3}]", "training.select=loss"]
     base = triptych.train(tiny_recipe, set=[*TWO_STAGES, *early], out=tmp_path / "whole", quiet=True)
@@ -128,59 +128,49 @@ def test_an_early_stop_is_remembered(tiny_recipe, tmp_path, monkeypatch):
     assert last(again) == last(base) and again.folder.read("run.json")["stages"] == stages
 
 
-SERVER = """
-import os, signal, sys, traceback
-import lightning, torchmetrics, triptych
-from triptych.run import baselines, fit, resume
+KILLED = (
+    BLANK
+    + """
+import os, signal, sys
+import triptych
+from triptych.run import resume
 from triptych.run.lit import Lit
 
 resume.SHARE = 0
-print("ready", flush=True)
-for line in sys.stdin:
-    recipe, out, step, *changes = line.rstrip("\\n").split("\\t")
-    pid = os.fork()
-    if pid == 0:
-        count, before = 0, Lit.training_step
-        def counted(self, batch, index):
-            global count
-            count += 1
-            if count == int(step):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return before(self, batch, index)
-        Lit.training_step = counted
-        try:
-            if os.path.exists(out):
-                triptych.resume(out, quiet=True)
-            else:
-                triptych.train(recipe, set=changes, out=out, quiet=True)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+recipe, out, step, *changes = sys.argv[1:]
+count, before = 0, Lit.training_step
+def counted(self, batch, index):
+    global count
+    count += 1
+    if count == int(step):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before(self, batch, index)
+Lit.training_step = counted
+if os.path.exists(out):
+    triptych.resume(out, quiet=True)
+else:
+    triptych.train(recipe, set=changes, out=out, quiet=True)
 """
-"""Forks a process for each start, which spares it Python's start and the imports."""
+)
 
 
 @pytest.mark.slow
-def test_killed_at_random_steps_it_comes_to_the_same_weights(tiny_recipe, tmp_path, whole):
+def test_killed_at_random_steps_it_comes_to_the_same_weights(tiny_recipe, tmp_path, whole, forked):
     draw = random.Random(0)
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as server:
-        assert server.stdout.readline() == "ready\n"
-        for trial in range(4):
-            out, ends = tmp_path / f"run-{trial}", 1
-            while True:  # killed again and again, until it gets through
-                server.stdin.write("\t".join([str(tiny_recipe), str(out), str(draw.randint(1, 9)), *TWO_STAGES]) + "\n")
-                code = int(server.stdout.readline())
-                if code == 0:
-                    break
-                assert code == -signal.SIGKILL
-                ends += 1
-                assert ends < 40
-            run = triptych.open_run(out)
-            assert weights(run) == weights(whole) and last(run) == last(whole), f"trial {trial}, {ends} starts"
+    for trial in range(4):
+        out, ends = tmp_path / f"run-{trial}", 1
+        while True:  # killed again and again, until it gets through
+            done = forked.run_code(KILLED, tiny_recipe, out, draw.randint(1, 9), *TWO_STAGES)
+            if done.returncode == 0:
+                break
+            assert done.returncode == -signal.SIGKILL, done.stderr
+            ends += 1
+            assert ends < 40
+        run = triptych.open_run(out)
+        assert weights(run) == weights(whole) and last(run) == last(whole), f"trial {trial}, {ends} starts"
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_what_one_training_of_that_length_is(tiny_recipe, tmp_path):
     steady = ["stages=[{epochs: 2, lr: 1.0e-2, schedule: constant, warmup: 0}]", "training.drop_inputs=0.3"]
     short = triptych.train(tiny_recipe, set=steady, out=tmp_path / "short", quiet=True)
@@ -257,18 +247,15 @@ def test_a_full_disk_stops_it_and_it_goes_on(tiny_recipe, tmp_path, monkeypatch,
     assert last(triptych.resume(tmp_path / "run", quiet=True)) == last(whole)
 
 
-def test_by_command(tiny_recipe, tmp_path):
-    def triptych_(*words):
-        command = [sys.executable, "-m", "triptych", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=200, env={**os.environ, "COLUMNS": "200"})
-
-    done = triptych_("train", "--resume", tmp_path / "gone")
+def test_by_command(tiny_recipe, tmp_path, forked):
+    done = forked.run("train", "--resume", tmp_path / "gone")
     assert done.returncode == 2 and "not a run folder" in done.stderr
-    assert triptych_("train").returncode == 2
-    done = triptych_("train", tiny_recipe, "--out", tmp_path / "x", "--resume", tmp_path / "y")
+    assert forked.run("train").returncode == 2
+    done = forked.run("train", tiny_recipe, "--out", tmp_path / "x", "--resume", tmp_path / "y")
     assert done.returncode == 2 and "--out" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("word", "step"), [("uncertainty", 4), ("gradient", 6)])
 def test_weights_of_tasks_ledger_and_monitors_go_on_too(tiny_recipe, tmp_path, monkeypatch, word, step):
     from triptych.run import weighting

@@ -7,8 +7,11 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+from tests.forked import PLACE, TOGETHER, TRIPTYCH, started_together
+from tests.reports import BLANK
 
 import triptych
 from triptych.base.errors import InputError
@@ -33,9 +36,9 @@ def losses(path) -> list[tuple[float, float]]:
     return [(row["train loss"], row["validation loss"]) for row in rows]
 
 
-def triptych_(*words, **environment):
-    command = [sys.executable, "-m", "triptych", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
+def together(forked, *words):
+    """`triptych WORDS`, where what `--devices` starts is forked too."""
+    return forked.run_code(TOGETHER + BLANK + TRIPTYCH, *words)
 
 
 def with_set(changes) -> list[str]:
@@ -95,19 +98,13 @@ with together("cpu") as ranks:
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_the_gradient_of_shared_rows_is_that_of_all(tiny_recipe, count, tmp_path):
+def test_the_gradient_of_shared_rows_is_that_of_all(tiny_recipe, count, forked):
     changes = [["tasks.match.form=softmax"], ["tasks.match.form=sigmoid", "fusion={kind: gated, width: 8}"]]
-    script = tmp_path / "gradients.py"
-    script.write_text(GRADIENTS)
     about = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29500 + os.getpid() % 900 + count}
     environment = {**os.environ, **{name: str(value) for name, value in about.items()}}
+    words, pipe = (tiny_recipe, json.dumps(changes)), subprocess.PIPE
     started = [
-        subprocess.Popen(
-            [sys.executable, script, tiny_recipe, json.dumps(changes)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        forked.start(*words, code=GRADIENTS, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=pipe)
         for rank in range(count)
     ]
     told = [process.communicate(timeout=200)[0] for process in started]
@@ -123,9 +120,12 @@ def one(tiny_recipe, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_log_the_losses_of_one(tiny_recipe, tmp_path, one, strategy):
+def test_two_processes_log_the_losses_of_one(tiny_recipe, tmp_path, one, strategy, forked):
     words = ("train", tiny_recipe, "--out", tmp_path / "two", "--devices", 2, "--strategy", strategy, *with_set(STILL))
-    done = triptych_(*words)
+    if strategy == "ddp":  # as a user starts it, once
+        done = subprocess.run([sys.executable, "-m", "triptych", *map(str, words)], capture_output=True, text=True, timeout=280)
+    else:
+        done = together(forked, *words)
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\[rank|Warning|\[W\d", done.stderr)  # what torch's own code has to say of it is no user's business
     for alone, two in zip(one, losses(tmp_path / "two"), strict=True):
@@ -154,31 +154,26 @@ run()
 
 
 @pytest.mark.slow
-def test_one_that_is_killed_ends_all_and_they_go_on_together(tiny_recipe, tmp_path, monkeypatch):
+def test_one_that_is_killed_ends_all_and_they_go_on_together(tiny_recipe, tmp_path, monkeypatch, forked):
     words = ["--devices", 2, *with_set(["training.save_seconds=0", "training.drop_inputs=0.3", "stages.0.epochs=3"])]
-    whole = triptych_("train", tiny_recipe, "--out", tmp_path / "whole", *words)
+    whole = together(forked, "train", tiny_recipe, "--out", tmp_path / "whole", *words)
     assert whole.returncode == 0, whole.stderr
     from triptych.run import launch as launcher
 
-    def started(words, rank, count, port, told, errors):
-        about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-        environment = {**os.environ, **{n: str(v) for n, v in about.items()}, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        return subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, words)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
     with monkeypatch.context() as patch:
-        patch.setattr(launcher, "_started", started)
+        patch.setenv(PLACE, forked.started())
+        patch.setattr(launcher, "_started", partial(started_together, code=CHILD))
         patch.setattr(launcher, "GRACE", 1.0)
-        assert launch(["train", tiny_recipe, "--out", tmp_path / "run", *words], 2) != 0
-    again = triptych_("train", "--resume", tmp_path / "run")
+        with (tmp_path / "told").open("wb") as told:
+            assert launch(["train", tiny_recipe, "--out", tmp_path / "run", *words], 2, told) != 0
+    again = together(forked, "train", "--resume", tmp_path / "run")
     assert again.returncode == 0, again.stderr
     files = [json.loads((tmp_path / name / "run.json").read_text())["files"] for name in ("whole", "run")]
     assert all(files[0][name] == files[1][name] for name in files[0] if name.startswith("model/"))
 
 
-def test_a_slip_is_answered_once(tiny_recipe, tmp_path):
-    done = triptych_("train", tiny_recipe, "--devices", 2, "--set", "data.split.column=gone", "--out", tmp_path / "run")
+def test_a_slip_is_answered_once(tiny_recipe, tmp_path, forked):
+    done = together(forked, "train", tiny_recipe, "--devices", 2, "--set", "data.split.column=gone", "--out", tmp_path / "run")
     assert done.returncode == 2 and done.stderr.count("error:") == 1 and "gone" in done.stderr, done.stderr
     assert not (tmp_path / "run").exists()
 

@@ -22,6 +22,7 @@ from triptych.run.inspect import findings
 from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
+from triptych.use.report import write_report
 
 TAGS = "tasks={tags: {kind: multilabel, target: tags, threshold: f1}}"
 COMMAND = CliRunner()
@@ -90,7 +91,7 @@ def test_answers_scores_tables_and_later_measurements_use_them(run, source):
     assert not isinstance(kept, str) and kept.statistics.value == pytest.approx(
         next(s["trained"] for s in run.scores if s["name"] == "tags.macro_f1")
     )
-    page = run.folder.report.read_text()
+    page = write_report(run.folder).read_text()
     assert "threshold</th>" in page and "threshold</th>" in again.page.read_text()
     said = COMMAND.invoke(app, ["predict", str(run.folder.path), "--text", "a low hum", "--json"])
     assert json.loads(said.stdout)[0]["tasks"]["tags"]["thresholds"] == cuts(run)

@@ -7,16 +7,16 @@ import sys
 import time
 
 import pytest
+from tests.reports import blank
 
 from triptych.base.errors import InputError
 from triptych.run import trackers
 from triptych.run.fit import fit
 from triptych.run.recipe import read
-from triptych.use.report import write_report
 
 
 def trained(tiny_recipe, out, track, *sets):
-    return fit(read(str(tiny_recipe), [f"track={track}", *sets]), out, quiet=True, report=write_report)
+    return fit(read(str(tiny_recipe), [f"track={track}", *sets]), out, quiet=True, report=blank)
 
 
 def final(run):
@@ -48,6 +48,7 @@ def test_a_shared_folder_keeps_runs_apart(tiny_recipe, tmp_path):
     assert sorted(path.name for path in (tmp_path / "all/tensorboard/mine").iterdir()) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_mlflow_is_read_back_by_its_client(tiny_recipe, tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="the extra `track` is not installed")
     import warnings
@@ -71,6 +72,7 @@ def test_mlflow_is_read_back_by_its_client(tiny_recipe, tmp_path, monkeypatch):
         assert [one.path for one in client.list_artifacts(held.info.run_id)] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_wandb_offline_writes_everything_to_a_file(tiny_recipe, tmp_path, monkeypatch):
     """No network is needed: the file is what `wandb sync` would send."""
     pytest.importorskip("wandb", reason="the extra `track` is not installed")

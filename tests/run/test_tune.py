@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 
 import pytest
+from tests.forked import TRIPTYCH
+from tests.reports import BLANK
 
 from triptych.base.errors import InputError, TriptychError
 from triptych.base.files import held_alone
@@ -136,6 +136,7 @@ def test_other_answers_on_the_test_rows_change_no_trial(tiny_table, tiny_recipe,
     assert [(one["score"], one["loss"], one["words"]) for one in told[0]] == [(one["score"], one["loss"], one["words"]) for one in told[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_hopeless_rate_is_stopped_early(tiny_recipe, tmp_path, monkeypatch, pruner):
     monkeypatch.setattr(tuning, "_winner", lambda *_: None)
@@ -290,12 +291,12 @@ def test_a_damaged_file_and_a_strange_folder_are_refused(tiny_recipe, tmp_path, 
 
 def command(recipe, folder, trials, epochs):
     words = ["tune", str(recipe), "--trials", str(trials), "--out", str(folder), "--pruner", "none", "--json"]
-    changes = ["--set", CHOSEN[0], "--set", f"stages.0.epochs={epochs}", "--search", "stages.0.lr=log:1e-3:3e-2"]
-    return [sys.executable, "-m", "triptych", *words, *changes]
+    small = [word for change in TEXT_ALONE for word in ("--set", change)]
+    return [*words, *small, "--set", CHOSEN[0], "--set", f"stages.0.epochs={epochs}", "--search", "stages.0.lr=log:1e-3:3e-2"]
 
 
-def started(words, ready):
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+def started(forked, words, ready):
+    process = forked.start(*words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 200
     while not ready() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
@@ -303,14 +304,14 @@ def started(words, ready):
 
 
 @pytest.mark.slow
-def test_killed_in_mid_trial_it_goes_on_and_does_that_trial_again(tiny_recipe, tmp_path):
+def test_killed_in_mid_trial_it_goes_on_and_does_that_trial_again(tiny_recipe, tmp_path, forked):
     folder, epochs = tmp_path / "study", 12
     log = folder / "trials" / "0001" / "log.jsonl"
-    process = started(command(tiny_recipe, folder, 3, epochs), lambda: log.exists() and len(log.read_text().splitlines()) >= 2)
+    process = started(forked, command(tiny_recipe, folder, 3, epochs), lambda: log.exists() and len(log.read_text().splitlines()) >= 2)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     first = (folder / "trials" / "0000" / "log.jsonl").read_text()
-    done = subprocess.run(command(tiny_recipe, folder, 3, epochs), capture_output=True, text=True)
+    done = forked.run_code(BLANK + TRIPTYCH, *command(tiny_recipe, folder, 3, epochs))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [one["state"] for one in told["trials"]] == ["done", "killed", "done", "done"]
@@ -320,10 +321,10 @@ def test_killed_in_mid_trial_it_goes_on_and_does_that_trial_again(tiny_recipe, t
 
 
 @pytest.mark.slow
-def test_ctrl_c_tells_what_there_is_and_exits_with_130(tiny_recipe, tmp_path):
+def test_ctrl_c_tells_what_there_is_and_exits_with_130(tiny_recipe, tmp_path, forked):
     folder = tmp_path / "study"
     log = folder / "trials" / "0001" / "log.jsonl"
-    process = started(command(tiny_recipe, folder, 50, 12), log.exists)
+    process = started(forked, command(tiny_recipe, folder, 50, 12), log.exists)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err

@@ -6,12 +6,12 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.forked import TOGETHER
+from tests.reports import BLANK
 
 import triptych
 from triptych.base.errors import InputError
@@ -25,6 +25,7 @@ from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.resume import seed_random
+from triptych.use.report import write_report
 
 RECIPE = """
 name: writing
@@ -184,8 +185,6 @@ def test_choices_have_the_probabilities_that_the_model_gives_them(run, recipe):
 
 
 def test_the_report_shows_what_was_asked_said_and_expected(run):
-    from triptych.use.report import write_report
-
     worst = {one["task"]: one["rows"] for one in run.folder.read("shown.json")["worst"] if one}
     assert all(row["values"][0] == f"<p>word2: {row['truth']}</p>" for row in worst["echo"])
     assert "<img" in worst["see"][0]["values"][0]
@@ -234,6 +233,7 @@ def test_evaluate_says_what_the_training_measured(run, recipe):
     assert found.value("see.accuracy") > 0.9
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_ends_with_the_same_weights(recipe, tmp_path, monkeypatch):
     from triptych.run import resume
 
@@ -307,14 +307,14 @@ def test_frozen_encoders_are_remembered_with_their_sequences(recipe, tmp_path, m
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(recipe, tmp_path):
-    code = "import sys, triptych; triptych.train(sys.argv[1], set=sys.argv[3:], out=sys.argv[2], quiet=True)"
+def test_two_processes_learn_what_one_does(recipe, tmp_path, forked):
+    code = TOGETHER + BLANK + "import sys, triptych; triptych.train(sys.argv[1], set=sys.argv[3:], out=sys.argv[2], quiet=True)"
     losses = []
     for devices in (1, 2):
         still = [f"inputs.{name}.encoder.dropout=0" for name in ("image", "audio")]  # each process draws its own
         sets = [*BRIEF, *still, f"training.devices={devices}", "training.device=cpu"]
         out = tmp_path / str(devices)
-        subprocess.run([sys.executable, "-c", code, str(recipe), str(out), *sets], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        forked.run_code(code, recipe, out, *sets, env={**os.environ, "OMP_NUM_THREADS": "1"}).check_returncode()
         losses.append([json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()])
     for epoch, (one, two) in enumerate(zip(*losses, strict=True)):
         for name in (

@@ -16,7 +16,7 @@ from triptych.run.folder import RunFolder, open_folder
 from triptych.use import overlays
 from triptych.use.compare import MOST, compare, over_seeds, write_page
 
-pytestmark = pytest.mark.usefixtures("no_charts")
+pytestmark = pytest.mark.usefixtures("no_reports")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import triptych
 from triptych.base.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("no_charts")
+pytestmark = pytest.mark.usefixtures("no_reports")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ RECIPE = {
     "training": {"batch_size": 16, "check_batch": False},
 }
 
-pytestmark = pytest.mark.usefixtures("no_charts")
+pytestmark = pytest.mark.usefixtures("no_reports")
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -101,22 +99,18 @@ for number in range(int(sys.argv[3])):
 """
 
 
-def start(path: Path, name: str, count: int) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(path), name, str(count)], stdout=subprocess.PIPE, text=True)
-
-
-def test_two_processes_add_to_one_table_and_nothing_is_lost(tmp_path):
+def test_two_processes_add_to_one_table_and_nothing_is_lost(tmp_path, forked):
     path = tmp_path / "f.lance"
-    both = [start(path, name, 8) for name in "ab"]
+    both = [forked.start(path, name, 8, code=PROGRAM, stdout=subprocess.PIPE) for name in "ab"]
     assert [one.communicate(timeout=200) and one.returncode for one in both] == [0, 0]
     notes = [one.remark.note for one in Feedback(path).remarks()]
     assert sorted(notes) == sorted(f"{name} {number}" for name in "ab" for number in range(8))
     assert [note for note in notes if note[0] == "a"] == [f"a {number}" for number in range(8)]
 
 
-def test_a_process_that_is_killed_while_it_adds_takes_nothing_with_it(tmp_path):
+def test_a_process_that_is_killed_while_it_adds_takes_nothing_with_it(tmp_path, forked):
     path = tmp_path / "f.lance"
-    one = start(path, "a", 10_000)
+    one = forked.start(path, "a", 10_000, code=PROGRAM, stdout=subprocess.PIPE)
     assert one.stdout is not None
     for _ in range(5):
         one.stdout.readline()

@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -118,9 +117,9 @@ for line in sys.stdin:
 """
 
 
-def test_another_process_that_writes_is_not_disturbed_and_a_kill_lets_go(cache):
+def test_another_process_that_writes_is_not_disturbed_and_a_kill_lets_go(cache, forked):
     folder = cache / FOLDER / "cccc"
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    writer = forked.start(folder, code=WRITER, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with writer:
         assert writer.stdout.readline() == "open\n"
         for count in (1, 2, 3):
@@ -133,13 +132,13 @@ def test_another_process_that_writes_is_not_disturbed_and_a_kill_lets_go(cache):
     assert free(["features"]).gone and not folder.exists()
 
 
-def test_one_that_waits_while_it_is_freed_begins_anew(cache):
+def test_one_that_waits_while_it_is_freed_begins_anew(cache, forked):
     """The lock that it waited for is gone with the folder: it must not think that it holds it."""
     folder = store(cache, "aaaa")
     lock = held(folder / LOCK, alone=True)
     code = "import sys; from pathlib import Path; from triptych.base.files import held\n"
     code += "print('go', flush=True); print(held(Path(sys.argv[1])))"
-    with subprocess.Popen([sys.executable, "-c", code, str(folder / LOCK)], stdout=subprocess.PIPE, text=True) as waiting:
+    with forked.start(folder / LOCK, code=code, stdout=subprocess.PIPE) as waiting:
         assert waiting.stdout.readline() == "go\n"
         time.sleep(0.2)
         (folder / LOCK).unlink()

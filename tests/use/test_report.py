@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 
 from triptych.data.sampling import Plan
 from triptych.use.report import _sampling, next_commands, write_report
@@ -28,6 +29,7 @@ def test_its_figures_are_the_runs(tiny_run):
             assert f"{score['trained']:.3f}" in page
 
 
+@pytest.mark.slow
 def test_it_is_the_same_when_made_again(tiny_run):
     first = write_report(tiny_run.folder).read_text()
     assert write_report(tiny_run.folder).read_text() == first

@@ -29,6 +29,7 @@ def started(run, *words: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
 
 
+@pytest.mark.slow
 def test_it_says_where_it_is_answers_and_ends_at_ctrl_c(tiny_run, tmp_path, monkeypatch, capsys):
     from triptych.cli.main import run
 

@@ -116,6 +116,7 @@ def test_captions_that_are_cut_short_or_no_json(miniature, make, content):
     assert caught.value.where == str(root / "caption.json")
 
 
+@pytest.mark.slow
 def test_it_trains_on_frames_sound_and_captions(miniature, make, tmp_path, write_film):
     """From the publisher's layout to a run: each caption's piece of its video, frames and sound."""
     import triptych

@@ -125,6 +125,7 @@ for kind in ("bpe", "word"):
 """
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_file_in_any_process_with_any_number_of_threads(tmp_path):
     for name, threads, seed in (("one", "1", "1"), ("many", "4", "2")):
         more = {"RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true", "PYTHONHASHSEED": seed}

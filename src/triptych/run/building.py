@@ -71,21 +71,7 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     parameters = model.size()
     precision = choose_precision(recipe.training.precision, device, parameters, choices)
     batch_size = _batch_size(recipe, table, choices)
-    if recipe.training.chunk:
-        choices.note(
-            "rows at once", min(recipe.training.chunk, batch_size), "training.chunk: gradients are cached, losses are over the whole batch"
-        )
-    reason = "as the recipe says" if recipe.training.select else "the first task's; training.select names another"
-    if recipe.selected() == LAST:
-        choices.note("epoch kept", LAST, "training.select: no score chooses")
-    else:
-        choices.note(
-            "best epoch by",
-            recipe.selected(),
-            reason if table.at("validation") else "but there are no validation rows: the last epoch is kept",
-        )
-    often = f"every {recipe.training.save_seconds:g} s, and at the end of a stage"
-    choices.note("state kept", often, "what a stop may cost at most; --resume goes on from it")
+    _note_training(recipe, table, batch_size, choices)
     voice.say(f"model of {parameters:,} parameters")
     note_weights(recipe, targets, choices)
     order = training_order(recipe, table, batch_size, choices)
@@ -97,6 +83,23 @@ def build(recipe: Recipe, table: Table, voice: Voice, shared: Shared | None = No
     return Bench(
         recipe, choices, table, dict(inputs), targets, model, device, precision, batch_size, lengths, order, ranks, varied, script, asked
     )
+
+
+def _note_training(recipe: Recipe, table: Table, batch_size: int, choices: Choices) -> None:
+    """How many rows go through at once, which epoch is kept, and what a stop may cost."""
+    training = recipe.training
+    if training.chunk:
+        reason = "training.chunk: gradients are cached, losses are over the whole batch"
+        choices.note("rows at once", min(training.chunk, batch_size), reason)
+    if recipe.selected() == LAST:
+        choices.note("epoch kept", LAST, "training.select: no score chooses")
+    elif not table.at("validation"):
+        choices.note("best epoch by", recipe.selected(), "but there are no validation rows: the last epoch is kept")
+    else:
+        reason = "as the recipe says" if training.select else "the first task's; training.select names another"
+        choices.note("best epoch by", recipe.selected(), reason)
+    often = f"every {training.save_seconds:g} s, and at the end of a stage"
+    choices.note("state kept", often, "what a stop may cost at most; --resume goes on from it")
 
 
 def _model(

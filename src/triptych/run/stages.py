@@ -76,22 +76,24 @@ def train_stages(
                 course.best = asdict(best)
                 write_course(run, course, _between(bench, loader, watching), bench.ranks)
     bench.stops = course.stops
-    if not run.model.exists():
-        raise TriptychError(
-            f"no epoch gave a {best.name} that is a number", where=str(run.path), fix="lower the learning rate: --set stages.0.lr=1e-4"
-        )
-    if best.value is None:
-        why = (
-            "training.select: last"
-            if best.name == LAST
-            else "no validation rows"
-            if validation is None
-            else f"no validation row has what {best.name} needs"
-        )
-        voice.say(f"{why}: the last epoch is kept")
-    else:
-        voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")
+    _say_kept(best, validation is not None, run, voice)
     return best
+
+
+def _say_kept(best: Best, validated: bool, run: RunFolder, voice: Voice) -> None:
+    """Which epoch's weights the run holds, and why.
+
+    Raises:
+        TriptychError: none of them gave a score that is a number.
+    """
+    if not run.model.exists():
+        fix = "lower the learning rate: --set stages.0.lr=1e-4"
+        raise TriptychError(f"no epoch gave a {best.name} that is a number", where=str(run.path), fix=fix)
+    if best.value is not None:
+        voice.say(f"best: epoch {best.epoch}, validation {best.name} {best.value:.3f}")
+        return
+    unjudged = f"no validation row has what {best.name} needs" if validated else "no validation rows"
+    voice.say(f"{'training.select: last' if best.name == LAST else unjudged}: the last epoch is kept")
 
 
 def _between(bench: Bench, loader: Loader, watching: Watch) -> dict[str, Any]:

@@ -360,6 +360,15 @@ def test_what_is_not_there_or_of_another_kind(tmp_path):
         read_source(tmp_path / "a.xlsx", rooms())
 
 
+def test_a_sample_is_a_source_like_any_other(tmp_path, monkeypatch):
+    made = []
+    (tmp_path / "table.csv").write_text("text,label\nred,a\n")
+    monkeypatch.setattr(
+        "triptych.data.sources.make_sample", lambda name, columns: made.append((name, set(columns))) or tmp_path / "table.csv"
+    )
+    assert [row.id for row in read_source(Path("sample:digits"), rooms()).rows] and made == [("digits", set(rooms()))]
+
+
 @settings(max_examples=150, deadline=None)
 @given(content=st.one_of(st.binary(max_size=60), st.text(alphabet='ab,;"\n\r\t|é\x0b\u2028 ', max_size=60).map(str.encode)))
 def test_any_bytes_are_rows_or_refused(tmp_path_factory, content):

@@ -114,8 +114,6 @@ def import_(
 ) -> None:
     """Take in a table of corrections: a column an input, and one named after a task, or correction, rating, chosen and rejected."""
     folder, feedback = _of(run, table)
-    if not Path(source).exists():
-        raise InputError(f"there is no file or folder {source!r}")
     if task is not None and task not in folder.recipe().tasks:
         from triptych.base.errors import unknown_word
 

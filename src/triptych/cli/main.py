@@ -192,7 +192,7 @@ def predict(
 @app.command()
 def embed(
     run: RunArg,
-    source: Annotated[str, typer.Argument(metavar="FOLDER", help="folder or CSV file to embed")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="what to embed: any source that `data build` takes")],
     out: Annotated[str, typer.Option(help="Parquet file to write")],
     as_json: JsonOption = False,
 ) -> None:
@@ -200,8 +200,6 @@ def embed(
     from triptych.run.folder import open_folder
 
     folder = open_folder(run)
-    if not Path(source).exists():
-        raise InputError(f"there is no file or folder {source!r}")
     from triptych.cli import tables
     from triptych.run.progress import Voice
     from triptych.use.embed import embed_source

@@ -19,6 +19,8 @@ from triptych.contract.modality import Modality, Split, ToyCell, ToyRow
 from triptych.data import toy_cases, toy_commands, toy_messages, toy_posts, toy_products, toy_scenes, toy_songs
 
 TABLE = "table.csv"
+SAMPLE = "sample:"
+"""Before the name of a sample, where a source is said."""
 
 
 @dataclass(frozen=True)

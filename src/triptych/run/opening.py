@@ -14,10 +14,10 @@ from triptych.data.doctor import diagnose
 from triptych.data.facts import Facts
 from triptych.data.looks import Looks
 from triptych.data.rows import Source
-from triptych.data.samples import make_sample, sample_made
+from triptych.data.samples import SAMPLE, make_sample, sample_made
 from triptych.data.settings import RowSettings
 from triptych.data.sources.tabled import as_table
-from triptych.data.sources.words import SAMPLE, opened
+from triptych.data.sources.words import opened
 from triptych.data.split import divide
 from triptych.data.table import Table
 from triptych.modalities import rooms

@@ -19,9 +19,9 @@ from triptych.base.settings import SchemaWriter, Settings, override, parse, read
 from triptych.contract.modality import InputSettings, Timed
 from triptych.contract.tasks import IN_WRITING, Task, metrics, unwritten
 from triptych.contract.writes import Writes
-from triptych.data.samples import SAMPLES
+from triptych.data.samples import SAMPLE, SAMPLES
 from triptych.data.settings import ColumnSettings, DataSettings
-from triptych.data.sources.words import SAMPLE, absolute
+from triptych.data.sources.words import absolute
 from triptych.modalities import rooms
 from triptych.model.settings import Fusion
 from triptych.run.approach import Approach, spelled

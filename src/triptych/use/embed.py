@@ -12,6 +12,7 @@ from triptych.base.files import written_aside
 from triptych.base.freed import keep_freed_memory
 from triptych.data.locate import locate
 from triptych.data.rejects import write_rejects
+from triptych.data.samples import SAMPLE
 from triptych.data.sources.tabled import read_source
 from triptych.data.table import Reject, Table
 from triptych.modalities import rooms
@@ -60,7 +61,7 @@ def _fitting(run: Run, source: Path, voice: Voice) -> tuple[Table, dict[str, str
 
 
 def fitting(run: Run, table: Table, source: Path, among: Collection[str] | None = None) -> tuple[Table, dict[str, str]]:
-    """The located rows of what was read of a source, and which of its columns is which input: by name, in a folder by modality.
+    """The located rows of a source, and which of its columns is which input: by name, in a folder and a sample by modality.
 
     `among` says of which inputs, by default all.
 
@@ -69,7 +70,7 @@ def fitting(run: Run, table: Table, source: Path, among: Collection[str] | None 
     """
     asked = {name: column for name, column in run.recipe.named().items() if among is None or name in among}
     columns = {name: asked[name] for name in asked if asked[name] in table.columns}
-    if source.is_dir():
+    if source.is_dir() or source.as_posix().startswith(SAMPLE):
         kinds = {name: run.recipe.inputs[name].modality for name in asked}
         columns = {name: kind for name, kind in kinds.items() if kind in table.columns} | {
             name: column for name, column in columns.items() if kinds[name] not in table.columns

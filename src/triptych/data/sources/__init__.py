@@ -9,6 +9,7 @@ from triptych.base.errors import InputError
 from triptych.contract.modality import Modality
 from triptych.data.layouts import recognised, said, within
 from triptych.data.rows import Source
+from triptych.data.samples import SAMPLE, make_sample
 from triptych.data.sources.delimited import read_delimited
 from triptych.data.sources.folder import ABOUT, SPLIT_FOLDERS, files_in, read_files, read_folder
 from triptych.data.sources.hub import is_name, is_saved, read_hub, read_saved
@@ -30,13 +31,15 @@ Reader = Callable[[Path, Mapping[str, Modality]], Source]
 def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     """The rows of what stands at a path, read as they are asked for; nothing is decoded yet.
 
-    A table; a published data set as its publisher lays it out, found by looking or said as `coco:FOLDER`; a folder of class
-    folders, of Parquet files, of shards or of tables; a saved Hugging Face data set; one such file; a pattern of several; a
-    name on the Hub.
+    A table; a built-in sample, with a column for each modality; a published data set as its publisher lays it out, found by
+    looking or said as `coco:FOLDER`; a folder of class folders, of Parquet files, of shards or of tables; a saved Hugging Face
+    data set; one such file; a pattern of several; a name on the Hub.
 
     Raises:
         InputError: there is nothing there, or nothing in it that can be read as rows.
     """
+    if path.as_posix().startswith(SAMPLE):
+        path = make_sample(path.as_posix().removeprefix(SAMPLE), rooms)
     if is_name(path.as_posix()):
         return read_hub(path.as_posix(), rooms)
     if path.as_posix().startswith(ROWS):

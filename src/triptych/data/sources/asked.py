@@ -12,9 +12,8 @@ import yaml
 from triptych.base.errors import InputError
 from triptych.base.settings import parse, read_yaml
 from triptych.contract.modality import Modality
-from triptych.data.samples import make_sample
+from triptych.data.samples import SAMPLE, make_sample
 from triptych.data.settings import ColumnSettings, RowSettings
-from triptych.data.sources.words import SAMPLE
 
 NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)", re.DOTALL)
 EXAMPLES = {

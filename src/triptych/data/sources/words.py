@@ -17,6 +17,7 @@ from triptych.data.align.times import between, piece, whole
 from triptych.data.layouts import layouts
 from triptych.data.locate import locate, located
 from triptych.data.rows import Reject, Row, Rows, Source
+from triptych.data.samples import SAMPLE
 from triptych.data.settings import SOURCE, ColumnSettings, Join, RowSettings, SourceSettings, TimeJoin
 from triptych.data.sources import open_source
 from triptych.data.sources.each import each_entry
@@ -26,7 +27,6 @@ from triptych.data.sources.iterable import ROWS
 from triptych.data.sources.joined import held, joined, mapped
 from triptych.data.table import Table
 
-SAMPLE = "sample:"
 YES, NO = frozenset({"true", "yes", "y", "on", "1", "1.0"}), frozenset({"false", "no", "n", "off", "0", "0.0"})
 
 

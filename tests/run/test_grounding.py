@@ -101,7 +101,7 @@ def test_a_box_lies_where_its_thing_is_seen(width, height, fit_as):
         )
         steps |= {"resample": 2}
         preparation = BasePreparation.__new__(BasePreparation)
-        preparation._steps = steps
+        preparation._steps, preparation._asked = steps, None
         levels = np.asarray(cropped(resized(image, steps), steps["crop"])) / 255
     else:
         preparation = ImagePreparation(Prepare(size=40, channels=1, fit=fit_as, normalize="none"))

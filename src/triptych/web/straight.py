@@ -39,7 +39,7 @@ class Straight:
         if way is None:
             await self.app(scope, receive, send)
             return
-        scope["route"] = way
+        scope["route"], scope["app"] = way, self.app  # where there is an app, Starlette says what is wrong of a form as HTTP does
         try:
             answer = await way.answer(Request(scope, receive))
         except TriptychError as problem:

@@ -219,6 +219,24 @@ def test_a_place_in_other_rows_is_refused(image):
             other.load_state_dict(state)
 
 
+def test_a_start_that_is_interrupted_leaves_no_thread_that_waits(monkeypatch):
+    class Interrupted(threading.Barrier):
+        def wait(self, timeout=None):
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    monkeypatch.setattr("triptych.data.ahead.Barrier", Interrupted)
+    count = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        next(ahead(str, [1, 2], 2, 2))
+    for thread in threading.enumerate():
+        if thread.name.startswith("ahead"):
+            thread.join(20)
+            assert not thread.is_alive()
+    assert torch.get_num_threads() == count
+
+
 def test_work_is_done_in_order_and_a_failure_comes_when_it_is_due():
     def work(number: int) -> int:
         time.sleep(0.01 * (number % 3))

@@ -52,10 +52,16 @@ def _pool(threads: int) -> ThreadPoolExecutor:
         torch.set_num_threads(1)
         started.wait()
 
-    for _ in range(threads):
-        pool.submit(settle)
-    started.wait()
-    torch.set_num_threads(before)
+    try:
+        for _ in range(threads):
+            pool.submit(settle)
+        started.wait()
+    except BaseException:  # Ctrl-C: a thread that waits for the others would never end, nor would the process
+        started.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        torch.set_num_threads(before)
     return pool
 
 

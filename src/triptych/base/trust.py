@@ -115,6 +115,14 @@ def let(folder: Path, called: str, name: str = "", revision: str = "") -> None:
         _note(own, called, folder)
 
 
+def runs(folder: Path, name: str, said: bool) -> bool:
+    """Whether code of this folder is to run: it brings some, its recipe says that it may, and it is let; raises as `let`."""
+    code = said and brings(folder)
+    if code:
+        let(folder, name)  # what the recipe names was let when it was described
+    return code
+
+
 def _revision(folder: Path, revision: str) -> str:
     """What is known of where the code stands, and whether its owner can put another there."""
     commit = folder.name if len(folder.name) == COMMIT else ""

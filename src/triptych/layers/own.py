@@ -7,6 +7,7 @@ tensors go in; what comes out is read as models of transformers give it.
 from __future__ import annotations
 
 import inspect
+import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from triptych.layers.pool import masked_mean
 from triptych.layers.tower import POOLED, Family, Flow, quiet
 
 MASK = "attention_mask"
+PROCESSOR = ("config.json", "preprocessor_config.json", "processor_config.json")
+"""Files from which a processor is built again."""
 
 
 class Own(Family):
@@ -214,3 +217,12 @@ def shared_out(base: Any, mask_PT: Tensor | None, tokens_PTD: Tensor) -> Tensor 
         return None
     length_P = (mask_PT.sum(1) * made / given).ceil().long().clamp(min=1)
     return torch.arange(made, device=mask_PT.device) < length_P[:, None]
+
+
+def keep_processor(folder: Path, out: Path) -> None:
+    """Copy what a base's processor is built from, its code too, into a new folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    for file in (folder / name for name in PROCESSOR):
+        if file.exists():
+            shutil.copyfile(file, out / file.name)
+    hub.carry_code(folder, out)

@@ -169,10 +169,7 @@ def _more(tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 def _asked(folder: Path, base: Pretrained) -> Asked:
     """A feature extractor that is asked itself; its own code, if it has some, only where that may run."""
-    code = base.trust_remote_code and trust.brings(folder)
-    if code:
-        trust.let(folder, base.name)  # what the recipe names was let when it was described
-    return Asked(folder, code)
+    return Asked(folder, trust.runs(folder, base.name, base.trust_remote_code))
 
 
 def processor_of(folder: Path, base: Pretrained) -> Processor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,14 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from triptych.base import hub
 from triptych.base.errors import InputError
 from triptych.contract.values import Item, Packed
-from triptych.layers.own import Own, class_of
+from triptych.layers.own import Own, class_of, keep_processor
 from triptych.layers.tower import quiet
 
 FOLDER = "processor"
-FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
 class OwnImage(Own):
@@ -73,12 +70,7 @@ class Asked:
 
     def save(self, folder: Path) -> None:
         """Its files and its code as they are."""
-        out = folder / FOLDER
-        out.mkdir(parents=True, exist_ok=True)
-        for file in (self.folder / name for name in FILES):
-            if file.exists():
-                shutil.copyfile(file, out / file.name)
-        hub.carry_code(self.folder, out)
+        keep_processor(self.folder, folder / FOLDER)
 
 
 def stacked(items: Sequence[Item]) -> Packed:

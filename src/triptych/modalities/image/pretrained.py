@@ -159,10 +159,7 @@ def _size_after(steps: dict[str, Any]) -> tuple[int, int]:
 
 def _asked(folder: Path, base: Pretrained) -> Asked:
     """A processor that is asked itself; its own code, if it has some, only where that may run."""
-    code = base.trust_remote_code and trust.brings(folder)
-    if code:
-        trust.let(folder, base.name)  # what the recipe names was let when it was described
-    return Asked(folder, code)
+    return Asked(folder, trust.runs(folder, base.name, base.trust_remote_code))
 
 
 def processor_of(folder: Path, base: Pretrained) -> dict[str, Any]:

@@ -171,10 +171,7 @@ class BasePreparation:
 
 def _slow(folder: Path, base: Pretrained) -> Slow:
     """A tokenizer that is asked itself; its own code, if it has some, only where that may run."""
-    code = base.trust_remote_code and trust.brings(folder)
-    if code:
-        trust.let(folder, base.name)  # what the recipe names was let when it was described
-    return Slow(folder, code)
+    return Slow(folder, trust.runs(folder, base.name, base.trust_remote_code))
 
 
 def tokenizer_of(folder: Path, base: Pretrained) -> dict[str, Any]:

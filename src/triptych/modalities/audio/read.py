@@ -16,6 +16,7 @@ from triptych.base.errors import BadValue
 from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
 from triptych.modalities.audio.memory import in_memory
+from triptych.modalities.audio.straight import content_of, straight
 
 MAX_BYTES = 4 << 30
 SOURCES = (
@@ -88,7 +89,9 @@ def _from_path(path: Any, span: Span | None = None) -> Recording:
         if known.is_file():
             if not known.stat().st_size:
                 raise BadValue("the sound file is empty (0 bytes)", where=name, fix="copy it again from where it came")
-            with known.open("rb") as file:
+            with known.open("rb", buffering=0) as file:  # what a buffer reads ahead, libsndfile would not see
+                if span is None and (found := straight(content_of(file, known.stat().st_size))):
+                    return _recording(*found, name, sure=True)
                 return _decoded(file, name, span)
         odd = "this is neither a file nor a folder" if known.exists() else "there is no such file"
         problem = "this is a folder, not a sound file" if known.is_dir() else odd
@@ -100,6 +103,8 @@ def _from_path(path: Any, span: Span | None = None) -> Recording:
 def _from_bytes(content: bytes | bytearray | memoryview, name: str, span: Span | None = None) -> Recording:
     if not content:
         raise BadValue("the sound is empty (0 bytes)", where=name)
+    if span is None and (found := straight(content)):
+        return _recording(*found, name, sure=True)
     with in_memory(content) as file:
         return _decoded(file, name, span)
 

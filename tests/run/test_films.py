@@ -127,7 +127,7 @@ def test_films_without_any_sound_are_named_with_the_reason(films):
     mute = ["data.split={validation: 0.2, test: 0.2}", f"data.source={films / 'mute.csv'}"]
     lines = (films / "table.csv").read_text().splitlines()
     (films / "mute.csv").write_text("\n".join(lines[:1] + lines[6::6]) + "\n")
-    with pytest.raises(InputError, match="input 'sound'; 5 rows, such as row-1, row-2, .*: there is no sound in the file, only video"):
+    with pytest.raises(InputError, match=r"input 'sound'; 5 rows, such as row-1, row-2, .*: there is no sound in the file, only video"):
         open_table(read(str(films / "films.yaml"), [*mute, "data.max_rejected=0.5"]), QUIET)
 
 

@@ -69,8 +69,8 @@ def _counted(table: Table, task: Any, side: Split, has: Tensor) -> str:
     among those that the task `has`) do not count; a class that no training row has stands here all the same.
     """
     column = _answers(task)
-    counts = [index for index in table.at(side) if has[index] or task.kind in ("classify", "multilabel")]
-    cells = [row.cells.get(column) for row in table.rows.take(counts, [column])]
+    usable = [index for index in table.at(side) if has[index] or task.kind in ("classify", "multilabel")]
+    cells = [row.cells.get(column) for row in table.rows.take(usable, [column])]
     filled = [cell for cell in cells if cell is not None]
     if not filled:
         return "-"

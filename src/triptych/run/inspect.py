@@ -13,6 +13,7 @@ from triptych.base.plain import is_number
 from triptych.contract.examined import Finding, worst_first
 from triptych.contract.modality import SIDES, Split
 from triptych.contract.tasks import IN_WRITING, metrics, rule_of
+from triptych.data.lacking import SHOWN
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
@@ -37,7 +38,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     targets = targets_of(recipe, table, asked)
     lengths = lengths_before(recipe, table)
     counted = {
-        f"{name} ({_answers(task)})": {side: _counted(table, task, side) for side in SIDES}
+        f"{name} ({_answers(task)})": {side: _counted(table, task, side, targets[name].has) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -61,13 +62,15 @@ def _answers(task: Any) -> str:
     return str(getattr(task, "target", None) or getattr(task, "messages", None) or task.chosen)
 
 
-def _counted(table: Table, task: Any, side: Split) -> str:
+def _counted(table: Table, task: Any, side: Split, has: Tensor) -> str:
     """`12 a, 9 b` for few classes or labels, `0 (12), 1 (9)` where they are numbers.
 
-    Of many, the rows and how many different ones, or from where to where they go.
+    Of many, the rows and how many different ones, or from where to where they go. Rows whose answer cannot be used (it is not
+    among those that the task `has`) do not count; a class that no training row has stands here all the same.
     """
     column = _answers(task)
-    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
+    usable = [index for index in table.at(side) if has[index] or task.kind in ("classify", "multilabel")]
+    cells = [row.cells.get(column) for row in table.rows.take(usable, [column])]
     filled = [cell for cell in cells if cell is not None]
     if not filled:
         return "-"
@@ -93,7 +96,22 @@ def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = No
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
     cut = [finding for one in lengths if (finding := one.finding())]
     few = few_to_choose_on(recipe, table, targets or {})
-    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
+    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table), *_unanswered(recipe, table, targets or {})])
+
+
+def _unanswered(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> list[Finding]:
+    """Rows without an answer; of several labels, nothing said is an answer."""
+    found = []
+    for name, target in targets.items():
+        if recipe.tasks[name].kind == "contrast":
+            continue
+        column = _answers(recipe.tasks[name])
+        rows = [index for index, there in enumerate(table.has(column)) if not there and not target.has[index]]
+        if rows:
+            ids = table.rows.ids()
+            text = f"task {name}: these rows have nothing in {column}, and teach it nothing"
+            found.append(Finding("note", "no answer", text, rows=len(rows), examples=tuple(ids[index] for index in rows[:SHOWN])))
+    return found
 
 
 def asked_of(recipe: Recipe) -> Asked:

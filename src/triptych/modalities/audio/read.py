@@ -38,6 +38,7 @@ class Recording:
     samples_N: np.ndarray  # float32, -1..1
     rate: int  # samples a second
     name: str = ""  # the file it came from, for messages and captions
+    peak: float = 1.0  # the loudest sample as it was given, where that was above 1: all were divided by it
 
     @property
     def seconds(self) -> float:
@@ -172,17 +173,18 @@ def _recording(samples_N: np.ndarray, rate: int, name: str, sure: bool = False) 
     """`sure`: the samples are known to be from -1 to 1. To look costs a tenth of the time of decoding a FLAC."""
     if not len(samples_N):
         raise BadValue("there are no samples in the sound: only a header, or nothing")
+    peak = 1.0
     if not sure:
-        samples_N = bounded(samples_N, rate)
-    return Recording(np.ascontiguousarray(samples_N, dtype=np.float32), rate, name)
+        samples_N, peak = bounded(samples_N, rate)
+    return Recording(np.ascontiguousarray(samples_N, dtype=np.float32), rate, name, peak)
 
 
-def bounded(samples_N: np.ndarray, rate: int) -> np.ndarray:
-    """Samples from -1 to 1: scaled down where they are louder. Raises BadValue where they are no numbers."""
+def bounded(samples_N: np.ndarray, rate: int) -> tuple[np.ndarray, float]:
+    """Samples from -1 to 1, and what they were divided by where they are louder. Raises BadValue where they are no numbers."""
     peak = max(float(samples_N.max()), -float(samples_N.min()))  # NaN and infinity come through both
     if not np.isfinite(peak):
         _refuse_numbers(samples_N, rate)
-    return samples_N / np.asarray(peak, samples_N.dtype) if peak > 1.0 else samples_N
+    return (samples_N / np.asarray(peak, samples_N.dtype), peak) if peak > 1.0 else (samples_N, 1.0)
 
 
 def _refuse_numbers(samples_N: np.ndarray, rate: int) -> NoReturn:

@@ -21,7 +21,7 @@ SMALL = {
     "waiting": "--rounds 1",
     "watch": "--epochs 1",
     "overhead": "--epochs 1 --turns 1",
-    "processes": "--epochs 1 --turns 1",
+    "processes": "--rows 300 --epochs 2 --turns 1",
     "contrast": "--rows 64 --judged 32 --epochs 1",
     "reading": "--share 0.02 --rounds 1",
     "building": "--rows 200",

@@ -18,7 +18,7 @@ SMALL = {
     "features": "--clips 4 --rounds 1",
     "encoders": "--runs 1",
     "loss": "--pairs 2048 --runs 1",
-    "waiting": "--rounds 1",
+    "waiting": "--rounds 1 --steps 1",
     "watch": "--epochs 1",
     "overhead": "--epochs 1 --turns 1",
     "processes": "--rows 300 --epochs 2 --turns 1",

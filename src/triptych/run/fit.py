@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -252,7 +252,8 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
             trackers.finish(run, "failed")
             raise
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
-        run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
+        with suppress(OSError):  # a full disk has no room for it either
+            run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
         trackers.finish(run, status)
         voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         if isinstance(problem, InputError):  # what was paid for is kept

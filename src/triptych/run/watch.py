@@ -51,8 +51,9 @@ class Watch:
 
     def begin(self, number: int, stage: Stage, epochs_before: int, steps_an_epoch: int) -> None:
         """A stage begins."""
-        rate = max(stage.lr.values()) if isinstance(stage.lr, dict) else stage.lr
-        self.now = Moment(self.now.step, epochs_before + 1, number, 0, True, rate)
+        rates = dict(stage.lr) if isinstance(stage.lr, dict) else {}
+        rate = stage.lr if isinstance(stage.lr, float) else max(rates.values())
+        self.now = Moment(self.now.step, epochs_before + 1, number, 0, True, rate, rates)
         self.steps, self.index = steps_an_epoch, 0
         self.warm = round(stage.warmup * stage.epochs * steps_an_epoch)
         self.broken.begin(steps_an_epoch)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from triptych.use.drawing import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, drawn, plain_axes, short, svg
+from triptych.use.drawing import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, drawn, plain_axes, score_axis, short, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +54,7 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
             ax.plot([], [], **_RING, color=INK, label=f"best (epoch {best_at})")
         if stopped_at is not None:
             ax.axvline(stopped_at, color=INK, linewidth=1, linestyle=":", label=f"stopped (epoch {stopped_at})")
-        values = [value for points in lines.values() for _, value in points]
-        if min(values) >= 0 and 0.5 < max(values) <= 1:  # a score: an axis up to 1.04 would promise what cannot be
-            ax.set_ylim(top=1.01)
+        score_axis(ax, [value for points in lines.values() for _, value in points])
         ax.set_xlabel("epoch")
         ax.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=1.8, columnspacing=1.2)

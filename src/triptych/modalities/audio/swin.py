@@ -1,8 +1,8 @@
-"""A layer of Swin over windows, where nothing learns: what transformers' own layer gives, in two thirds of its time; and the first that learns.
+"""A layer of Swin over windows: what transformers' own layer gives, in two thirds of its time where nothing learns.
 
 The original takes the whole batch from one step to the next, so every step reads it from memory and writes it back; it makes scores
 and probabilities in full, and moves windows about with three copies each way. Here some windows at a time go through the whole
-layer, while they lie in the processor's cache, and attention is one kernel.
+layer, while they lie in the processor's cache, and attention is one kernel. `first` is the first layer that learns.
 """
 
 from __future__ import annotations

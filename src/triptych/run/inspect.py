@@ -22,7 +22,7 @@ from triptych.objective.thresholds import FEW
 from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
-from triptych.run.writing import asked_rows, learn, script_of, targets_of, words_of
+from triptych.run.writing import asked_rows, learn, script_of, targets_of, tasks_of, words_of
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = No
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
     cut = [finding for one in lengths if (finding := one.finding())]
     few = few_to_choose_on(recipe, table, targets or {})
-    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
+    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table), *_unanswered(recipe, table), *_unasked(recipe)])
 
 
 def asked_of(recipe: Recipe) -> Asked:
@@ -135,6 +135,47 @@ def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
                 Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
             )
     return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]
+
+
+def _unanswered(recipe: Recipe, table: Table) -> list[Finding]:
+    """Rows that a task has no answer for: a gap, where other tasks have one; nothing is learnt from a row that no task asks."""
+    gaps, silent = [], [True] * len(table.rows)
+    for name, task in recipe.tasks.items():
+        columns = [column for word in ("target", "messages", "chosen", "rejected") if (column := getattr(task, word, None))]
+        if not columns:  # what belongs together is learnt from every row
+            silent = [False] * len(silent)
+            continue
+        answered = [all(cells) for cells in zip(*map(table.has, columns), strict=True)]
+        silent = [before and not now for before, now in zip(silent, answered, strict=True)]
+        text = f"task {name}: these rows have no answer ({' or '.join(columns)} is empty), and are not asked it"
+        gaps += [Finding("note", "no answer", text, rows=answered.count(False))]
+    text = f"no task has an answer for these rows, so nothing is learnt from them ({_first(table, silent)})" if any(silent) else ""
+    lost = [Finding("warning", "no answer", text, "fill in their answers, or take them out", silent.count(True))] if text else []
+    return lost + [gap for gap in gaps if gap.rows and (len(recipe.tasks) > 1 or not lost)]
+
+
+def _first(table: Table, there: Sequence[bool]) -> str:
+    return f"the first: {table.rows.ids()[there.index(True)]}"
+
+
+def _unasked(recipe: Recipe) -> list[Finding]:
+    """Inputs that stand in no question, where nothing but the questions shows them."""
+    if recipe.fusion.kind != "prefix" or any(task.kind not in IN_WRITING for task in recipe.tasks.values()):
+        return []
+    sides = [side for task in tasks_of(recipe).values() for side in task.sides()]
+    told = " ".join(f"{side.template}" for side in sides)
+    if any(side.messages for side in sides):
+        return []
+    return [
+        Finding(
+            "warning",
+            "not asked about",
+            f"input {name}: no template names it, so nothing is learnt from it",
+            f"write {{{name}}} in a template, or remove the input",
+        )
+        for name in recipe.inputs
+        if f"{{{name}}}" not in told
+    ]
 
 
 def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> None:

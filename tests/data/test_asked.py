@@ -85,13 +85,6 @@ def test_questions_that_lose_their_first_words_are_counted():
     ]
 
 
-def test_an_answer_of_which_nothing_can_be_written_teaches_nothing():
-    held = table({"thing": "it", "answer": "\u200b"}, {"thing": "it", "answer": "a"})
-    target = asked(held, template="{thing}").target()
-    assert target.has.tolist() == [False, True], target.findings
-    assert "no token for anything in the answer" in target.findings[0]
-
-
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(InputError, match="'colour'") as problem:
         asked(table({"thing": "a", "answer": "b"}), template="{colour} {thing}")

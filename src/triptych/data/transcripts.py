@@ -70,9 +70,7 @@ def _unused(name: str, task: Any, cells: Sequence[Cell], texts: Sequence[str], t
     found = []
     if silent:
         shown = ", ".join(repr(cell) for cell in silent[:3])
-        found.append(
-            f"task {name}: nothing is left of {_many(len(silent), 'text')} once normalised ({shown}); not used for it"
-        )
+        found.append(f"task {name}: nothing is left of {_many(len(silent), 'text')} once normalised ({shown}); not used for it")
     if alone:
         found.append(f"task {name}: {_many(alone, 'row')} with a text and no {task.input}; not used for it")
     return found

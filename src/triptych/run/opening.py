@@ -84,7 +84,10 @@ def tell(recipe: Recipe, table: Table, voice: Voice) -> None:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
     for finding in told(recipe, table):
         if finding.severity != "note":
-            voice.say(f"  {finding.severity}: {finding.text}" + (f" ({finding.rows:,} row{'s' if finding.rows > 1 else ''})" if finding.rows else ""))
+            voice.say(
+                f"  {finding.severity}: {finding.text}"
+                + (f" ({finding.rows:,} row{'s' if finding.rows > 1 else ''})" if finding.rows else "")
+            )
 
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, rows: Source | None = None) -> Table:

@@ -29,4 +29,4 @@ def test_an_answer_that_is_cut_or_missing_is_no_answer():
     assert _counted(table, Regress(kind="regress", target="n"), "train", has) == "2 rows, 1 to 2"
     recipe = SimpleNamespace(tasks={"size": Regress(kind="regress", target="n")})
     (finding,) = _unanswered(recipe, table, {"size": Target(torch.zeros(4), has, {})})
-    assert (finding.rows, finding.examples) == (1, ("r3",)) and "nothing in n" in finding.text
+    assert (finding.rows, finding.examples) == (1, ("r3",)) and "no task has an answer" in finding.text

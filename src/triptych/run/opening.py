@@ -38,6 +38,9 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
+    for name, task in tasks_of(recipe).items():  # before any value is looked at
+        for column in words_of(recipe, task):
+            table.require(column, f"task {name}", recipe.inputs)
     if recipe.data.added is not None:
         table = with_added(limited(table, recipe.data.limit), added_rows(recipe, columns, voice))
     facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.examined()) for name, settings in recipe.inputs.items()})
@@ -93,7 +96,10 @@ def tell(recipe: Recipe, table: Table, voice: Voice) -> None:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
     for finding in told(recipe, table):
         if finding.severity != "note":
-            voice.say(f"  {finding.severity}: {finding.text}" + (f" ({finding.rows} rows)" if finding.rows else ""))
+            voice.say(
+                f"  {finding.severity}: {finding.text}"
+                + (f" ({finding.rows:,} row{'s' if finding.rows > 1 else ''})" if finding.rows else "")
+            )
 
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, rows: Source | None = None) -> Table:

@@ -23,7 +23,8 @@ PROBES = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHORT = {"IVF_SQ": 2, "IVF_PQ": 8}
 """Kinds of short forms: of how many times the rows asked for the vectors themselves are compared after them.
 
-A byte a number (SQ) is nearly right by itself; a byte for every four (PQ) takes a quarter of the memory, and four times the vectors to read.
+A byte a number (SQ) is nearly right by itself; a byte for every four (PQ) takes a quarter of the memory, and four times as many vectors
+must be read.
 """
 LARGE = 2 * 2**30
 """Bytes of short forms up to which there is a byte a number: they lie in memory while questions are asked."""

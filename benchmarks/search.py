@@ -114,14 +114,14 @@ def with_faiss(rows_ND: np.ndarray, asked_QD: np.ndarray, right: list[set[int]],
     """The same of FAISS: as few partitions as reach the recall wanted."""
     import faiss
 
-    from triptych.use.nearby import REFINE, partitions
+    from triptych.use.nearby import SHORT, partitions
 
     width, lists = rows_ND.shape[1], partitions(len(rows_ND))
     began = time.perf_counter()
     coarse = faiss.IndexFlatIP(width)
     inner = faiss.IndexIVFPQ(coarse, width, lists, width // 4, 8, faiss.METRIC_INNER_PRODUCT)
     index = faiss.IndexRefineFlat(inner)
-    index.k_factor = REFINE
+    index.k_factor = SHORT["IVF_PQ"]
     index.train(rows_ND[np.random.default_rng(0).permutation(len(rows_ND))[: 100 * lists]])
     index.add(rows_ND)
     built = time.perf_counter() - began

@@ -333,10 +333,13 @@ def many(tmp_path_factory):
     return lance.write_dataset(table, str(tmp_path_factory.mktemp("many") / "entries.lance")), vectors
 
 
-def test_above_a_size_an_index_is_made_and_its_recall_is_what_is_promised(many, monkeypatch):
+@pytest.mark.parametrize(("large", "refine"), [(0, 8), (nearby.LARGE, 2)])
+def test_above_a_size_an_index_is_made_and_its_recall_is_what_is_promised(many, monkeypatch, large, refine):
     dataset, vectors = many
     monkeypatch.setattr(nearby, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(nearby, "LARGE", large)
     near = nearby.prepared(dataset, {}, QUIET)
+    assert near["refine"] == refine
     queries = vectors[:50] + np.random.default_rng(1).normal(0, 0.05, (50, 16)).astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     exact = [set(np.argsort(-row)[:10].tolist()) for row in queries @ vectors.T]

@@ -41,6 +41,24 @@ def test_what_waits_is_computed_together_up_to_a_bound_and_each_gets_its_own():
     assert sorted(sizes, reverse=True) == [8, 8, 8, 8, 8, 1]
 
 
+@pytest.mark.parametrize(("callers", "wait", "expected"), [(4, 0.5, {4}), (1, 1.0, {1})])
+def test_callers_who_ask_again_are_waited_for_and_one_alone_never_waits(callers, wait, expected):
+    sizes = []
+    worker = Worker("run", Limits(batch=8, wait=wait), lambda name, rows: sizes.append(rows))
+
+    async def again(number):
+        for turn in range(6):
+            assert await worker.together("a", squares, [turn]) == [turn * turn]
+            await asyncio.sleep(0.002 * number)  # they come back one by one
+
+    async def ask():
+        await asyncio.gather(*map(again, range(callers)))
+
+    asyncio.run(asyncio.wait_for(ask(), 4))  # one that waited would take 5 s
+    worker.close()
+    assert set(sizes[2:-callers] or sizes) == expected
+
+
 def test_a_row_that_is_refused_costs_nobody_else():
     worker = Worker("run", Limits())
     begin = threading.Event()

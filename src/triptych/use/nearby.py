@@ -20,8 +20,14 @@ WANTED = 0.97
 ASKED = 200
 """Rows whose neighbours are looked for to measure it."""
 PROBES = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-REFINE = 8
-"""Of so many times the rows asked for the vectors themselves are compared, after their short forms."""
+SHORT = {"IVF_SQ": 2, "IVF_PQ": 8}
+"""Kinds of short forms: of how many times the rows asked for the vectors themselves are compared after them.
+
+A byte a number (SQ) is nearly right by itself; a byte for every four (PQ) takes a quarter of the memory, and four times as many vectors
+must be read.
+"""
+LARGE = 2 * 2**30
+"""Bytes of short forms up to which there is a byte a number: they lie in memory while questions are asked."""
 
 
 def prepared(dataset: lance.LanceDataset, near: dict[str, Any], voice: Any) -> dict[str, Any]:
@@ -29,22 +35,26 @@ def prepared(dataset: lance.LanceDataset, near: dict[str, Any], voice: Any) -> d
     rows = dataset.count_rows()
     if rows <= EXACT_UP_TO:
         return {}
+    refine = near.get("refine")
     if not near:
         with voice.waiting(f"making an index of {rows:,} vectors"):
-            make(dataset)
+            refine = SHORT[make(dataset)]
     elif unindexed(dataset) > STALE * rows:
         with voice.waiting("taking the new vectors into the index"):
             dataset.optimize.optimize_indices()
     else:
         return near
-    return measured(dataset, voice)
+    return measured(dataset, refine, voice)
 
 
-def make(dataset: lance.LanceDataset) -> None:
-    """IVF_PQ: partitions of about the root of the rows, and a byte for every 4 numbers of a vector."""
-    width = dataset.schema.field(VECTOR).type.list_size
+def make(dataset: lance.LanceDataset) -> str:
+    """Partitions of about the root of the rows, and in them a short form of each vector; its kind, one of `SHORT`."""
+    rows, width = dataset.count_rows(), dataset.schema.field(VECTOR).type.list_size
+    kind = "IVF_SQ" if rows * width <= LARGE else "IVF_PQ"
     pieces = next(n for n in (width // 4, width // 2, width) if n and width % n == 0)
-    dataset.create_index(VECTOR, "IVF_PQ", metric=METRIC, num_partitions=partitions(dataset.count_rows()), num_sub_vectors=pieces)
+    words = {"num_sub_vectors": pieces} if kind == "IVF_PQ" else {}
+    dataset.create_index(VECTOR, kind, metric=METRIC, num_partitions=partitions(rows), replace=True, **words)
+    return kind
 
 
 def partitions(rows: int) -> int:
@@ -64,7 +74,7 @@ def unindexed(dataset: lance.LanceDataset) -> int:
     return int(dataset.stats.index_stats(name)["num_unindexed_rows"])
 
 
-def measured(dataset: lance.LanceDataset, voice: Any) -> dict[str, Any]:
+def measured(dataset: lance.LanceDataset, refine: int | None, voice: Any) -> dict[str, Any]:
     """How many partitions must be looked at, tried on rows of the index itself: `probes`, `refine`, `recall`, `asked`."""
     import numpy as np
 
@@ -74,7 +84,7 @@ def measured(dataset: lance.LanceDataset, voice: Any) -> dict[str, Any]:
     exact = nearest_of(dataset, queries_QD)
     found: dict[str, Any] = {}
     for probes in voice.track(PROBES, len(PROBES), "measuring the index"):
-        told = {"probes": probes, "refine": REFINE}
+        told = {"probes": probes, "refine": refine}
         found = {**told, "recall": recall(dataset, queries_QD, exact, told), "asked": len(places)}
         if found["recall"] >= WANTED:
             break

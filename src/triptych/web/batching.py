@@ -1,7 +1,8 @@
 """One thread a run that computes. Rows of several requests that wait at the same time go through the model together.
 
-While the model is at work, others arrive; what is there when it is free goes in next, up to `batch` rows. Where rows are
-known to be on their way (they are being decoded), it waits for them, `wait` seconds at most. A single caller never waits.
+While the model is at work, others arrive; what is there when it is free goes in next, up to `batch` rows. Where others are
+looked for (they are being decoded, or just had an answer and asked at the same time as these before), it waits for them, `wait`
+seconds at most: without that, callers who ask again and again fall into halves that never meet. A single caller never waits.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from triptych.web.problems import Busy
 
 T = TypeVar("T")
 DONE = object()
+FADES = 0.75
+"""What is left, a batch later, of the number of callers that were seen at once."""
 
 
 class Watch(Protocol):
@@ -51,7 +54,8 @@ class Worker:
         self.name, self.limits, self.watch = name, limits, watch
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
-        self._coming = 0
+        self._coming = self._reading = 0  # rows on their way, and the requests that bring them
+        self._crowd = 0.0  # requests that were here at once, of late
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -79,10 +83,12 @@ class Worker:
             if self._coming + sum(len(job.rows) for job in self._jobs) + rows > self.limits.queue:
                 raise Busy(f"{self.limits.queue} rows wait for run {self.name!r} already", fix="come again in a moment")
             self._coming += rows
+            self._reading += 1
 
     def _came(self, rows: int) -> None:
         with self._changed:
             self._coming -= rows
+            self._reading -= 1
             self._changed.notify()
 
     async def together(self, kind: Any, work: Callable[[list[Any]], Sequence[T]], rows: Sequence[Any]) -> list[T]:
@@ -176,6 +182,7 @@ class Worker:
         """Let a job wait; `came` of its rows were on their way."""
         with self._changed:
             self._coming -= came
+            self._reading -= came > 0
             if self._closed:
                 raise ending()
             job.arrived = time.monotonic()
@@ -189,24 +196,39 @@ class Worker:
 
     def _run(self) -> None:
         while jobs := self._next():
-            compute(jobs)
-            if self.watch is not None and jobs[0].kind is not None:
-                self.watch(self.name, sum(len(job.rows) for job in jobs))
+            compute(jobs, self._computed)
+
+    def _computed(self, jobs: Sequence[Job]) -> None:
+        """Just before their answers go out: how many were here at once. These are about to ask again, if they ask again and again."""
+        if self.watch is not None and jobs[0].kind is not None:
+            self.watch(self.name, sum(len(job.rows) for job in jobs))
+        with self._changed:
+            self._crowd = max(len(jobs) + len(self._jobs) + self._reading, FADES * self._crowd)
 
     def _next(self) -> list[Job]:
         """Jobs to compute together; none at the end."""
+        free = time.monotonic()
         with self._changed:
             while not self._jobs and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return []
             first = self._jobs[0]
-            until = first.arrived + self.limits.wait
-            while first.kind is not None and self._coming and self._alike(first) < self.limits.batch:
+            until = max(first.arrived, free) + self.limits.wait
+            while first.kind is not None and self._short_of(self._alike(first)):
                 if (left := until - time.monotonic()) <= 0 or self._closed:
                     break
                 self._changed.wait(left)
             return self._taken()
+
+    def _short_of(self, rows: int) -> bool:
+        """Whether to wait for more than so many rows: for who is read, up to a whole batch; for who may ask again, up to half of one.
+
+        From there on little is gained, and who computes at once lets the others ask meanwhile.
+        """
+        if self._reading:
+            return rows < self.limits.batch
+        return len(self._jobs) <= self._crowd - 1 and rows < self.limits.batch // 2
 
     def _alike(self, first: Job) -> int:
         return sum(len(job.rows) for job in self._jobs if job.kind == first.kind)
@@ -230,20 +252,25 @@ def ending() -> Busy:
     return Busy("the server is ending", fix="come again when it is up")
 
 
-def compute(jobs: list[Job]) -> None:
-    """Compute jobs of one kind together; where that fails, one by one, so that each has its own answer or error."""
+def compute(jobs: list[Job], computed: Callable[[Sequence[Job]], None]) -> None:
+    """Compute jobs of one kind together; where that fails, one by one, so that each has its own answer or error.
+
+    `computed` hears of those that were computed before they are told.
+    """
     jobs = [job for job in jobs if not job.answer.cancelled()]  # who left is not computed for
     if not jobs:
         return
     try:
         found = iter(list(jobs[0].work([row for job in jobs for row in job.rows])))
     except BaseException as problem:
-        if len(jobs) == 1:
-            _tell(jobs, problem)
+        if len(jobs) > 1:
+            for job in jobs:
+                compute([job], computed)
             return
-        for job in jobs:
-            compute([job])
+        computed(jobs)
+        _tell(jobs, problem)
         return
+    computed(jobs)
     _tell(jobs, None, [list(itertools.islice(found, len(job.rows))) for job in jobs])
 
 

@@ -207,6 +207,7 @@ def test_a_recording_is_written_down_in_every_form(asked, talks):
     timed = asked.audio.transcriptions.create(**words, response_format="verbose_json", timestamp_granularities=["word", "segment"])
     assert [(word.word, word.start) for word in timed.words or []] == [(word["word"], word["start"]) for word in said["words"]]
     assert timed.duration == pytest.approx(0.5, abs=0.01) and timed.text == said["said"]
+    assert timed.segments and all(one.end <= timed.duration for one in timed.segments)
     assert asked.audio.transcriptions.create(**words, response_format="vtt").startswith("WEBVTT")
     heard = asked.audio.transcriptions.create(model="talks:heard", file=path, response_format="srt")
     assert " ".join(heard.split("\n")[2:-2]) == talks.predict(voice=path)["heard"]["said"]

@@ -81,17 +81,18 @@ def _as(heard: Heard, asked: dict[str, Any]) -> Response:
     words = [{"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)} for word in heard.words]
     found = {"task": "transcribe", "language": asked["language"] or "und", "duration": round(heard.seconds, 3), "text": heard.text}
     with_words = heard.listens.timed and "word" in asked["timestamp_granularities"]
-    return told({**found, "segments": _segments(heard.words), **({"words": words} if with_words else {}), "usage": usage})
+    return told({**found, "segments": _segments(heard.words, heard.seconds), **({"words": words} if with_words else {}), "usage": usage})
 
 
-def _segments(words: tuple[Word, ...]) -> list[dict[str, Any]]:
-    """As subtitles would show them; figures of Whisper's that nothing here has are 0."""
+def _segments(words: tuple[Word, ...], seconds: float) -> list[dict[str, Any]]:
+    """As subtitles would show them, but none goes on behind the end of the recording; figures of Whisper's that nothing here has are 0."""
     found = []
     for number, cue in enumerate(cues(words)):
         text = " ".join(cue.lines)
         inside = [word for word in words if cue.start - 1e-6 <= word.middle <= cue.end + 1e-6] or list(words)
         sure = sum(math.log(max(word.confidence, 1e-9)) for word in inside) / len(inside)
         packed = len(text.encode()) / max(len(zlib.compress(text.encode())), 1)
-        times = {"id": number, "seek": 0, "start": round(cue.start, 3), "end": round(cue.end, 3), "text": text, "tokens": []}
+        end = max(cue.start, min(cue.end, seconds))
+        times = {"id": number, "seek": 0, "start": round(cue.start, 3), "end": round(end, 3), "text": text, "tokens": []}
         found.append({**times, "temperature": 0.0, "avg_logprob": sure, "compression_ratio": packed, "no_speech_prob": 0.0})
     return found

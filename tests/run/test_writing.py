@@ -25,6 +25,7 @@ from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
 from triptych.run.resume import seed_random
+from triptych.use.asking import questions_of
 from triptych.use.report import write_report
 
 RECIPE = """
@@ -170,7 +171,7 @@ def test_choices_have_the_probabilities_that_the_model_gives_them(run, recipe):
     assert told["said"] == "two"
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     passed, present = run.passed([run._values(row)])
-    asked = run.asked("echo", [row], present)
+    asked = run.script.collate(questions_of(run, run.recipe.tasks["echo"], [row], present))
     decoder = run.model.decoder
     with torch.no_grad():
         ((vectors, _),) = decoder.rows(asked, passed.fused)

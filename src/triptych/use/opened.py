@@ -15,25 +15,18 @@ from torch import Tensor
 
 from triptych.base.errors import BadValue, InputError, unknown_word
 from triptych.contract.cells import Blob, Several
-from triptych.contract.generator import IDS, TooLong
-from triptych.contract.modality import Modality, Paced, Preparation
-from triptych.contract.tasks import cut_of
-from triptych.contract.values import Batch, Fused, Item, Packed, Passed, Value
+from triptych.contract.modality import Modality, Preparation
+from triptych.contract.values import Batch, Passed, Value
 from triptych.contract.writes import Script
 from triptych.data.lacking import costs_row
 from triptych.data.several import as_cell, each, read_each, together
 from triptych.modalities import rooms
 from triptych.model.assemble import Model
-from triptych.objective.transcripts import spelling_of
-from triptych.run.examples import box_in_unit, in_unit, in_words
 from triptych.run.folder import RunFolder, open_folder
-from triptych.run.grounding import frame_of
-from triptych.run.measure import answer
 from triptych.run.recipe import Recipe
-from triptych.run.spoken import spoken
 from triptych.run.writing import Pen, asked_words, script_of
-
-NEAREST = 3
+from triptych.use.asking import check_asked, question_of, versions
+from triptych.use.telling import Heard, told
 
 
 @dataclass(frozen=True)
@@ -190,20 +183,8 @@ class Run:
         if not given:
             raise InputError("there is no input at all", known=known, fix="give at least one of the run's inputs")
         values = self.read({name: value for name, value in given.items() if name in self.recipe.inputs})
-        self._check_asked(given, values)
+        check_asked(self, given, {name: len(each(value)) for name, value in values.items()})
         return values
-
-    def _check_asked(self, row: Mapping[str, Any], values: Mapping[str, Value]) -> None:
-        """Raises BadValue where a row has nothing that any task could be asked of."""
-        problems = []
-        for task in self.recipe.tasks.values():
-            made = (
-                self._question(task, row, {name: len(each(value)) for name, value in values.items()}) if task.kind == "generate" else None
-            )
-            if not isinstance(made, BadValue):
-                return
-            problems.append(made)
-        raise problems[0]
 
     def read(self, cells: Mapping[str, Any]) -> dict[str, Value]:
         """Values by input, `Several` where a list of files was given; a file that has nothing of one of several inputs leaves that one out.
@@ -238,9 +219,10 @@ class Run:
         passed, present = self.passed(values)
         counts = {name: torch.tensor([len(each(row[name])) if name in row else 0 for row in values]) for name in present}
         asked = [name for name in (self.answered if tasks is None else tasks) if name in self.answered]
-        told = {name: self._told(name, passed, counts, rows, values) for name in asked}
+        heard = Heard(rows, values, passed, counts)
+        said = {name: told(self, name, heard) for name in asked}
         return [
-            Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: told[n][i] for n in told})
+            Answer({k: _brief(v) for k, v in row.items() if k in values[i] or k in self.words}, {n: said[n][i] for n in said})
             for i, row in enumerate(rows)
         ]
 
@@ -260,31 +242,6 @@ class Run:
                 counts_P = torch.tensor([len(of_row) for of_row in values])
                 packed[name] = made if counts_P.max() == 1 else replace(made, counts_P=counts_P)
         return Batch(packed, present)
-
-    def asked(self, name: str, rows: Sequence[Mapping[str, Any]], present: Mapping[str, Tensor]) -> Packed:
-        """The questions that a task which is answered in writing puts to some rows, without answers.
-
-        `present` says which rows have which input, or how many values of it.
-
-        Raises:
-            BadValue: nothing is left of a question.
-        """
-        assert self.script is not None
-        items = []
-        for n, row in enumerate(rows):
-            made = self._question(self.recipe.tasks[name], row, _counts(present, n))
-            if isinstance(made, BadValue):
-                raise made
-            items.append(made)
-        return self.script.collate(items)
-
-    def _question(self, task: Any, row: Mapping[str, Any], counts: Mapping[str, int]) -> Item | BadValue:
-        """What a task asks of one row, or why it cannot."""
-        assert self.script is not None
-        try:
-            return self.script.item(task, {key: row[key] for key in self.words if row.get(key) is not None}, counts, open=True)
-        except BadValue as problem:
-            return problem
 
     @torch.inference_mode()
     def stream(self, name: str, row: Mapping[str, Any], task: Any = None) -> Iterator[str]:
@@ -308,154 +265,23 @@ class Run:
             InputError: nothing is left of the question.
         """
         held: Any = task or self.recipe.tasks[name]
-        item = self._question(held, row, {column: len(each(value)) for column, value in values.items()})
+        item = question_of(self, held, row, {column: len(each(value)) for column, value in values.items()})
         if isinstance(item, BadValue):
             raise item
         passed, _ = self.passed([values])
         assert self.script is not None
         asked = self.script.collate([item])
-        return int(asked.mask_PT.sum() if asked.mask_PT is not None else 0), self._versions(held, asked, passed.fused, seed)
-
-    @torch.inference_mode()
-    def _versions(self, task: Any, asked: Packed, fused: Fused, seed: int) -> Iterator[str]:
-        if task.choices or task.beams > 1:
-            yield str(self._answered(task, asked, fused)[0]["said"])
-        else:
-            yield from self.pen.stream(self.model, asked, fused, task, seed)
+        return int(asked.mask_PT.sum() if asked.mask_PT is not None else 0), versions(self, held, asked, passed.fused, seed)
 
     def question(self, name: str, row: Mapping[str, Any], task: Any = None) -> str:
         """What a task asks of one row, as the decoder reads it, with `<input>` where a value stands; nothing is read or computed."""
         held, inputs = task or self.recipe.tasks[name], self.recipe.inputs
         counts = {column: len(each(as_cell(rooms()[inputs[column].modality], value))) for column, value in row.items() if column in inputs}
-        item = self._question(held, row, counts)
+        item = question_of(self, held, row, counts)
         if isinstance(item, BadValue):
             raise item
         assert self.script is not None
         return self.script.shown(item)
-
-    @torch.inference_mode()
-    def _written(self, name: str, passed: Passed, present: Mapping[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """What is written of the rows that can be asked; of the others why they cannot."""
-        task: Any = self.recipe.tasks[name]
-        made = [self._question(task, row, _counts(present, n)) for n, row in enumerate(rows)]
-        places = [n for n, one in enumerate(made) if not isinstance(one, BadValue)]
-        found = [{"said": "", "why_not": one.what} if isinstance(one, BadValue) else {} for one in made]
-        if places:
-            assert self.script is not None
-            asked = self.script.collate([one for one in made if not isinstance(one, BadValue)])
-            for place, one in zip(places, self._each_answered(task, asked, passed.fused.rows(torch.tensor(places))), strict=True):
-                found[place] = one
-        return found
-
-    def _each_answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
-        """The answers; a row that is too long for the decoder says so, and costs no other row."""
-        places, costly = list(range(len(asked.tensors[IDS]))), dict[int, TooLong]()
-        while places:
-            chosen = torch.tensor(places)
-            some = Packed({name: tensor[chosen] for name, tensor in asked.tensors.items()}, asked.mask_PT[chosen])  # type: ignore[index]
-            try:
-                answers = dict(zip(places, self._answered(task, some, fused.rows(chosen)), strict=True))
-                break
-            except TooLong as problem:
-                costly[places.pop(problem.row)] = problem
-        else:
-            answers = {}
-        return [answers[n] if n in answers else {"said": "", "why_not": costly[n].what} for n in range(len(asked.tensors[IDS]))]
-
-    def _answered(self, task: Any, asked: Packed, fused: Fused) -> list[dict[str, Any]]:
-        if not task.choices:
-            return [{"said": said} for said in self.pen.write(self.model, asked, fused, task)]
-        shares = self.pen.chances(self.model, asked, fused, task).tolist()
-        found = [dict(zip(task.choices, row, strict=True)) for row in shares]
-        return [{"said": max(row, key=row.__getitem__), "confidence": max(row.values()), "probabilities": row} for row in found]
-
-    def _told(
-        self,
-        name: str,
-        passed: Passed,
-        present: Mapping[str, Tensor],
-        rows: Sequence[Mapping[str, Any]],
-        values: Sequence[Mapping[str, Value]],
-    ) -> list[dict[str, Any]]:
-        task = self.recipe.tasks[name]
-        if task.kind == "ground":
-            return self._located(task, answer(task, passed.outputs[name]), values)
-        if task.kind == "generate":
-            return self._written(name, passed, present, rows)
-        if task.kind == "ctc":
-            return self._transcribed(name, task, passed, values)
-        if task.kind == "contrast":
-            return self._nearest(name, task, passed, present)
-        facts = self.model.parts()[name].facts
-        return [_in_full(task, facts, row) for row in answer(task, passed.outputs[name])]
-
-    def _located(self, task: Any, answers_B5: Tensor, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
-        """A box a row, in the unit and form of the cells it was learnt from; none where there is nothing to look at."""
-        room, preparation = self.inputs[task.input]
-        told: list[dict[str, Any]] = []
-        for answer_5, row in zip(answers_B5, values, strict=True):
-            several = each(row[task.input]) if task.input in row else []
-            if len(several) != 1:
-                why = f"no box: {len(several)} values of {task.input}"
-                told.append({"said": why, "confidence": None, "box": None})
-                continue
-            frame_4 = torch.tensor(frame_of(task, room, preparation, room.extent(several[0])), dtype=torch.float64)  # type: ignore[attr-defined]
-            said, confidence = in_words(task, {"frame": frame_4}, answer_5)
-            told.append({"said": said, "confidence": confidence, "box": box_in_unit(task, frame_4, answer_5)})
-        return told
-
-    def _transcribed(self, name: str, task: Any, passed: Passed, values: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
-        """What is said, and when; `heard_from` where the beginning of a value was cut off."""
-        facts = self.model.parts()[name].facts
-        given = facts["input"]
-        preparation = self.inputs[given][1]
-        paced = preparation if isinstance(preparation, Paced) else None
-        begins = [paced.begins(row[given]) if paced and given in row else 0.0 for row in values]
-        rows = spoken(task, facts, passed.outputs[name], begins)
-        spelt = spelling_of(task, facts)
-        said = [spelt.text(row) for row in answer(task, passed.outputs[name], searching=True).tolist()]
-        return [
-            {"said": text, "words": [word.as_dict() for word in words], **({"heard_from": round(begin, 3)} if begin else {})}
-            for text, words, begin in zip(said, rows, begins, strict=True)
-        ]
-
-    def _nearest(self, name: str, task: Any, passed: Passed, present: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        rows = len(next(iter(present.values())))
-        told: list[dict[str, Any]] = [{"nearest": {}} for _ in range(rows)]
-        for given in task.between:
-            for place in present[given].nonzero()[:, 0].tolist():
-                query = passed.outputs[name][f"embedding.{given}_BD"][place]
-                told[place]["nearest"][given] = {other: self._closest(name, other, query) for other in task.between if other != given}
-        return told
-
-    def _closest(self, name: str, column: str, query_D: Tensor) -> list[dict[str, Any]]:
-        vectors = self.gallery.get(f"{name}.{column}", [])
-        there = [place for place, vector in enumerate(vectors) if vector is not None]
-        if not there:
-            return []
-        similar = torch.tensor([vectors[place] for place in there]) @ query_D
-        best = similar.topk(min(NEAREST, len(there)))
-        labels, ids = self.gallery[f"{name}.label"], self.gallery["id"]
-        return [
-            {"id": ids[there[i]], "label": labels[there[i]], "similarity": score}
-            for score, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
-
-
-def _in_full(task: Any, facts: Mapping[str, Any], row: Tensor) -> dict[str, Any]:
-    said, confidence = in_words(task, facts, row)
-    if task.kind == "regress":
-        return {"said": said, "value": in_unit(facts, row)}
-    found = {"said": said, "confidence": confidence, "probabilities": dict(zip(facts["labels"], row.tolist(), strict=True))}
-    if task.kind == "multilabel":
-        cut = cut_of(task, facts)
-        found["thresholds"] = dict(zip(facts["labels"], cut if isinstance(cut, list) else [cut] * len(row), strict=True))
-    return found
-
-
-def _counts(present: Mapping[str, Tensor], row: int) -> dict[str, int]:
-    """How many values of each input a row has, of those that it has."""
-    return {name: int(there[row]) for name, there in present.items() if there[row]}
 
 
 def _brief(value: Any) -> str:

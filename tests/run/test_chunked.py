@@ -128,7 +128,7 @@ def memory(word):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(word)) / 1024
 
-rows, model = 2048, Deep()
+rows, model = 4096, Deep()
 batch = Batch({"x": Packed({"x": torch.randn(rows, 256)})}, {"x": torch.ones(rows, dtype=torch.bool)})
 def step(batch, chunk):
     a = answers(model, batch, chunk)["t"]["embedding.x_BD"]
@@ -147,7 +147,7 @@ for chunk in map(int, sys.argv[1:]):
 @pytest.mark.slow
 def test_memory_falls_with_the_rows_at_once():
     honest = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc gives back at once what a tensor no longer needs
-    command = [sys.executable, "-c", CHILD, "128", "1024", "2048"]
+    command = [sys.executable, "-c", CHILD, "256", "2048", "4096"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=honest)
     small, half, whole = map(float, done.stdout.split())
     assert half < 0.85 * whole

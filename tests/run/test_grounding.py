@@ -232,10 +232,8 @@ def test_pixels_taken_for_shares_are_told(tmp_path):
 @pytest.mark.slow
 def test_phrases_are_learnt(tmp_path):
     """One of three shapes, by its colour: far better than the mean box, and only with both inputs."""
-    write_scenes(tmp_path, 800)
-    image = {"prepare": {"size": 24}, "encoder": {"kind": "vit", "patch": 6, "width": 48, "depth": 2, "heads": 2}}
-    sets = [f"inputs.image={json.dumps(image)}"]
-    made = fit(read(recipe(tmp_path, stages=[{"train": ["all"], "epochs": 14, "lr": 3e-3}]), sets), tmp_path / "run", quiet=True)
+    write_scenes(tmp_path, 1000)
+    made = fit(read(recipe(tmp_path, stages=[{"train": ["all"], "epochs": 16, "lr": 2e-3}])), tmp_path / "run", quiet=True)
     scores = {score["name"]: score["trained"] for score in made.read("scores.json")}
     told = made.read("verdicts.json")["find"]
     assert scores["find.iou"] > 0.35 and "mean box" in told["beaten"] and told["verdict"] == "better"

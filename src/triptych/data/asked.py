@@ -89,6 +89,13 @@ class AskedRows:
         first = self.table.rows.ids()[cut[0]]
         return [f"task {self.name}: {questions} longer than the decoder has room for; the first words are not read (the first: {first})"]
 
+    def _check_words(self, index: int, cells: Mapping[str, Any]) -> None:
+        """Raise BadValue where a row has no input and its question none of its own words: what is left was written for an input."""
+        if any(counts[index] for counts in self.inputs.values()) or any(side.messages for side in self.sides):
+            return
+        if not any(column in cells for column in self.question):
+            raise BadValue("nothing is left to ask about: the row has no input, and no words of its own in the question")
+
     def _why_not(self, why: Counter[str], first: Mapping[str, tuple[int, BadValue]]) -> list[str]:
         """Sentences about rows that are not used, of many reasons the most frequent and how many rows the others cost."""
         ids = self.table.rows.ids() if why else []

@@ -9,7 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
+import transformers
 from tests.forked import TOGETHER
 from tests.reports import BLANK
 
@@ -256,6 +258,26 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(recipe, tmp_path
     files = [{n: v for n, v in one.folder.read("run.json")["files"].items() if n.startswith("model/")} for one in (whole, again)]
     assert files[0] == files[1]
     assert any("decoder" in name for name in files[0])
+
+
+def test_frozen_weights_that_are_halved_judge_epochs_and_write_samples(recipe, tmp_path):
+    """Beside LoRA in bf16: the other weights lie in bf16 until the stage ends, and what comes between its epochs must go with that."""
+    words = ["[UNK]", "/", *["it", "is", "dark", "bright", "say", "one", "two", "three", "user", "assistant"]]
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]", pad_token="[UNK]", eos_token="/").save_pretrained(
+        tmp_path / "llama"
+    )
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
+    config = transformers.LlamaConfig(vocab_size=len(words), eos_token_id=1, bos_token_id=None, pad_token_id=0, **sizes)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    decoder = f"decoder={{kind: pretrained, name: {tmp_path / 'llama'}, lora: {{rank: 2}}}}"
+    run = triptych.train(
+        recipe, out=tmp_path / "run", set=[*BRIEF, decoder, "stages.0.train=[fusion, decoder.lora]", "training.precision=bf16"], quiet=True
+    )
+    log = run.folder.read_log()
+    assert [line["epoch"] for line in log] == [1, 2] and all(line["samples"] for line in log)
+    assert score(run, "see.perplexity") > 1
 
 
 @pytest.mark.parametrize("fusion", ["prefix", "joint"])

@@ -76,11 +76,12 @@ class Model(nn.Module):
     def ask(self, fused: Fused, batch: Batch | None = None) -> dict[str, Output]:
         """Every head's answer, and what the decoder thinks of the answers that `batch` asks for."""
         told = {name: head(fused) for name, head in self.heads.items()}
-        return told | self._written(fused, batch) if self.decoder is not None and batch is not None else told
+        return told if batch is None else told | self.written(fused, batch)
 
-    def _written(self, fused: Fused, batch: Batch) -> dict[str, Output]:
-        """All tasks in one pass of the decoder; of rows that a task does not ask, zeros."""
-        assert self.decoder is not None
+    def written(self, fused: Fused, batch: Batch) -> dict[str, Output]:
+        """All tasks of the decoder in one pass, none where there is no decoder; of rows that a task does not ask, zeros."""
+        if self.decoder is None:
+            return {}
         names = [name for name in batch.has_target if name not in dict(self.heads.items())]
         places = {name: batch.has_target[name].nonzero()[:, 0] for name in names}
         asked = [name for name in names if name in batch.asked and batch.asked[name].counts_P is None]

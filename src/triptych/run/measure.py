@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, permutations
 from typing import Any, NamedTuple, cast
 
@@ -124,22 +126,30 @@ class _Seen:
         self.lists: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
         self.units: dict[str, Any] = {}
         self.losses: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def keep(self, *key: str, value: Tensor) -> None:
         self.lists[key].append(value.cpu())
 
     def add(self, model: Model, batch: Batch, tasks: Mapping[str, Any]) -> None:
-        """Encoders compute in the number format around; what comes after them in float32, so that scores of epochs and the last agree.
+        """Encoders and the decoder compute in the number format around; all else in float32, so that scores of epochs and the last agree.
 
         In bf16 many near embeddings tie, and ties count as wrong.
         """
+        kind = next(iter(batch.present.values())).device.type
+        self.around = partial(torch.autocast, kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         encoded = {column: made.float() for column, made in model.encode(batch).items()}
-        with torch.autocast(next(iter(batch.present.values())).device.type, enabled=False):
+        with torch.autocast(kind, enabled=False):
             self._add(model, encoded, batch, tasks)
+
+    def _asked(self, model: Model, fused: Fused, batch: Batch) -> dict[str, Output]:
+        told = model.ask(fused)
+        with self.around():
+            return told | model.written(fused, batch)
 
     def _add(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, tasks: Mapping[str, Any]) -> None:
         fused = model.fusion(encoded, batch.present)
-        outputs = model.ask(fused, batch)
+        outputs = self._asked(model, fused, batch)
         self.ids.extend(batch.ids)
         for column, present_B in batch.present.items():
             self.keep("present", column, value=present_B)
@@ -179,14 +189,15 @@ class _Seen:
         if len(places):
             asked = batch.asked[name].part(0, len(places))
             held.places += (places + len(self.ids) - len(batch)).tolist()
-            with named_rows([batch.ids[place] for place in places.tolist()] if batch.ids else ()):
+            with named_rows([batch.ids[place] for place in places.tolist()] if batch.ids else ()), self.around():
                 held.said += pen.write(model, asked, fused.rows(places), task)
             held.expected += pen.expected(asked)
 
     def _mixture(self, model: Model, encoded: Mapping[str, Encoded], batch: Batch, mixture: Mixture, tasks: Mapping[str, Any]) -> None:
         present = {c: p if c in mixture else torch.zeros_like(p) for c, p in batch.present.items()}
         all_B = torch.stack([batch.present[column] for column in mixture]).all(0)
-        outputs = model.ask(model.fusion({c: encoded[c] for c in mixture if c in encoded}, present), batch) if bool(all_B.any()) else None
+        there = {column: encoded[column] for column in mixture if column in encoded}
+        outputs = self._asked(model, model.fusion(there, present), batch) if bool(all_B.any()) else None
         for name, task in tasks.items():
             if task.kind == "ctc" and task.input not in mixture:
                 continue

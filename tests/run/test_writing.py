@@ -272,9 +272,8 @@ def test_frozen_weights_that_are_halved_judge_epochs_and_write_samples(recipe, t
     config = transformers.LlamaConfig(vocab_size=len(words), eos_token_id=1, bos_token_id=None, pad_token_id=0, **sizes)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
     decoder = f"decoder={{kind: pretrained, name: {tmp_path / 'llama'}, lora: {{rank: 2}}}}"
-    run = triptych.train(
-        recipe, out=tmp_path / "run", set=[*BRIEF, decoder, "stages.0.train=[fusion, decoder.lora]", "training.precision=bf16"], quiet=True
-    )
+    sets = [*BRIEF, decoder, "stages.0.train=[fusion, decoder.lora]", "training.precision=bf16"]
+    run = triptych.train(recipe, out=tmp_path / "run", set=sets, quiet=True)
     log = run.folder.read_log()
     assert [line["epoch"] for line in log] == [1, 2] and all(line["samples"] for line in log)
     assert score(run, "see.perplexity") > 1

@@ -83,6 +83,20 @@ def test_what_is_damaged_costs_the_row_or_nothing() -> None:
                 read.read(damaged)
 
 
+def test_a_frame_too_many_at_the_end_does_not_make_up_for_a_broken_one() -> None:
+    """dr_flac passes over the broken one; the length is as promised, and the samples are not."""
+    content, longer = flac(noise(8 * 4096)), flac(noise(9 * 4096))
+    ninth = longer.rindex(b"\xff\xf8")
+    while not straight._is_head(longer, ninth):
+        ninth = longer.rindex(b"\xff\xf8", 0, ninth)
+    broken = bytearray(content)
+    broken[len(content) // 2] ^= 4
+    assert straight.straight(content) is not None
+    assert straight.straight(bytes(broken) + longer[ninth:]) is None
+    with pytest.raises(BadValue, match="damaged or cut off"):
+        read.read(bytes(broken) + longer[ninth:])
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -166,12 +166,18 @@ def test_frozen_weights_stay_as_they_were(base_recipe, tiny_base, tmp_path):
     assert moved and all("layer.2" in name or "pooler" in name for name in moved)
 
 
-def test_stages_cut_deeper_one_after_the_other_and_resume_the_same(base_recipe, tmp_path):
+@pytest.mark.parametrize("augment", [[], ["inputs.text.augment=[drop]", "training.variants=2"]])
+def test_stages_that_cut_deeper_go_through_the_first_blocks_once(base_recipe, tmp_path, counted, augment):
+    """What an earlier stage needs is made of what the later one does, and both are what they are without memory."""
     path = base_recipe()
     stages = [("fusion, label", 1e-2), ("fusion, label, text.last(2)", 1e-3), ("text.last(1)", 1e-3)]
     lines = [f"  - {{train: [{words}], epochs: 1, lr: {rate}}}\n" for words, rate in stages]
     path.write_text(path.read_text().split("  - {train")[0] + "".join(lines) + "training: {batch_size: 8, threads: 1, seed: 1}\n")
-    kept, plain = train(path, tmp_path / "kept"), train(path, tmp_path / "plain", "training.remember=false")
+    kept = train(path, tmp_path / "kept", *augment)
+    with (tmp_path / "table.csv").open() as file:
+        texts = {row["text"] for row in csv.DictReader(file)}
+    assert sum(counted) == len(texts) + (2 * 20 if augment else 0)
+    plain = train(path, tmp_path / "plain", "training.remember=false", *augment)
     for one, other in zip(log(kept), log(plain), strict=True):
         assert one["train loss"] == pytest.approx(other["train loss"], abs=1e-4)
     assert {json.loads((p.parent / "about.json").read_text())["given"] for p in features()} == {"vectors", "what enters the last 2"}

@@ -153,8 +153,12 @@ class RememberedVaried:
         """As `Remembered.pack`, of the variants that these showings are."""
         there = self.column.there_N[indices]
         shown = zip(indices, showings, there.tolist(), strict=True)
-        keys = [self.keys[index, self.plain.variant(int(showing))] for index, showing, has in shown if has]
-        return (put_together(self.kept.items(keys)) if keys else None), torch.from_numpy(there)
+        having = [(index, self.plain.variant(int(showing))) for index, showing, has in shown if has]
+        return (self.made_once(*zip(*having, strict=True)) if having else None), torch.from_numpy(there)
+
+    def made_once(self, indices: Sequence[int], variants: Sequence[int]) -> Packed:
+        """As `Varied.made_once`: these variants of rows that have the input, side by side."""
+        return put_together(self.kept.items([self.keys[one] for one in zip(indices, variants, strict=True)]))
 
 
 Column = InputColumn | Remembered

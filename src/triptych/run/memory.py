@@ -70,9 +70,10 @@ def remember(bench: Bench, number: int, voice: Voice) -> None:
         if isinstance(column, Remembered) and column.cut == cut:
             continue
         frozen = _Frozen(bench, name, encoder, plain, cut, voice)
-        bench.inputs[name] = frozen.column()
+        before = _before(bench, name, encoder, plain, last, voice)
+        bench.inputs[name] = frozen.column(before)
         if shown is not None and shown.most:
-            bench.varied[name] = frozen.variants(shown)
+            bench.varied[name] = frozen.variants(shown, before)
         elif shown is not None and number == 0:
             told = "so training rows go through the whole encoder: --set training.variants=4 lets each have four, computed once"
             voice.say(f"  {name} is augmented anew in every epoch, {told}")
@@ -91,6 +92,17 @@ def last_trained(name: str, stages: Sequence[Stage]) -> int | None:
     return most
 
 
+def _before(bench: Bench, name: str, encoder: Encoder, plain: InputColumn, last: int, voice: Voice) -> _Frozen | None:
+    """What a later stage needs, which cuts the encoder further in front: what is asked for now goes on from there, not from the files.
+
+    The blocks between have learnt nothing yet, as no stage so far trains more than the `last`.
+    """
+    later = last_trained(name, bench.recipe.stages)
+    return (
+        None if later is None or later <= last or not encoder.cuts(later) else _Frozen(bench, name, encoder, plain, (later, False), voice)
+    )
+
+
 class _Frozen:
     """The frozen part of one input's encoder, and what is kept of it."""
 
@@ -105,14 +117,18 @@ class _Frozen:
             voice.say(f"  damaged: {what} of what was remembered of {name}; those rows are computed again")
         self.contents = _contents(plain)
 
-    def column(self) -> Remembered:
-        """The input with all its rows in memory, computed now where they are not."""
+    def column(self, before: _Frozen | None = None) -> Remembered:
+        """The input with all its rows in memory, computed now where they are not: from `before`, or from the table."""
         keys = {row: key(content) for row, content in self.contents.items()}
-        once = dataclasses.replace(self.plain, keep_bytes=0)  # each is prepared once, so nothing of it is worth keeping
+        once: InputColumn | Remembered = dataclasses.replace(
+            self.plain, keep_bytes=0
+        )  # each is prepared once: nothing of it is worth keeping
+        if before is not None and self._lacks(keys):
+            once = before.column()
         self._filled(keys, lambda rows: once.pack(rows)[0], "rows")
         return Remembered(self.plain, self.kept, keys, self.cut)
 
-    def variants(self, varied: Varied) -> RememberedVaried:
+    def variants(self, varied: Varied, before: _Frozen | None = None) -> RememberedVaried:
         """All variants of the training rows that have the input."""
         told = json.dumps([spelled_out(step) for step in self.bench.recipe.inputs[self.name].augment])
         keys = {
@@ -121,14 +137,19 @@ class _Frozen:
             if row in self.contents
             for variant in range(varied.most or 0)
         }
-        self._filled(keys, lambda some: varied.made_once([row for row, _ in some], [variant for _, variant in some]), "variants")
+        once: Varied | RememberedVaried = before.variants(varied) if before is not None and self._lacks(keys) else varied
+        self._filled(keys, lambda some: once.made_once([row for row, _ in some], [variant for _, variant in some]), "variants")
         return RememberedVaried(varied, self.kept, keys)
+
+    def _lacks(self, keys: Mapping[Any, Key]) -> bool:
+        """Whether something is to be computed; every process must ask."""
+        return self.bench.ranks.told(bool((self.kept.places(list(keys.values())) < 0).any()))
 
     def _filled(self, keys: Mapping[Any, Key], pack: Callable[[Sequence[Any]], Packed | None], what: str) -> None:
         """Everything is there; only the first process computes."""
         if self.bench.ranks.first:
             missing = [one for one, place in zip(keys, self.kept.places(list(keys.values())).tolist(), strict=True) if place < 0]
-            told = f"{len(keys) - len(missing):,} of {len(keys):,} {what} of {self.name} are remembered"
+            told = f"{len(keys) - len(missing):,} of {len(keys):,} {what} of {self.name} are remembered{self._cut_told()}"
             self.voice.say(f"  {told}" + ("" if missing else "; nothing of it is computed"))
             if missing:
                 if not len(self.kept) and not self.kept.damaged and _of_another_version(self.about, self.kept.folder):
@@ -138,6 +159,10 @@ class _Frozen:
                 self._compute(missing, keys, pack)
         self.bench.ranks.wait()
         self.kept.refresh()
+
+    def _cut_told(self) -> str:
+        last = self.cut[0]
+        return "" if not last else f" before its last {f'{last} blocks' if last > 1 else 'block'}"
 
     def _compute(self, missing: Sequence[Any], keys: Mapping[Any, Key], pack: Callable[[Sequence[Any]], Packed | None]) -> None:
         """What is missing, in batches of like length, written part by part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -299,6 +300,22 @@ def test_a_long_text_keeps_the_token_at_its_end(twin):
     assert item["ids"].tolist() == tokenizer(long, truncation=True, max_length=6)["input_ids"] and item["ids"][-1] == END
     assert int(item["total"]) == len(tokenizer(long)["input_ids"]) and preparation.lengths([long]) == [12.0]
     assert "6 tokens" in ROOM.seen(item, preparation) and "cut: the last 6 of 12" in ROOM.seen(item, preparation)
+
+
+def test_how_much_is_cut_is_nothing_that_other_threads_or_files_see(twin, tmp_path):
+    """Texts are prepared in several threads, and what is remembered is found by what a preparation saves."""
+    settings = parse(ROOM.Input, {"modality": "text", "prepare": {"max_tokens": 6}, "encoder": str(twin("bert")[0])}, "here")
+    preparation = ROOM.preparation(settings)
+    preparation.save(tmp_path / "before")
+    texts = ["a man with red dog runs in the street today", "sings"] * 50
+
+    def found(_):
+        return {(len(item["ids"]), int(item["total"])) for item in preparation.prepare(texts)}
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(one == {(6, 12), (3, 3)} for one in threads.map(found, range(80)))
+    preparation.save(tmp_path / "after")
+    assert (tmp_path / "after/tokenizer.json").read_bytes() == (tmp_path / "before/tokenizer.json").read_bytes()
 
 
 def test_cleaning_comes_before_the_tokenizer_and_is_none_unless_asked_for(twin):

@@ -53,8 +53,10 @@ class BasePreparation:
 
     def prepare(self, values: Sequence[str]) -> list[Item]:
         """Texts -> items."""
-        whole, cut = self._encoded(values, None), self._encoded(values, self.most)
-        return [{"ids": self._filled(ids), "total": torch.tensor(len(all_ids))} for ids, all_ids in zip(cut, whole, strict=True)]
+        whole = self._encoded(values)
+        long = [row for row, ids in enumerate(whole) if len(ids) > self.most]
+        cut = dict(zip(long, self._encoded([values[row] for row in long], self.most), strict=True)) if long else {}
+        return [{"ids": self._filled(cut.get(row, ids)), "total": torch.tensor(len(ids))} for row, ids in enumerate(whole)]
 
     def collate(self, items: Sequence[Item]) -> Packed:
         """P items -> ids_PT, padded to the longest, and their mask."""
@@ -109,6 +111,7 @@ class BasePreparation:
                 self._slow = _slow(folder / FOLDER, self.base)
             else:
                 self._tokenizer = Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
+                self._tokenizer.no_truncation()  # runs of older versions kept it in their files
         except FileNotFoundError as error:
             raise InputError("a file of the text preparation is missing", where=str(error.filename), fix=again) from error
         except InputError:
@@ -122,7 +125,7 @@ class BasePreparation:
 
     def lengths(self, values: Iterable[str]) -> list[float]:
         """Tokens of each text, those at its ends included."""
-        return [float(len(ids)) for ids in self._encoded(list(values), None)]
+        return [float(len(ids)) for ids in self._encoded(list(values))]
 
     def pieces(self, ids: Tensor) -> list[str]:
         """Each token as readable text."""
@@ -132,20 +135,26 @@ class BasePreparation:
         held = self._own()
         return [held.decode([number], skip_special_tokens=False) or str(held.id_to_token(number)) for number in ids.tolist()]
 
-    def _encoded(self, values: Sequence[str], most: int | None) -> list[list[int]]:
+    def _encoded(self, values: Sequence[str], most: int | None = None) -> list[list[int]]:
         self._ready()
         before = normalizer(self.settings, lowercase=False, unicode="none")
         texts = [cleaned(value, self.settings) for value in values]
         texts = texts if before is None else [before.normalize_str(text) for text in texts]
         if self._slow is not None:
             return self._slow.ids(texts, most)
-        held = self._own()
-        held.no_truncation() if most is None else held.enable_truncation(most)
+        held = self._own() if most is None else self._cutting
         return [encoding.ids for encoding in held.encode_batch(texts)]
 
     def _filled(self, ids: Sequence[int]) -> Tensor:
         """A base that was trained on texts filled up to one length reads them so."""
         return torch.tensor([*ids, *[self._ready()["pad"]] * (self._ready()["fill"] - len(ids))], dtype=torch.int64)
+
+    @functools.cached_property
+    def _cutting(self) -> Tokenizer:
+        """One for texts that are too long. How much is cut is a tokenizer's own state: switched in one, another thread would see it."""
+        held = Tokenizer.from_str(self._own().to_str())
+        held.enable_truncation(self.most)
+        return held
 
     def _own(self) -> Tokenizer:
         self._ready()
@@ -162,6 +171,7 @@ class BasePreparation:
             else:
                 self._tokenizer = Tokenizer.from_str(held["tokenizer"])
                 self._tokenizer.no_padding()
+                self._tokenizer.no_truncation()
             asked, longest = self.settings.max_tokens, self._about["longest"]
             if longest and asked > longest and asked != Prepare.model_fields["max_tokens"].default:
                 what = f"prepare.max_tokens {asked} clashes with encoder {self.base.name}, which reads at most {longest} tokens"

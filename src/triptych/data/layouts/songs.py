@@ -51,7 +51,9 @@ def _findings(path: Path, moods: list[str], empty: list[str]) -> list[str]:
     others = [f"{mood}/{name}" for mood in moods for name in named(path / mood) if not name.startswith(".") and not _is_song(name)]
     if others:
         few = ", ".join(others[:FEW]) + (", ..." if len(others) > FEW else "")
-        findings.append(f"{path.name}: left aside, as {'it is no song' if len(others) == 1 else f'these {len(others)} are no songs'}: {few}")
+        findings.append(
+            f"{path.name}: left aside, as {'it is no song' if len(others) == 1 else f'these {len(others)} are no songs'}: {few}"
+        )
     return findings
 
 

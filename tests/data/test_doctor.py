@@ -194,8 +194,9 @@ def test_a_transcript_too_long_for_its_sound(tmp_path):
         rows.append({"audio": f"{n}.wav", "text": sentence(n, words), "label": "ab"[n % 2]})
     assert "characters per seconds" not in found(tmp_path, rows, **AUDIO, **TEXT)
     rows[5]["text"] = sentence(7, 60)
-    (ratio,) = found(tmp_path, rows, **AUDIO, **TEXT)["characters per seconds"]
-    assert ratio["examples"] == ["row-6"] and ratio["severity"] == "warning"
+    for tasks, inputs in ((None, AUDIO | TEXT), ({"said": {"kind": "ctc", "target": "text"}}, AUDIO)):
+        (ratio,) = found(tmp_path, rows, tasks, **inputs)["characters per seconds"]
+        assert ratio["examples"] == ["row-6"] and ratio["severity"] == "warning"
 
 
 def test_columns_that_say_nothing_or_are_not_used(tmp_path):

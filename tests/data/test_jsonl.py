@@ -55,8 +55,10 @@ def test_what_says_nothing_has_no_cell(tmp_path):
 def test_a_broken_line_costs_its_row_and_is_found_again(tmp_path):
     lines = [f'{{"n": {n}}}' for n in range(1, 10)]
     lines[6], lines[7] = '{"n": 7, "text" "x"}', '{"text": "a\tb"}'
+    lines[4] = '{"n": 5'
     found = rows(tmp_path, "\n".join(lines))
     assert [row.id for row in found] == [f"row-{n}" for n in range(1, 10)]
+    assert found[4] == Reject("row-5", "line 5, column 8: this is not JSON: expecting ',' delimiter")
     assert found[6] == Reject("row-7", "line 7, column 17: this is not JSON: expecting ':' delimiter")
     assert found[7] == Reject("row-8", "line 8, column 12: this is not JSON: invalid control character")
 

@@ -41,6 +41,11 @@ class Absent(BadValue):
     """A file is whole but has nothing of what was looked for in it: a film without sound. In a table the row is used without it."""
 
 
+def why(error: Exception) -> str:
+    """What the system says of a file, without its number and the path, which the message around it names."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def nearest(word: str, known: Iterable[object], most: int = 3) -> list[str]:
     """The known words closest to a misspelt one, best first; empty where none is near."""
     by_lower = {str(k).lower(): str(k) for k in known}

@@ -6,7 +6,7 @@ Every check is quiet on data that is as it should be. It knows no modality: room
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -96,28 +96,41 @@ def _unsketched(column: str, seen: ColumnFacts) -> Iterator[Finding]:
 
 
 def _ratios(sheet: Sheet) -> Iterator[Finding]:
-    """Rows in which a measure of one column is out of proportion to that of another, where the two go together in the others."""
+    """Rows in which a measure of one column is out of proportion to that of another, where the two go together in the others.
+
+    Answers in words are no input, and nobody has looked at them: they are measured here.
+    """
     for column, seen in sheet.facts:
         for ratio in seen.room.ratios:
-            for other, beside in sheet.facts:
-                if other != column and ratio.of in seen.measures and ratio.per in beside.measures:
-                    yield from _out_of_proportion(sheet, ratio, column, other)
+            if ratio.of in seen.measures:
+                yield from _disproportions(sheet, ratio, column, seen.rows, seen.measures[ratio.of])
+    for column, ratios in sheet.asked.written.items():
+        if column not in sheet.facts.columns:
+            sizes = {row: len(words.strip()) for row, words in enumerate(sheet.words(column)) if words is not None}
+            for ratio in ratios:
+                yield from _disproportions(sheet, ratio, column, list(sizes), list(sizes.values()))
 
 
-def _out_of_proportion(sheet: Sheet, ratio: Ratio, column: str, other: str) -> Iterator[Finding]:
+def _disproportions(sheet: Sheet, ratio: Ratio, column: str, rows: Sequence[int], sizes: Sequence[float]) -> Iterator[Finding]:
+    """Of `sizes` in some rows of a column to what each other column measures."""
+    for other, beside in sheet.facts:
+        if other == column or ratio.per not in beside.measures:
+            continue
+        rows_R, ours, theirs = np.intersect1d(np.array(rows), np.array(beside.rows), assume_unique=True, return_indices=True)
+        above_R = _above(ratio, np.array(sizes, float)[ours], np.array(beside.measures[ratio.per])[theirs])
+        if above_R.any():
+            text = f"{column} against {other}: {ratio.text}"
+            yield sheet.finding("warning", f"{ratio.of} per {ratio.per}", text, ratio.fix, rows_R[above_R])
+
+
+def _above(ratio: Ratio, of_R: np.ndarray, per_R: np.ndarray) -> np.ndarray:
     """Only where they are exceptions, and the two measures rise together elsewhere: a title says nothing of a song's length."""
-    seen, beside = sheet.facts.columns[column], sheet.facts.columns[other]
-    rows_R, ours, theirs = np.intersect1d(np.array(seen.rows), np.array(beside.rows), assume_unique=True, return_indices=True)
-    if len(rows_R) < ENOUGH:
-        return
-    of_R, per_R = np.array(seen.measures[ratio.of])[ours], np.array(beside.measures[ratio.per])[theirs]
     above_R = of_R > ratio.most * np.maximum(per_R, 1e-9)
     usual_R = ~above_R & (of_R > 0) & (per_R > 0)
-    if not above_R.any() or above_R.mean() > EXCEPTIONS or of_R[usual_R].std() == 0 or per_R[usual_R].std() == 0:
-        return
-    if float(np.corrcoef(np.log(of_R[usual_R]), np.log(per_R[usual_R]))[0, 1]) > 0.3:
-        text = f"{column} against {other}: {ratio.text}"
-        yield sheet.finding("warning", f"{ratio.of} per {ratio.per}", text, ratio.fix, rows_R[above_R])
+    none_R = np.zeros_like(above_R)
+    if len(of_R) < ENOUGH or not above_R.any() or above_R.mean() > EXCEPTIONS or of_R[usual_R].std() == 0 or per_R[usual_R].std() == 0:
+        return none_R
+    return above_R if float(np.corrcoef(np.log(of_R[usual_R]), np.log(per_R[usual_R]))[0, 1]) > 0.3 else none_R
 
 
 def _columns(sheet: Sheet) -> Iterator[Finding]:

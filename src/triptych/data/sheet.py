@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from triptych.contract.examined import Finding, Severity
+from triptych.contract.examined import Finding, Ratio, Severity
 from triptych.contract.modality import SIDES
 from triptych.data.facts import Facts
 from triptych.data.table import Table
@@ -24,6 +24,8 @@ class Asked:
     """{target column of classes: what stands between several in one cell}"""
     pairs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """{contrastive task that names no `positives`: the columns it brings together}"""
+    written: Mapping[str, tuple[Ratio, ...]] = field(default_factory=dict)
+    """{target column of answers in words: what the number of their characters is hardly ever out of proportion to}"""
     group: str | None = None
     split: str | None = None
     used: frozenset[str] = frozenset()

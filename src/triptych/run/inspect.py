@@ -18,6 +18,7 @@ from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
 from triptych.data.targets import LARGEST, Target, split_labels
+from triptych.modalities import rooms
 from triptych.objective.classes import TOP
 from triptych.objective.thresholds import FEW
 from triptych.run.lengths import Lengths, lengths_before
@@ -123,6 +124,11 @@ def asked_of(recipe: Recipe) -> Asked:
             name: tuple(recipe.columns()[column] for column in task.between)
             for name, task in recipe.tasks.items()
             if task.kind == "contrast" and task.positives is None
+        },
+        written={
+            task.target: tuple(ratio for room in rooms().values() for ratio in room.ratios if ratio.of == "characters")
+            for task in recipe.tasks.values()
+            if task.kind in ("ctc", *IN_WRITING) and getattr(task, "target", None)
         },
         group=split.group,
         split=split.column,

@@ -53,6 +53,15 @@ def test_a_file_that_is_not_in_order_loses_nothing(miniature, read):
     assert read("open_images", root, findings=1) == before
 
 
+def test_a_box_that_comes_again_is_rejected(miniature, read):
+    root = miniature("open_images")
+    before = read("open_images", root)[0]
+    lines = (root / BOXES).read_text().splitlines(keepends=True)
+    (root / BOXES).write_text("".join([*lines[:2], lines[1], *lines[2:]]))
+    rows, rejects = read("open_images", root)
+    assert rows == before and [reason for _, reason in rejects] == [rejects[0][1]] and "stood before" in rejects[0][1]
+
+
 def test_a_side_whose_pictures_were_not_fetched_is_said(miniature, read):
     root = miniature("open_images")
     shutil.rmtree(root / "train")

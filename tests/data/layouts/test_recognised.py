@@ -51,6 +51,17 @@ def test_two_data_sets_in_one_folder_are_not_guessed(miniature):
     assert absolute("vqa_v2:both", coco) == f"vqa_v2:{coco / 'both'}"
 
 
+@pytest.mark.parametrize(("name", "part"), [("common_voice", "clips"), ("esc50", "meta/esc50.csv")])
+def test_what_is_missing_is_missed_by_its_name(miniature, name, part):
+    """And not read as if it were something else: tables of any kind, a folder of one class."""
+    root = miniature(name)
+    (root / "meta/esc50-human.xlsx").write_bytes(b"PK") if name == "esc50" else (root / "validated.tsv").touch()
+    shutil.rmtree(root / part) if part == "clips" else (root / part).unlink()
+    assert recognised(root) is layout(name)
+    with pytest.raises(InputError, match="is missing"):
+        layout(name).read(root)
+
+
 def rows_of(word: str | Path) -> list[Row]:
     return [row for row in open_source(Path(word), rooms()).rows() if isinstance(row, Row)]
 

@@ -50,7 +50,7 @@ def test_what_is_left_aside_is_said(miniature, make, read):
     (root / "epic/y.wav").unlink()
     assert len(read("songs", root, findings=2)[0]) == 4
     says = " ".join(layout("songs").read(root).findings)
-    assert "the folder epic holds no song" in says and "1 names in the moods' folders are no songs" in says
+    assert "the folder epic holds no song" in says and "it is no song: happy/cover.txt" in says
 
 
 def test_rejects(miniature, make, read):

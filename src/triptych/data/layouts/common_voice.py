@@ -30,8 +30,9 @@ WRAPPED = re.compile(r'"((?:[^"]|"")*""(?:[^"]|"")*)"')
 
 
 def matches(path: Path) -> bool:
-    """A folder `clips` and a table beside it, or one of the tables that carry this name."""
-    return (path / CLIPS).is_dir() and any((path / name).is_file() for name in (*(f"{part}.tsv" for part in PARTS), ALL))
+    """A folder `clips` and a table beside it; or all tables, so that clips that were never unpacked are missed by their name."""
+    there = [(path / name).is_file() for name in (*(f"{part}.tsv" for part in PARTS), ALL)]
+    return any(there) if (path / CLIPS).is_dir() else all(there)
 
 
 def read(path: Path) -> Source:

@@ -9,10 +9,11 @@ Clips of one `src_file` were cut from one recording. The id is the file name wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from triptych.data.layouts._reading import check_header, missing, once, records, row_of
+from triptych.data.layouts._reading import check_header, missing, named, once, records, row_of
 from triptych.data.rows import Reject, Row, Source
 
 NAME = "esc50"
@@ -20,11 +21,12 @@ GROUP = "src_file"
 HEADER = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 META, AUDIO = "meta/esc50.csv", "audio"
 TEST_FOLD = 5
+CLIP = re.compile(r"[1-5]-\d+-[A-Z]-\d+\.wav")
 
 
 def matches(path: Path) -> bool:
-    """The table or a folder `meta` beside `audio` is there."""
-    return (path / META).is_file()
+    """The table is there; or a folder `meta` without it, beside clips that are called as these are."""
+    return (path / META).is_file() or ((path / META).parent.is_dir() and any(map(CLIP.fullmatch, named(path / AUDIO))))
 
 
 def read(path: Path) -> Source:

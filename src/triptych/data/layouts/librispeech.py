@@ -70,7 +70,7 @@ def _sexes(path: Path) -> dict[str, str]:
     header = [line for line in text.splitlines() if line.startswith(";ID")]
     if not header or [name.strip() for name in header[-1].lstrip(";").split("|")[:3]] != ["ID", "SEX", "SUBSET"]:
         raise InputError(
-            f"the header is {header[-1] if header else 'missing'!r}",
+            f"the header is {header[-1]!r}" if header else "the header is missing",
             where=str(path),
             known=[";ID  |SEX| SUBSET           |MINUTES| NAME (expected)"],
         )

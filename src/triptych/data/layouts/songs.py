@@ -20,6 +20,7 @@ from triptych.data.rows import Reject, Row, Source
 
 NAME = "songs"
 GROUP = "artist"
+FEW = 3
 MOODS = ("epic", "happy", "sad", "suspense")
 NUMBERED = re.compile(r"^\d{1,3}(?:[.)] *| *[-_] *)(?=\S.* - )")  # "03 - Artist - Title", "03. Artist - Title"
 
@@ -47,8 +48,13 @@ def _findings(path: Path, moods: list[str], empty: list[str]) -> list[str]:
     missing = sorted(set(MOODS) - {mood.lower() for mood in moods})
     findings = [f"{path.name}: there is no folder for {', '.join(missing)}"] if missing else []
     findings += [f"{path.name}: the folder {mood} holds no song" for mood in empty]
-    others = sum(not name.startswith(".") and not _is_song(name) for mood in moods for name in named(path / mood))
-    return [*findings, f"{path.name}: {others} names in the moods' folders are no songs and were left aside"] if others else findings
+    others = [f"{mood}/{name}" for mood in moods for name in named(path / mood) if not name.startswith(".") and not _is_song(name)]
+    if others:
+        few = ", ".join(others[:FEW]) + (", ..." if len(others) > FEW else "")
+        findings.append(
+            f"{path.name}: left aside, as {'it is no song' if len(others) == 1 else f'these {len(others)} are no songs'}: {few}"
+        )
+    return findings
 
 
 def _folders(path: Path) -> list[str]:

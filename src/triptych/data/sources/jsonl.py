@@ -86,7 +86,7 @@ def _rows(text: TextFile, parts: Parts, named: bool, held_by: list[Holder]) -> I
 
 def _row(line: str, number: int, at: str, named: bool, held_by: list[Holder]) -> Row | Reject:
     try:
-        value = json.loads(line, object_pairs_hook=_object)
+        value = json.loads(line.rstrip(), object_pairs_hook=_object)  # an error at the end is one of this line
     except json.JSONDecodeError as error:
         reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         return Reject(f"row-{number}", f"{at}, column {error.colno}: this is not JSON: {reason}")

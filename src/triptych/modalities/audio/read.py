@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from triptych.base.container import opened
-from triptych.base.errors import BadValue
+from triptych.base.errors import BadValue, why
 from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
 from triptych.modalities.audio.memory import in_memory
@@ -97,7 +97,7 @@ def _from_path(path: Any, span: Span | None = None) -> Recording:
         odd = "this is neither a file nor a folder" if known.exists() else "there is no such file"
         problem = "this is a folder, not a sound file" if known.is_dir() else odd
     except (OSError, ValueError) as error:
-        raise BadValue(f"the sound file cannot be opened: {error}", where=name) from error
+        raise BadValue(f"the sound file cannot be opened: {why(error)}", where=name) from error
     raise BadValue(problem, where=name, fix="give the path of a sound file")
 
 

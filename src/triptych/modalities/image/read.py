@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from triptych.base.errors import BadValue
+from triptych.base.errors import BadValue, why
 from triptych.modalities.image.plain import as_bytes, plain
 from triptych.modalities.image.straight import straight
 
@@ -78,7 +78,7 @@ def _file_content(name: str | bytes) -> tuple[bytes, str]:
     except FileNotFoundError as error:
         raise BadValue("the file does not exist", where=where, fix="check the path, and the folder it is relative to") from error
     except (OSError, ValueError) as error:
-        raise BadValue(f"the file cannot be opened: {error}", where=where) from error
+        raise BadValue(f"the file cannot be opened: {why(error)}", where=where) from error
 
 
 def _stream_content(stream: Any) -> tuple[bytes, str]:

@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from triptych.base.errors import BadValue
+from triptych.base.errors import BadValue, why
 
 MAX_CHARACTERS = 1_000_000
 """Longest text that is read; a longer one is a book or a mistake, and should be rows."""
@@ -62,7 +62,7 @@ def _content(path: Path) -> bytes:
             raise _too_long(f"{path.stat().st_size} bytes", str(path))
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise BadValue(f"the text file cannot be read: {error}", where=str(path)) from error
+        raise BadValue(f"the text file cannot be read: {why(error)}", where=str(path)) from error
 
 
 def _decoded(data: bytes, where: str) -> str:

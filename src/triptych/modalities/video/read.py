@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from triptych.base.container import moving, opened
-from triptych.base.errors import BadValue
+from triptych.base.errors import BadValue, why
 from triptych.contract.cells import Blob, Span
 from triptych.modalities.video.decode import shown
 from triptych.modalities.video.probe import MAX_FRAMES, MAX_PIXELS, Probe, probe
@@ -144,7 +144,7 @@ def _file(source: Path | bytes, where: str) -> Iterator[BinaryIO]:
             problem = "the film is empty (0 bytes)"
         file = None if problem else source.open("rb")
     except (OSError, ValueError) as error:
-        raise BadValue(f"the film cannot be opened: {error}", where=where) from error
+        raise BadValue(f"the film cannot be opened: {why(error)}", where=where) from error
     if file is None:
         raise BadValue(problem, where=where, fix="give the path of a film")
     with file:

@@ -63,6 +63,14 @@ def test_rows_of_one_group_are_drawn_together():
     assert together.high - together.low > 4 * (alone.high - alone.low)
 
 
+def test_one_group_alone_is_not_certain():
+    """All test rows of one speaker: drawn as one thing, the score would be the same in each draw, and its interval a point."""
+    right, after = torch.arange(300) % 10 < 6, torch.arange(300) % 11 < 7
+    one = torch.zeros(300)
+    assert interval(mean_of(right), one) == interval(mean_of(right))
+    assert difference(mean_of(right), mean_of(after), one) == difference(mean_of(right), mean_of(after))
+
+
 def test_a_score_that_most_resamples_lack_has_still_an_interval():
     found = interval(r2_of(torch.zeros(1), torch.ones(1)))
     assert found.value != found.value and found.low != found.low

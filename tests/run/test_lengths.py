@@ -12,7 +12,7 @@ import soundfile
 from triptych.modalities import rooms
 from triptych.run.building import build
 from triptych.run.inspect import findings
-from triptych.run.lengths import lengths_before, measure_lengths
+from triptych.run.lengths import Lengths, lengths_before, measure_lengths
 from triptych.run.opening import open_table
 from triptych.run.progress import Voice
 from triptych.run.recipe import read
@@ -72,7 +72,13 @@ def test_check_says_them_and_warns_with_the_value_that_cuts_one_in_a_hundred(fol
     assert "prepare.max_tokens: 51 would cut 1 %" in cut["text"]["fix"] and "row-42" in cut["text"]["examples"]
     wide = read(str(folder / "r.yaml"), ["inputs.text.prepare.max_tokens=50", "inputs.audio.prepare.seconds=1"])
     found = findings(wide, open_table(wide, QUIET))
-    assert [(one["severity"], one["text"][:5]) for one in found["findings"] if one["code"] == "cut"] == [("note", "text:")]
+    (cut,) = (one for one in found["findings"] if one["code"] == "cut")
+    assert (cut["severity"], cut["text"][:5]) == ("note", "text:") and "prepare.max_tokens: 51 would cut 1 %" in cut["fix"]
+
+
+def test_a_limit_that_cuts_next_to_nothing_is_not_advised_again():
+    few = Lengths("sound", "seconds", "seconds", 1.0, 200, 200, 0.1, 0.4, 0.7, 2.22, 0.005, 0.004, 0.9, False)
+    assert few.finding().fix.startswith("prepare.seconds: 2.3 would cut none; or divide")
 
 
 def test_a_large_table_is_sampled_and_says_so(folder, monkeypatch):

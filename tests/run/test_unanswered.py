@@ -48,6 +48,15 @@ def test_an_input_that_no_question_names_is_told(tmp_path):
     assert ("warning", "input voice: no template names it, so nothing is learnt from it") in said(recipe(tmp_path, text=text))
 
 
+def test_test_rows_of_one_speaker_alone_are_told(tmp_path):
+    grouped = recipe(tmp_path, "data.split.group=who")
+    for others, findings in (("ann", 1), ("bo", 0)):
+        rows = [Row(f"row-{n}", {"answer": "a", "who": who}) for n, who in enumerate(["cy", "ann", others])]
+        table = Table(["image", "voice", "answer", "caption", "who"], Listed(rows), "rows.csv", None, splits=["train", "test", "test"])
+        found = [one for one in told(grouped, table) if one.code == "one group"]
+        assert len(found) == findings and all("all test rows are of one who (ann)" in one.text and one.rows == 2 for one in found)
+
+
 @pytest.mark.parametrize(
     ("template", "what"),
     [("{image} {answer}", "the answer stands in the question"), ("{image} {question", "do not match")],

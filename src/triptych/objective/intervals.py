@@ -80,13 +80,15 @@ def _resampled(rows_NK: Tensor, group_N: Tensor | None, seed: int) -> Iterator[T
 
 
 def _units(rows_NK: Tensor, group_N: Tensor | None) -> Tensor:
-    """What is drawn: rows that count for something, or the sums of those of a group."""
+    """What is drawn: rows that count for something, or the sums of those of a group; of one group alone, its rows."""
     there_N = (rows_NK != 0).any(1)
     rows_NK = rows_NK[there_N].double()
     if group_N is None or not len(rows_NK):
         return rows_NK
-    _, index_N = group_N[there_N].unique(return_inverse=True)
-    return rows_NK.new_zeros(int(index_N.max()) + 1, rows_NK.shape[1]).index_add_(0, index_N, rows_NK)
+    numbers_G, index_N = group_N[there_N].unique(return_inverse=True)
+    if len(numbers_G) == 1:
+        return rows_NK
+    return rows_NK.new_zeros(len(numbers_G), rows_NK.shape[1]).index_add_(0, index_N, rows_NK)
 
 
 def _percentiles(value: float, drawn: Tensor) -> Interval:

@@ -98,7 +98,9 @@ def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = No
     cut = [finding for one in lengths if (finding := one.finding())]
     few = few_to_choose_on(recipe, table, targets or {})
     unanswered = _unanswered(recipe, table, targets or {})
-    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table), *unanswered, *_unasked(recipe)])
+    return worst_first(
+        [*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table), *_one_group(recipe, table), *unanswered, *_unasked(recipe)]
+    )
 
 
 def asked_of(recipe: Recipe) -> Asked:
@@ -145,6 +147,18 @@ def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
                 Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
             )
     return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]
+
+
+def _one_group(recipe: Recipe, table: Table) -> list[Finding]:
+    """Test rows that are all of one person: how sure a score is can then be said of that one alone."""
+    column, rows = recipe.data.split.group, table.at("test")
+    if column is None or len(rows) < 2:
+        return []
+    found = {row.cells.get(column) for row in table.rows.take(rows, [column])}
+    if len(found) > 1 or found == {None}:
+        return []
+    text = f"all test rows are of one {column} ({found.pop()}): intervals say how sure the scores of this one are, and nothing of others"
+    return [Finding("warning", "one group", text, "keep several for the test: data.split.test_where, or data.split.test", len(rows))]
 
 
 def _unanswered(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> list[Finding]:

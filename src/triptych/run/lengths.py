@@ -82,7 +82,12 @@ class Lengths:
             f" and {share(self.cut)} of their {self.unit}: the rest is not seen"
         )
         text += f" ({self.rows:,} of {self.of:,} rows were measured)" if self.rows < self.of else ""
-        fix = f"prepare.{self.word}: {plain(self.enough)} would cut 1 % of the rows; or divide long ones into several rows"
+        better = (
+            f"{plain(self.enough)} would cut 1 % of the rows"
+            if self.enough > self.limit
+            else f"{plain(math.ceil(round(self.longest * 10, 6)) / 10)} would cut none"
+        )
+        fix = f"prepare.{self.word}: {better}; or divide long ones into several rows"
         severity = "warning" if self.rows_cut > TOO_MANY else "note"
         return Finding(severity, "cut", text, fix, round(self.rows_cut * self.rows), self.examples)  # type: ignore[arg-type]
 

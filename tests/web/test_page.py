@@ -174,6 +174,7 @@ def test_voices_are_rated_blind(opened, page_at, tiny_table):
         opened.wait_for_selector("#voices-table-tiny table")
     told = opened.inner_text("#voices-table-tiny")
     assert "1.wav" in told and "2.wav" in told and "95 % interval" in told
+    opened.locator("#said-tiny").get_by_text("4 listening").wait_for()
     opened.reload()
     opened.wait_for_selector("#said-tiny p")
     assert "4 listening" in opened.inner_text("#said-tiny")

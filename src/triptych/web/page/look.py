@@ -26,6 +26,20 @@ HEAD = """
       button.setAttribute('aria-label', label ? label + ': ' + text : text);
       button.dataset.named = '';
     }
+    // The sign for more files has the name of its translation, and a field inside that nobody may reach but by it.
+    for (const button of document.querySelectorAll('button[aria-label="common.upload"]')) {
+      button.setAttribute('aria-label', 'Upload');
+      button.title = 'Upload';
+    }
+    for (const field of document.querySelectorAll('button.icon-button input[type=file]')) field.style.setProperty('display', 'none', 'important');
+    for (const item of document.querySelectorAll('[role=listitem]')) if (!item.closest('[role=list], ul, ol')) item.parentElement.setAttribute('role', 'list');
+    // The name of a player's speed begins with what stands on it, also after a click.
+    for (const button of document.querySelectorAll('button.playback:not([data-named])')) {
+      const says = () => button.setAttribute('aria-label', button.textContent.trim() + ' speed');
+      says();
+      new MutationObserver(says).observe(button, {childList: true, characterData: true, subtree: true});
+      button.dataset.named = '';
+    }
     for (const field of document.querySelectorAll('input[type=file]:not([aria-label])')) {
       const block = field.closest('.block');
       const label = block?.querySelector('[data-testid=block-label], label span')?.textContent?.trim();
@@ -64,6 +78,8 @@ def theme() -> Any:
         button_primary_text_color="#ffffff",
         button_primary_background_fill_dark="#2f63e0",
         button_primary_text_color_dark="#ffffff",
+        body_text_color_subdued="#5b6169",
+        body_text_color_subdued_dark="#a7aeb7",
         input_placeholder_color="#5b6169",
         input_placeholder_color_dark="#a7aeb7",
     )

@@ -95,7 +95,7 @@ async def _say(
     conversation.said, conversation.shared, conversation.given = list(held["said"]), _blobs(held["shared"]), _blobs(given)
     row = conversation.row(words)
     await service.decoding(check_row, run.recipe, row, service.limits)
-    asked = [{"role": "user", "content": {"path": str(path), "alt_text": path.name}} for path in files]
+    asked = [{"role": "user", "content": {"path": str(path)}} for path in files]
     shown, text = [*(shown or []), *asked, *([{"role": "user", "content": words}] if words.strip() else [])], ""
     yield shown, gr.skip(), {"text": "", "files": []}
     async with aclosing(service.workers[name].pieces(lambda: conversation.answer(words))) as pieces:

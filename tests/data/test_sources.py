@@ -367,6 +367,7 @@ def test_a_sample_is_a_source_like_any_other(tmp_path, monkeypatch):
         "triptych.data.sources.make_sample", lambda name, columns: made.append((name, set(columns))) or tmp_path / "table.csv"
     )
     assert [row.id for row in read_source(Path("sample:digits"), rooms()).rows] and made == [("digits", set(rooms()))]
+    assert read_source(Path("sample:products"), rooms()).rows and made[1] == ("products", {"text", "image", "audio"})  # there are no films
 
 
 @settings(max_examples=150, deadline=None)

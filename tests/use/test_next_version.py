@@ -212,4 +212,5 @@ def test_better_of_two_become_pairs_of_the_next_version(tiny_table, tmp_path):
     assert scores["say.perplexity"]["untouched"] == pytest.approx(before["say.perplexity"], rel=1e-3)
     pairs = told["learnt"]["say, better of two"]
     assert pairs["trained"]["value"] > pairs["untouched"]["value"]
+    assert 0 <= pairs["likelier_before"] <= pairs["likelier_after"] and pairs["likelier_after"] > pairs["rows"] / 2
     assert Run(next_run).predict(text="a tone 3")["say"]["said"]

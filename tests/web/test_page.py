@@ -163,6 +163,7 @@ def test_voices_are_rated_blind(opened, page_at, tiny_table):
     tab(opened, "Rate")
     voices = [tiny_table.parent / f"sounds/{n}.wav" for n in (1, 2)]
     give(opened, "#voices-tiny", voices, opened.get_by_text("KB").nth(1))
+    opened.wait_for_selector("#voices-tiny button[aria-label=Upload]:has(> * button:is([inert]))")  # one button, with a name of words
     for rater, scores in (("ann", (5, 3)), ("bob", (4, 1))):
         opened.fill("#voices-rater-tiny input, #voices-rater-tiny textarea", rater)
         opened.click("#voices-start-tiny")
@@ -174,6 +175,7 @@ def test_voices_are_rated_blind(opened, page_at, tiny_table):
         opened.wait_for_selector("#voices-table-tiny table")
     told = opened.inner_text("#voices-table-tiny")
     assert "1.wav" in told and "2.wav" in told and "95 % interval" in told
+    opened.locator("#said-tiny").get_by_text("4 listening").wait_for()
     opened.reload()
     opened.wait_for_selector("#said-tiny p")
     assert "4 listening" in opened.inner_text("#said-tiny")

@@ -84,3 +84,5 @@ def _versions(found: Mapping[str, Any], title: str, old: bool = False) -> None:
         lines(f"    {WORDS[one['verdict']]}: {with_interval(one['change'], '+')}{tested}")
         if "gained" in one:
             lines(f"    right {one['right_before']} -> {one['right_after']}: {one['gained']} gained, {one['lost']} lost")
+        if "likelier_after" in one:
+            lines(f"    the better is the likelier answer of the two: {one['likelier_before']} -> {one['likelier_after']} of {one['rows']}")

@@ -90,6 +90,20 @@ def make_sample(name: str, columns: Mapping[str, Modality]) -> Path:
     return folder / TABLE
 
 
+def rooms_with(name: str, rooms: Mapping[str, Modality]) -> dict[str, Modality]:
+    """Those of the rooms that have something of the sample: a shop has no films."""
+    return {column: room for column, room in rooms.items() if _has(room, name)}
+
+
+def _has(room: Modality, name: str) -> bool:
+    """Whether a room knows the sample. One that lacks a program for it knows it too, and says so when it is asked for rows."""
+    try:
+        room.toy(name, [], 0)
+    except InputError as problem:
+        return not problem.known  # an unknown name comes with those that are known
+    return True
+
+
 def sample_made(name: str, columns: Mapping[str, Modality]) -> Path | None:
     """The sample's table, if it was made before; raises as `make_sample`."""
     if name not in SAMPLES:

@@ -134,7 +134,7 @@ class Conversation:
             return {**_together(media), self._settings.messages: [*self._first(), *self.said, self._message(line)]}
         row = _together(self.given)
         if line and self.asked is None:
-            fix = "an empty line asks; /show tells what is asked"
+            fix = "ask without words: the question stands in the template"
             raise InputError(f"the question of task {self.task!r} has no place for words", known=[self._settings.template], fix=fix)
         return {**row, self.asked: line} if line and self.asked else row
 

@@ -16,7 +16,7 @@ from triptych.run.fit import measured_on
 from triptych.run.measure import Measured
 from triptych.run.progress import Voice
 from triptych.run.verdict import verdict
-from triptych.use.lessons import CHOSEN, Lesson, Sorted
+from triptych.use.lessons import CHOSEN, REJECTED, Lesson, Sorted
 from triptych.use.opened import Run
 
 
@@ -31,7 +31,7 @@ def before_and_after(old: Run, new: Run, lessons: Sorted) -> dict[str, Any]:
             if mine:
                 told[side][name] = _compared(name, mine, old, new)
             if pairs:
-                told[side][f"{name}, better of two"] = _preferred(f"better_{name}", pairs, new)
+                told[side][f"{name}, better of two"] = _preferred(name, pairs, old, new)
     told["old_test"] = new.folder.read("verdicts.json", default={})
     return told
 
@@ -42,11 +42,27 @@ def _compared(name: str, lessons: Sequence[Lesson], old: Run, new: Run) -> dict[
     return {"rows": len(lessons), **found, **_turned(name, old.recipe.tasks[name], before, after)}
 
 
-def _preferred(name: str, lessons: Sequence[Lesson], new: Run) -> dict[str, Any]:
-    """How often the better of two has become likelier than the worse; of the old version nothing has: half, by its definition."""
-    after = _measured(name, lessons, new)
-    before = replace(after, answers={name: torch.zeros_like(after.answers[name])})
-    return {"rows": len(lessons), **(verdict(name, new.recipe.tasks[name], before, after, {}, None) or {})}
+def _preferred(name: str, lessons: Sequence[Lesson], old: Run, new: Run) -> dict[str, Any]:
+    """How often the better of two gained more than the worse; of the old version nothing has: half, by its definition.
+
+    That the pairs were learnt does not say yet that the run would write the better one: how often it is the likelier of the two, of
+    either version, is told beside it.
+    """
+    task = f"better_{name}"
+    after = _measured(task, lessons, new)
+    before = replace(after, answers={task: torch.zeros_like(after.answers[task])})
+    likelier = {f"likelier_{when}": _likelier(name, lessons, run) for when, run in (("before", old), ("after", new))}
+    return {"rows": len(lessons), **(verdict(task, new.recipe.tasks[task], before, after, {}, None) or {}), **likelier}
+
+
+def _likelier(name: str, lessons: Sequence[Lesson], run: Run) -> int:
+    """On how many rows a version takes the better answer for likelier than the worse, as a whole."""
+    target = run.recipe.tasks[name].target
+    nll = []
+    for column in (CHOSEN, REJECTED):
+        rows = [replace(one, row=replace(one.row, cells={**one.row.cells, target: one.row.cells[column]})) for one in lessons]
+        nll.append(_measured(name, rows, run).answers[name][:, 2])
+    return int((nll[0] < nll[1]).sum())
 
 
 def _turned(name: str, task: Any, before: Measured, after: Measured) -> dict[str, int]:

@@ -41,5 +41,7 @@ def _cells(name: str, one: Mapping[str, Any]) -> list[str]:
         return [name, rows, "", "", "", "not measured"]
     p = one.get("p_value")
     tested = "" if p is None else f"; McNemar p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    if "likelier_after" in one:
+        tested = f"; the better is the likelier of the two: {one['likelier_before']} -> {one['likelier_after']}"
     values = [with_interval(one["untouched"]), with_interval(one["trained"]), with_interval(one["change"], "+")]
     return [f"{name}.{one['metric']}", rows, *values, WORDS[one["verdict"]] + tested]

@@ -63,6 +63,7 @@ def test_thumbnail(size: tuple[int, int], mode: str) -> None:
     (image,) = [attributes for tag, attributes in checked(html) if tag == "img"]
     assert html.startswith('<figure class="value image"') and len(html) < 30_000
     assert f"{size[0]} x {size[1]} pixels" in image["alt"] and ("grey" if mode == "L" else "colour") in image["alt"]
+    assert 'figcaption aria-hidden="true"' in html, "the same words twice would be read twice"
     assert max(int(image["width"]), int(image["height"])) <= 160
     assert max(pictures(html)[0].size) <= 160
     assert ("pixelated" in html) == (max(size) <= 64)

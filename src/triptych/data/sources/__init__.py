@@ -9,7 +9,7 @@ from triptych.base.errors import InputError
 from triptych.contract.modality import Modality
 from triptych.data.layouts import recognised, said, within
 from triptych.data.rows import Source
-from triptych.data.samples import SAMPLE, make_sample
+from triptych.data.samples import SAMPLE, make_sample, rooms_with
 from triptych.data.sources.delimited import read_delimited
 from triptych.data.sources.folder import ABOUT, SPLIT_FOLDERS, files_in, read_files, read_folder
 from triptych.data.sources.hub import is_name, is_saved, read_hub, read_saved
@@ -31,7 +31,7 @@ Reader = Callable[[Path, Mapping[str, Modality]], Source]
 def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
     """The rows of what stands at a path, read as they are asked for; nothing is decoded yet.
 
-    A table; a built-in sample, with a column for each modality; a published data set as its publisher lays it out, found by
+    A table; a built-in sample, with a column for each modality that it has; a published data set as its publisher lays it out, found by
     looking or said as `coco:FOLDER`; a folder of class folders, of Parquet files, of shards or of tables; a saved Hugging Face
     data set; one such file; a pattern of several; a name on the Hub.
 
@@ -39,7 +39,8 @@ def open_source(path: Path, rooms: Mapping[str, Modality]) -> Source:
         InputError: there is nothing there, or nothing in it that can be read as rows.
     """
     if path.as_posix().startswith(SAMPLE):
-        path = make_sample(path.as_posix().removeprefix(SAMPLE), rooms)
+        name = path.as_posix().removeprefix(SAMPLE)
+        path = make_sample(name, rooms_with(name, rooms))
     if is_name(path.as_posix()):
         return read_hub(path.as_posix(), rooms)
     if path.as_posix().startswith(ROWS):

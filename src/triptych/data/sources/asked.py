@@ -12,7 +12,7 @@ import yaml
 from triptych.base.errors import InputError
 from triptych.base.settings import parse, read_yaml
 from triptych.contract.modality import Modality
-from triptych.data.samples import SAMPLE, make_sample
+from triptych.data.samples import SAMPLE, make_sample, rooms_with
 from triptych.data.settings import ColumnSettings, RowSettings
 
 NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)", re.DOTALL)
@@ -125,5 +125,6 @@ def _settings(said: str) -> Any:
 def _here(source: str, rooms: Mapping[str, Modality]) -> str:
     """A sample is made; a shell does not write `~/` out behind a name."""
     if source.startswith(SAMPLE):
-        return str(make_sample(source.removeprefix(SAMPLE), rooms))
+        name = source.removeprefix(SAMPLE)
+        return str(make_sample(name, rooms_with(name, rooms)))
     return str(Path.home() / source[2:]) if source.startswith("~/") else source

@@ -31,7 +31,7 @@ def show(value: Value) -> str:
     about = f"{kind} picture, {value.width} x {value.height} pixels"
     small = value.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return _figure("value", _img(small, about), about)
+    return _figure("value", _img(small, about), about, read=True)
 
 
 def marked(value: Value, boxes: Mapping[str, Sequence[float]]) -> str:
@@ -136,9 +136,11 @@ def _data_uri(image: Image.Image) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _figure(role: str, inside: str, caption: str) -> str:
+def _figure(role: str, inside: str, caption: str, read: bool = False) -> str:
+    """What is shown with its caption; `read` where a screen reader reads the same words off the picture, and needs them once."""
+    once = ' aria-hidden="true"' if read else ""
     return (
         f'<figure class="{role} image" style="margin:0;color:var(--ink, currentColor)">'
         f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{inside}</div>'
-        f'<figcaption style="color:var(--muted, #888);font-size:.85em">{escape(caption)}</figcaption></figure>'
+        f'<figcaption{once} style="color:var(--muted, #888);font-size:.85em">{escape(caption)}</figcaption></figure>'
     )

@@ -105,7 +105,7 @@ def _weighed(name: str, one: Mapping[str, Any]) -> str:
     body = "".join(_left_out(column, cells, one["measure"] == "value") for column, cells in rows)
     head = "".join(
         f"<th scope='col'>{text}</th>"
-        for text in ("without", "answer", escape(one["measure"]), "change" if one["measure"] == "value" else "points", "")
+        for text in ("without", "answer", escape(one["measure"]), "change" if one["measure"] == "value" else "points", "what it does")
     )
     caption = f"<caption>{escape(name)}: asked again without each input</caption>"
     return f"<div class='scroll'><table class='weighed'>{caption}<tr>{head}</tr>{body}</table></div>"

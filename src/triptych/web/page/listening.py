@@ -34,8 +34,8 @@ HOW = (
 NEW: dict[str, Any] = {"files": [], "at": 0}
 
 
-def build(kit: Kit, name: str) -> None:
-    """The part of the tab for one run."""
+def build(kit: Kit, name: str) -> Any:
+    """The part of the tab for one run; the event that keeps a vote."""
     html_place(HOW)
     problem = html_place("", elem_id=f"voices-told-{name}")
     ballot = kit.memory(f"{name}.ballot", NEW)
@@ -54,9 +54,10 @@ def build(kit: Kit, name: str) -> None:
     table = html_place("", elem_id=f"voices-table-{name}")
     outputs = [problem, ballot, booth, voice, score, table]
     on(start.click, once(functools.partial(_start, kit.service, name), 6), [files], outputs)
-    on(following.click, once(functools.partial(_vote, kit.service, name), 6), [ballot, score, rater], outputs)
+    voted = on(following.click, once(functools.partial(_vote, kit.service, name), 6), [ballot, score, rater], outputs)
     on(results.click, once(functools.partial(_results, kit.service, name), 2), [], [problem, table])
     kit.opens(once(functools.partial(_booth, kit.service, name), 6), [ballot], outputs)
+    return voted
 
 
 def voice_column(run: Run) -> str:

@@ -15,7 +15,8 @@ HEAD = """
   document.documentElement.lang = 'en';
   const named = () => {
     for (const button of document.querySelectorAll('button:not([aria-label])')) {
-      const text = button.textContent.trim() || button.title || button.querySelector('svg title')?.textContent;
+      const text = button.textContent.trim() || button.title || button.querySelector('svg title')?.textContent
+        || (button.querySelector('img') && 'picture');
       if (!button.textContent.trim() && text) button.setAttribute('aria-label', text);
     }
     // What Gradio calls the place for a file is neither what stands on it nor which input it is for.
@@ -24,6 +25,23 @@ HEAD = """
       if (!text) continue;
       const label = button.closest('.block')?.querySelector('[data-testid=block-label]')?.textContent?.trim();
       button.setAttribute('aria-label', label ? label + ': ' + text : text);
+      button.dataset.named = '';
+    }
+    // The sign for more files is a button within a button, called by the key of a translation: the outer one does what the inner would.
+    for (const button of document.querySelectorAll('button.icon-button:not([data-named]):has(button input[type=file])')) {
+      button.setAttribute('aria-label', 'Upload');
+      button.dataset.named = button.title = 'Upload';
+      button.querySelector('button').inert = true;
+      button.addEventListener('click', () => button.querySelector('input[type=file]').click());
+    }
+    for (const item of document.querySelectorAll('[role=listitem]')) {
+      if (!item.closest('[role=list], ul, ol')) item.parentElement.setAttribute('role', 'list');
+    }
+    // The name of a player's speed begins with what stands on it, also after a click.
+    for (const button of document.querySelectorAll('button.playback:not([data-named])')) {
+      const says = () => button.setAttribute('aria-label', button.textContent.trim() + ' speed');
+      says();
+      new MutationObserver(says).observe(button, {childList: true, characterData: true, subtree: true});
       button.dataset.named = '';
     }
     for (const field of document.querySelectorAll('input[type=file]:not([aria-label])')) {
@@ -64,6 +82,9 @@ def theme() -> Any:
         button_primary_text_color="#ffffff",
         button_primary_background_fill_dark="#2f63e0",
         button_primary_text_color_dark="#ffffff",
+        link_text_color_dark="#7fa8ff",
+        body_text_color_subdued="#5b6169",
+        body_text_color_subdued_dark="#a7aeb7",
         input_placeholder_color="#5b6169",
         input_placeholder_color_dark="#a7aeb7",
     )

@@ -27,18 +27,23 @@ TRIES = 4
 def build(kit: Kit, name: str) -> None:
     """The tab for one run."""
     html_place("<p class='quiet'>One answer is judged where it stands: below it in Try, or beside it in Chat.</p>")
+    kept = []
     if answers_in_writing(kit.service.runs[name]):
         with gr.Accordion("Better of two answers", open=True):
-            _two(kit, name)
+            kept += _two(kit, name)
     with gr.Accordion("Voices", open=True):
-        listening.build(kit, name)
+        kept.append(listening.build(kit, name))
     with gr.Accordion("What was said so far", open=True):
         told = html_place("", elem_id=f"said-{name}")
         problem = html_place("")
-        kit.shows["Rate"].append((name, plainly(functools.partial(_summary, kit.service, name), 2), [], [problem, told]))
+        said = plainly(functools.partial(_summary, kit.service, name), 2)
+        kit.shows["Rate"].append((name, said, [], [problem, told]))
+        for event in kept:
+            on(event.then, said, [], [problem, told], hidden=True)
 
 
-def _two(kit: Kit, name: str) -> None:
+def _two(kit: Kit, name: str) -> list[Any]:
+    """The better of two; the events that keep which one it is."""
     html_place("<p class='quiet'>The last question of Chat is answered a second time, less predictably. Which answer is better?</p>")
     problem = html_place("", elem_id=f"two-told-{name}")
     pair = kit.memory(f"{name}.pair", None)
@@ -52,8 +57,10 @@ def _two(kit: Kit, name: str) -> None:
     kit.keep(left, f"{name}.two-a")
     kit.keep(right, f"{name}.two-b")
     on(ask.click, plainly(functools.partial(_another, kit.service, name), 4), [talk, task], [problem, left, right, pair])
-    for place, button in enumerate(buttons):
+    return [
         on(button.click, plainly(functools.partial(_prefer, kit.service, place), 3), [pair, left, right], [problem, pair, thanks])
+        for place, button in enumerate(buttons)
+    ]
 
 
 async def _another(service: Service, name: str, talk: Any, task: str) -> AsyncIterator[tuple[Any, ...]]:

@@ -347,6 +347,6 @@ def test_rows_that_cannot_be_learnt_are_counted_with_their_reasons(cli, run, fil
     code, out, err = cli("check", files / "recipe.yaml", "--set", f"data.source={files}/bad.jsonl", "--json")
     assert code == 0, err
     for number, why in enumerate(
-        ("says nothing", "places and there are 96", "names 0 x image", "names 2 x image", "places and there are 96")
+        ("says nothing", "places, the decoder has 96", "names 0 x image", "names 2 x image", "places, the decoder has 96")
     ):
         assert why in out and f"r{48 + number}" in out

@@ -38,11 +38,11 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
+    if recipe.data.added is not None:
+        table = with_added(limited(table, recipe.data.limit), added_rows(recipe, columns, voice))
     for name, task in tasks_of(recipe).items():  # before any value is looked at
         for column in words_of(recipe, task):
             table.require(column, f"task {name}", recipe.inputs)
-    if recipe.data.added is not None:
-        table = with_added(limited(table, recipe.data.limit), added_rows(recipe, columns, voice))
     facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.examined()) for name, settings in recipe.inputs.items()})
     looks = Looks()
     table = screen(

@@ -107,6 +107,7 @@ def asked_of(recipe: Recipe) -> Asked:
     """What the doctor must know of the recipe."""
     split = recipe.data.split
     wanted = {getattr(task, name, None) for task in recipe.tasks.values() for name in ("target", "positives", "messages")}
+    said = [getattr(task, "target", None) for task in recipe.tasks.values() if task.kind in ("ctc", *IN_WRITING)]
     balance = recipe.data.balance.by if recipe.data.balance else None
     used = {
         *recipe.columns().values(),
@@ -127,11 +128,7 @@ def asked_of(recipe: Recipe) -> Asked:
             for name, task in recipe.tasks.items()
             if task.kind == "contrast" and task.positives is None
         },
-        written={
-            task.target: tuple(ratio for room in rooms().values() for ratio in room.ratios if ratio.of == "characters")
-            for task in recipe.tasks.values()
-            if task.kind in ("ctc", *IN_WRITING) and getattr(task, "target", None)
-        },
+        written=dict.fromkeys(filter(None, said), tuple(r for room in rooms().values() for r in room.ratios if r.of == "characters")),
         group=split.group,
         split=split.column,
         used=frozenset(filter(None, used)),

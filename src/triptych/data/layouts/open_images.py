@@ -166,12 +166,12 @@ def _gathered(picture: str, lines: list[dict[str, str] | Reject], names: dict[st
             box = _box(line)
             if box is None:
                 rejects.append(Reject(f"{picture} {label}", f"the box {[line[side] for side in BOXES[4:8]]} does not lie in the picture"))
-            elif [*box, label] in (kind := drawn["crowds" if line["IsGroupOf"] == "1" else "boxes"]):
+            elif [*box, label] in (same := drawn["crowds" if line["IsGroupOf"] == "1" else "boxes"]):
                 rejects.append(
                     Reject(f"{picture} {label}", f"the box {[line[side] for side in BOXES[4:8]]} stood before; the first is kept")
                 )
             else:
-                kind.append([*box, label])
+                same.append([*box, label])
         elif line["Confidence"] not in {"0", "1", "0.0", "1.0"}:
             rejects.append(Reject(f"{picture} {label}", f"the confidence is {line['Confidence']!r}: people say 0 or 1"))
         elif label not in (kind := said["labels" if float(line["Confidence"]) else "absent"]):

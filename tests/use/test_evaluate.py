@@ -10,6 +10,7 @@ import pytest
 
 import triptych
 from triptych.base.errors import InputError
+from triptych.use.evaluate import alike
 
 pytestmark = pytest.mark.usefixtures("no_reports")
 
@@ -106,6 +107,13 @@ def test_what_cannot_be_measured_is_refused_with_a_way_out(run, tiny_recipe, tin
     assert "nothing to judge the answers by" in refused(path, data=bare)
     blind = other_table(tiny_table, tmp_path / "blind", drop=("image", "audio", "text"))
     assert "nothing in it is an input of this run" in refused(path, data=blind)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "same"), [(0.5820660, 0.5820659, True), (0.535, 0.5375, False), (None, None, True), (0.0, None, False)]
+)
+def test_what_adds_up_in_another_order_is_the_same_figure(then, now, same):
+    assert alike(then, now) is same
 
 
 def test_changed_rows_are_told(run, tiny_table, tmp_path):

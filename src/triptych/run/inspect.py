@@ -151,7 +151,8 @@ def _one_group(recipe: Recipe, table: Table) -> list[Finding]:
     column, rows = recipe.data.split.group, table.at("test")
     if column is None or len(rows) < 2:
         return []
-    found = {row.cells.get(column) for row in table.rows.take(rows, [column])}
+    cells = [row.cells.get(column) for row in table.rows.take(rows, [column])]
+    found = {None if cell is None else str(cell) for cell in cells}
     if len(found) > 1 or found == {None}:
         return []
     text = f"all test rows are of one {column} ({found.pop()}): intervals say how sure the scores of this one are, and nothing of others"

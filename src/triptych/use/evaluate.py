@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -174,11 +175,16 @@ def _answering(measured: Measured, name: str) -> Measured:
 
 
 def _against_stored(run: Run, measured: Measured) -> dict[str, Any]:
-    """Whether the figures are those that the run holds, and where they are not."""
+    """Whether the figures are those that the run holds, and where they are not: another machine adds up in another order."""
     now = {score.name: finite(score.value) for score in measured.scores}
     then = {score["name"]: score["trained"] for score in run.scores}
-    differ = {name: [then[name], now.get(name)] for name in then if now.get(name) != then[name]}
+    differ = {name: [then[name], now.get(name)] for name in then if not alike(then[name], now.get(name))}
     return {"same": not differ, "differ": differ}
+
+
+def alike(then: float | None, now: float | None) -> bool:
+    """But for the sixth digit, which no page shows."""
+    return then == now if then is None or now is None else math.isclose(then, now, rel_tol=1e-5, abs_tol=1e-6)
 
 
 def _written(what: str, told: dict[str, Any], trained: bool, out: str | Path | None) -> Evaluation:

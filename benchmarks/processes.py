@@ -60,10 +60,11 @@ run()
 """
 
 
-def trained(folder: Path, name: str, count: int, epochs: int) -> dict[str, float]:
+def trained(folder: Path, name: str, count: int, epochs: int, limit: int | None) -> dict[str, float]:
     """Seconds of all steps, and of those spent in communication, of the digits recipe in so many processes."""
     threads = max(1, (os.cpu_count() or 1) // count)
     words = ["train", "digits", "--out", str(folder / name), "--set", f"stages.0.epochs={epochs}", "--set", f"training.threads={threads}"]
+    words += ["--set", f"data.limit={limit}"] if limit else []
     told = folder / f"{name}.json"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -86,11 +87,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="processes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="of the demo's, drawn by their ids; by default all")
     asked = parser.parse_args()
     ratios, shares = [], []
     for turn in range(asked.turns):
         with tempfile.TemporaryDirectory() as name:
-            one, two = (trained(Path(name), word, count, asked.epochs) for word, count in (("one", 1), ("two", 2)))
+            one, two = (trained(Path(name), word, count, asked.epochs, asked.rows) for word, count in (("one", 1), ("two", 2)))
         ratios.append(two["rate"] / one["rate"])
         shares.append(two["share"])
         told = f"one process {one['rate']:.1f} rows/s, two {two['rate']:.1f}"

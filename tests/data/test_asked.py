@@ -61,12 +61,28 @@ def test_what_is_asked_of_an_input_is_not_asked_without_any():
 
 
 def test_many_reasons_are_counted_to_the_last_row():
-    held = table(*[{"thing": "it", "answer": "long " * (90 + n)} for n in range(8)], {"thing": "it", "answer": "a"})
-    target = asked(held, template="{thing}").target()
+    strange = [[{"role": f"{letter}nobody", "content": "x"}] for letter in "abcdefgh"]
+    held = table(*[{"chat": turns} for turns in strange], {"chat": CHAT})
+    target = asked(held, {"picture": [1] * 9, "voice": [0] * 9}, target=None, template=None, messages="chat").target()
     assert int(target.has.sum()) == 1
     counts = [int(text.split(": ", 1)[1].split(" row", 1)[0]) for text in target.findings]
     assert sum(counts) == 8
     assert target.findings[-1].endswith("for 3 other reasons")
+
+
+def test_reasons_that_differ_in_a_large_number_are_one_and_the_first_is_told_with_a_way_out():
+    held = table(*[{"thing": "it", "answer": "long " * (90 + n)} for n in range(8)], {"thing": "it", "answer": "a"})
+    (told,) = asked(held, template="{thing}").target().findings
+    assert "8 rows are not used" in told and "the decoder has 48" in told and "(the first: row-0); shorten the answer" in told
+
+
+def test_questions_that_lose_their_first_words_are_counted():
+    held = table({"thing": "word " * 90, "answer": "b"}, {"thing": "it", "answer": "a"}, {"thing": "word " * 70, "answer": "b"})
+    target = asked(held, template="{thing}").target()
+    assert target.has.tolist() == [True, True, True]
+    assert target.findings == [
+        "task say: 2 questions are longer than the decoder has room for; the first words are not read (the first: row-0)"
+    ]
 
 
 def test_a_column_that_is_not_there_is_named():

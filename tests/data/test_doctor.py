@@ -125,10 +125,14 @@ def test_silent_clipped_short_long_and_poor_sounds(tmp_path):
     sound(tmp_path / "brief.wav", 92, seconds=0.03)
     sound(tmp_path / "long.wav", 93, seconds=4.0)
     sound(tmp_path / "phone.wav", 94, rate=8000)
-    rows += [{"audio": f"{name}.wav", "label": "a"} for name in ("silent", "loud", "brief", "long", "phone")]
+    soundfile.write(
+        tmp_path / "far.wav", np.float32(1e37) * np.random.default_rng(9).standard_normal(16_000, np.float32), 16_000, subtype="FLOAT"
+    )
+    rows += [{"audio": f"{name}.wav", "label": "a"} for name in ("silent", "loud", "brief", "long", "phone", "far")]
     told = found(tmp_path, rows, **AUDIO)
     assert [told[code][0]["examples"] for code in ("silent", "clipped", "cut")] == [["row-41"], ["row-42"], ["row-44"]]
     assert told["silent"][0]["severity"] == "warning"
+    assert told["out of range"][0]["examples"] == ["row-46"] and told["out of range"][0]["severity"] == "warning"
     assert ["row-43"] in [one["examples"] for one in told["short"]] and ["row-44"] in [one["examples"] for one in told["long"]]
     assert any("row-45" in one["examples"] for one in told["rate"])
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triptych.base.errors import InputError
+from triptych.base.plain import override
 from triptych.contract.cells import Several
 from triptych.data.rows import Reject, Row, Source
 from triptych.data.settings import DataSettings, EachSettings
@@ -101,3 +102,5 @@ def test_a_recipe_takes_lists_apart_and_keeps_what_was_one_row_on_one_side(tmp_p
         assert [row.cells["pictures"] for row in made] == [tmp_path / "x.png", tmp_path / "y.png"] * (1 if isinstance(source, str) else 2)
         assert len([said for said in found.findings if said.startswith("each: 1 row")]) == (1 if isinstance(source, str) else 2)
     assert DataSettings(source="x", each={"column": "boxes", "once": "picture"}).split.group == "picture"
+    tree = override({"source": "x", "each": "boxes"}, ["each.once=picture"])  # as --set data.each=boxes --set data.each.once=picture
+    assert DataSettings(**tree).each == EachSettings(column="boxes", once="picture")

@@ -98,6 +98,18 @@ def test_rows_without_a_target_do_not_count(task, output, target):
     nobody.backward()  # a batch without any target must not break the step
 
 
+def test_a_column_that_no_pair_of_the_batch_has_gets_a_gradient_of_zero():
+    made = {name: F.normalize(torch.randn(4, 3), dim=1).requires_grad_() for name in ("a", "b", "c")}
+    output = Output({**{f"embedding.{name}_BD": tensor for name, tensor in made.items()}, "scale": torch.tensor(5.0)})
+    here, gone = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    found = terms(output, torch.arange(4), here, Contrast(between=["a", "b", "c"]), {"a": here, "b": here, "c": gone})
+    loss = task_loss(output, found)
+    torch.testing.assert_close(loss, found["a, b"].loss_P.mean())
+    loss.backward()
+    assert made["c"].grad is not None and not made["c"].grad.any()  # in several processes it has one, so it must in one
+    assert made["a"].grad.any()
+
+
 def test_regression_loss_is_of_the_standardised_target():
     output = Output({"standard_B": torch.tensor([2.0, 4.0]), "std": torch.tensor(5.0)})
     loss = task_loss(output, terms(output, torch.tensor([3.0, 4.0]), torch.tensor([True, True]), Regress(target="t"), {}))

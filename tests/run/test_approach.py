@@ -48,6 +48,15 @@ def test_the_words_of_an_approach_reach_its_stages(base_recipe):
     assert read(with_approach(base_recipe, "{kind: lora, rank: 3}")).inputs["text"].encoder.lora.rank == 3
 
 
+def test_stages_of_an_approach_are_changed_like_any_other(base_recipe):
+    """Whichever way round: the approach is chosen, and spelled out, before what is said of its stages."""
+    changes = ["stages.1.epochs=7", "approach=gradual", "approach.lr=3.0e-3", "stages.0.lr=2.0e-3"]
+    first, second, *_ = read(with_approach(base_recipe, "head"), changes).stages
+    assert (first.lr, second.lr["label"], second.epochs) == (2e-3, pytest.approx(3e-4), 7)
+    with pytest.raises(InputError, match="stages has no item '4'"):
+        read(with_approach(base_recipe, "head"), ["stages.4.epochs=7"])
+
+
 @pytest.mark.parametrize(
     "words, changes, said",
     [

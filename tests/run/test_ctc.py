@@ -89,9 +89,9 @@ def test_it_is_learnt_measured_and_written_down(run, folder):
     log = [line["validation text.wer"] for line in run.folder.read_log()]
     assert best["score"] == "text.wer" and best["value"] == min(log)
     told = " ".join(finding["text"] for finding in run.folder.read("run.json")["findings"])
-    assert "1 training rows (row-61) have more symbols in their text" in told
-    assert "1 words are in no training row ('something')" in told
-    assert "nothing is left once they are normalised ('...')" in told
+    assert "1 training row has more symbols in the text" in told and "(row-61); not used" in told
+    assert "1 word of no training row ('something')" in told
+    assert "nothing is left of 1 text once normalised ('...')" in told
     rows = run.folder.read_rows("predictions.parquet")
     assert rows["text.truth"][-1] == "something low" and "something" not in rows["text.said"][-1]
     report = write_report(run.folder).read_text()
@@ -226,7 +226,7 @@ def test_beside_another_input_and_task(folder, tmp_path):
     relied = both.folder.read("reliance.json")["tasks"]["text"]["inputs"]
     assert relied["voice"]["drop"]["value"] > 0.5 and relied["words"]["verdict"] != "used"
     told = " ".join(finding["text"] for finding in both.folder.read("run.json")["findings"])
-    assert "1 rows have a text and no voice" in told
+    assert "1 row with a text and no voice" in told
     assert both.predict(words="a")["text"] == {"said": "", "words": []}
 
 

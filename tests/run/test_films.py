@@ -122,6 +122,15 @@ def test_rows_are_kept_without_what_their_films_lack(films):
     assert found["unreadable"][0] == 1 and "film as audio" in found["unreadable"][1]
 
 
+def test_films_without_any_sound_are_named_with_the_reason(films):
+    """Five of them, of which nothing can be learnt from sound."""
+    mute = ["data.split={validation: 0.2, test: 0.2}", f"data.source={films / 'mute.csv'}"]
+    lines = (films / "table.csv").read_text().splitlines()
+    (films / "mute.csv").write_text("\n".join(lines[:1] + lines[6::6]) + "\n")
+    with pytest.raises(InputError, match=r"input 'sound'; 5 rows, such as row-1, row-2, .*: there is no sound in the file, only video"):
+        open_table(read(str(films / "films.yaml"), [*mute, "data.max_rejected=0.5"]), QUIET)
+
+
 def test_it_trains_on_frames_sound_and_words(run, films):
     about = json.loads((run.folder.path / "run.json").read_text())
     assert about["status"] == "done" and about["rejected"] == 1
@@ -152,7 +161,8 @@ def test_a_table_on_the_disk_gives_the_same(films, tmp_path):
     before = open_table(recipe, QUIET)
     for name, copied in (("reference", False), ("value", True)):
         table = tmp_path / f"{name}.lance"
-        build(open_source(films / "table.csv", rooms()), table, rooms(), Plan(copied=copied), QUIET)
+        built = build(open_source(films / "table.csv", rooms()), table, rooms(), Plan(copied=copied), QUIET)
+        assert "film: there is no audio in the files of 5 of 29 rows, such as row-6, row-12, row-18, row-24, row-30" in built.findings
         after = open_table(read(str(films / "films.yaml"), source=str(table)), QUIET)
         for column in ("film", "film as audio"):
             assert after.has(column) == before.has(column)

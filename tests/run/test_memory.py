@@ -16,7 +16,7 @@ import transformers
 import triptych
 from triptych.base.files import cache_root
 from triptych.layers.tower import Tower
-from triptych.run import baselines
+from triptych.run import baselines, memory
 from triptych.run.folder import RunFolder
 from triptych.run.memory import FOLDER, last_trained
 from triptych.run.recipe import Stage, read
@@ -193,15 +193,19 @@ def test_a_kill_while_it_is_computed_costs_no_more_than_a_part(base_recipe, tmp_
     assert len(features()) == 3 and RunFolder(run.folder.path).read("run.json")["status"] == "done"
 
 
-def test_a_damaged_part_is_said_and_computed_again(base_recipe, tmp_path, capsys):
+def test_what_is_damaged_or_of_another_version_is_said_and_computed_again(base_recipe, tmp_path, capsys, monkeypatch):
     first = train(base_recipe(), tmp_path / "one")
     path = features()[0]
     content = bytearray(path.read_bytes())
     content[-3] ^= 8
     path.write_bytes(bytes(content))
     again = triptych.train(base_recipe(), out=tmp_path / "two")
-    assert "damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "damaged: 1 file of what was remembered of text" in said and "another version" not in said
     assert again.scores == first.scores
+    monkeypatch.setattr(memory, "code_of", lambda package: f"other {package}")
+    assert triptych.train(base_recipe(), out=tmp_path / "three").scores == first.scores
+    assert "remembered of text was made by another version of triptych" in capsys.readouterr().err
 
 
 def test_what_a_stage_trains_decides_where_it_is_cut():

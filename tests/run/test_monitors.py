@@ -14,7 +14,19 @@ from torch.nn import functional as F
 from triptych.objective.chance import Bounds
 from triptych.run.fit import fit
 from triptych.run.measure import Measured
-from triptych.run.monitors import AtChance, Collapse, Moment, Monitor, Rising, Step, Temperature, all_monitors, mean_cosine, rank_me
+from triptych.run.monitors import (
+    AtChance,
+    Collapse,
+    Moment,
+    Monitor,
+    Rising,
+    Step,
+    Temperature,
+    all_monitors,
+    lower_rate,
+    mean_cosine,
+    rank_me,
+)
 from triptych.run.recipe import read
 from triptych.use.report import write_report
 
@@ -43,9 +55,13 @@ def test_a_loss_at_chance_is_said_once_with_since_when_and_what_to_try():
     assert found[0].since == 1
     assert found[0].step == AtChance.STEPS
     assert "2.3 is what an answer costs that does not look at its row" in found[0].text
-    assert "stages.0.lr=0.01" in found[0].fix
+    assert "another rate: --set stages.0.lr=0.01, or a hundredth of that;" in found[0].fix
     (worse,) = told(AtChance(), steps([7.6] * 200, rate=10.0))
-    assert "stayed above chance (7.6; 2.3" in worse.text and "a lower rate: --set stages.0.lr=1;" in worse.fix
+    assert "stayed above chance, where it began (7.6; 2.3" in worse.text and "a lower rate: --set stages.0.lr=1;" in worse.fix
+    (still,) = told(AtChance(), steps([7.6] * 200, rate=1e-7))
+    assert "above chance, where it began (7.6" in still.text and "stages.0.lr=1e-06" in still.fix  # a lower one would be the wrong way
+    (rose,) = told(AtChance(), steps([2.3] * 10 + [7.6] * 200, rate=1e-3))
+    assert "above chance (7.6" in rose.text and "a lower rate: --set stages.0.lr=0.0001;" in rose.fix
     assert told(AtChance(), steps([2.4] * 50)) == []  # too early
     assert told(AtChance(), steps([2.3] * 900, an_epoch=10_000)) == []  # two epochs are due in a long one
     assert told(AtChance(), steps([2.3] * 1000, an_epoch=10_000))
@@ -159,3 +175,9 @@ def test_a_rate_that_moves_nothing_is_at_chance(tiny_recipe, tmp_path):
     sets += ["tasks={number: {kind: regress, target: number}}"]
     run = fit(read(str(tiny_recipe), sets), tmp_path / "run", quiet=True)
     assert [one["text"].split(":")[0] for one in said(run, "at chance")] == ["number"]
+
+
+def test_rates_of_parts_are_told_part_by_part():
+    now = Moment(rate=1.0, rates={"image": 1e-3, "match": 1.0})
+    assert lower_rate(now, "match") == "a lower rate for match: --set stages.0.lr.match=0.1"
+    assert lower_rate(now) == "a lower rate: --set 'stages.0.lr={image: 0.0001, match: 0.1}'"

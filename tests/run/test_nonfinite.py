@@ -82,7 +82,7 @@ def test_too_many_in_a_row_stop_the_run(tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(lit, "task_loss", lambda *words: plain(*words) * float("nan"))
     with pytest.raises(TriptychError, match="in 5 steps in a row, the last of them step 5") as caught:
         fit(read(str(tiny_recipe), ["training.batch_size=4"]), tmp_path / "run", quiet=True)
-    assert "lower the learning rate" in str(caught.value)
+    assert "a lower rate: --set stages.0.lr=" in str(caught.value)
     assert len(list((tmp_path / "run" / "nan").glob("*.safetensors"))) == 3
     assert json.loads((tmp_path / "run" / "run.json").read_text())["monitors"]["said"]
 

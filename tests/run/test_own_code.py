@@ -138,17 +138,26 @@ def test_changed_code_is_other_code(server, tmp_path, monkeypatch):
 
 
 def test_a_run_opens_where_its_code_ran_and_asks_where_it_did_not(server, tmp_path, monkeypatch):
+    from fastapi.testclient import TestClient
+
+    from triptych.web.app import create_app
+    from triptych.web.service import Service, open_runs
+
     with pytest.warns(trust.RemoteCode):
         run = trained(tmp_path, "owner/tiny")
     stranger(monkeypatch)
-    assert open_run(run.path).predict(text="good day 3")["label"]["said"] in "ab"  # the same person: noted
+    service = Service(open_runs([run.path]))
+    with TestClient(create_app(service, page=False)) as client:  # the same person: noted; and it is served as it is opened
+        service.load()
+        answer = client.post("/v1/predict", json={"inputs": {"text": "good day 3"}}).json()
+    assert answer["tasks"]["label"] == open_run(run.path).predict(text="good day 3")["label"]
 
     stranger(monkeypatch)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody-else"))
     runs = dynamic_module_utils.get_class_in_module
     monkeypatch.setattr(dynamic_module_utils, "get_class_in_module", lambda *_, **__: pytest.fail("something ran"))
     word = trust.word(run.model / "encoders/text/base")
-    refused = {"done": lambda: open_run(run.path).predict(text="good"), "interrupted": lambda: resume(run.path, quiet=True)}
+    refused = {"done": lambda: Service(open_runs([run.path])).load(), "interrupted": lambda: resume(run.path, quiet=True)}
     for status, use in refused.items():
         run.about({"status": status})
         with pytest.raises(InputError) as caught:

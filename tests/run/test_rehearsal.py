@@ -66,7 +66,9 @@ def test_rows_that_all_look_alike_cannot_be_learnt_and_that_is_said(tiny_table, 
     assert "check that targets belong to their rows and inputs are not empty" in found[0]["fix"]
 
 
-@pytest.mark.parametrize(("after", "rates"), [(0.69, "lr=1e+02 or 1;"), (20.3, "lr=1;")])
-def test_a_loss_that_rose_asks_for_a_lower_rate_alone(after, rates):
-    (told,) = Rehearsed(12, 50, {"label": 0.7}, {"label": after}, {"label": Bounds(0.69, 0.0)}).notices(Moment(rate=10.0))
+@pytest.mark.parametrize(
+    ("rate", "after", "rates"), [(1e-3, 0.69, "lr=0.01, or a hundredth of that;"), (1e-3, 20.3, "lr=0.0001;"), (10.0, 0.69, "lr=1;")]
+)
+def test_a_loss_that_rose_or_a_high_rate_asks_for_a_lower_one_alone(rate, after, rates):
+    (told,) = Rehearsed(12, 50, {"label": 0.7}, {"label": after}, {"label": Bounds(0.69, 0.0)}).notices(Moment(rate=rate))
     assert f"--set stages.0.{rates}" in told.fix

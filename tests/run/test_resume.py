@@ -14,6 +14,7 @@ import triptych
 from triptych.base.errors import InputError, TriptychError
 from triptych.run import fit as story
 from triptych.run import resume
+from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
 from triptych.run.recipe import read
 
@@ -134,6 +135,7 @@ KILLED = (
 import os, signal, sys
 import triptych
 from triptych.run import resume
+from triptych.run.folder import RunFolder
 from triptych.run.lit import Lit
 
 resume.SHARE = 0
@@ -229,21 +231,23 @@ def test_two_processes_never_train_one_run(tiny_recipe, tmp_path, monkeypatch):
             triptych.resume(tmp_path / "run", quiet=True)
 
 
-def test_a_full_disk_stops_it_and_it_goes_on(tiny_recipe, tmp_path, monkeypatch, whole):
+def test_a_full_disk_stops_it_and_it_goes_on(tiny_recipe, tmp_path, monkeypatch, whole, capfd):
     from triptych.run import callbacks
 
-    count, before = 0, callbacks.write_course
+    count, before, about = 0, callbacks.write_course, RunFolder.about
 
     def full(*args):
         nonlocal count
         count += 1
-        if count == 4:
+        if count >= 4:
             raise OSError(28, "No space left on device")
         return before(*args)
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
         patch.setattr(callbacks, "write_course", full)
-        triptych.train(tiny_recipe, set=TWO_STAGES, out=tmp_path / "run", quiet=True)
+        patch.setattr(RunFolder, "about", lambda run, words: full() if "problem" in words else about(run, words))
+        triptych.train(tiny_recipe, set=TWO_STAGES, out=tmp_path / "run")
+    assert f"go on with: triptych train --resume {tmp_path / 'run'}" in capfd.readouterr().err
     assert last(triptych.resume(tmp_path / "run", quiet=True)) == last(whole)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -14,8 +16,8 @@ from tests.forked import PLACE, TOGETHER, TRIPTYCH, started_together
 from tests.reports import BLANK
 
 import triptych
-from triptych.base.errors import InputError
-from triptych.base.ranks import Ranks, ranks
+from triptych.base.errors import InputError, TriptychError
+from triptych.base.ranks import Ranks, plainly, ranks
 from triptych.run.fit import fit
 from triptych.run.launch import launch
 from triptych.run.recipe import read
@@ -201,8 +203,49 @@ def test_who_is_who(monkeypatch):
     assert ranks() == Ranks(3, 4, 1, 2) and not ranks().first
 
 
+def test_a_process_that_is_gone_is_told_in_plain_words():
+    lost, own = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Connection reset by peer"), RuntimeError("mine")
+    told = plainly(lost, Ranks(1, 2, 1, 2))
+    assert isinstance(told, TriptychError) and "is gone" in str(told) and "train --resume" in str(told)
+    assert plainly(lost, Ranks()) is lost and plainly(own, Ranks(1, 2, 1, 2)) is own
+
+
 def test_the_launcher_gives_the_exit_code_back(tmp_path):
     assert launch(["schema", "--nothing"], 2) == 2
     with (tmp_path / "out").open("wb") as told:
         assert launch(["--help"], 2, told) == 0
     assert (tmp_path / "out").read_text().count("Usage") == 1  # the first process alone is shown
+
+
+@pytest.mark.parametrize(("ends", "code", "says"), [("exit 3", 3, ""), ("kill -9 $$", 1, "process 1 of 0 to 1 was ended by SIGKILL")])
+def test_the_first_process_is_not_left_waiting_for_another_that_ended(monkeypatch, capfd, ends, code, says):
+    from triptych.run import launch as launcher
+
+    monkeypatch.setattr(launcher, "GRACE", 0.1)
+    started = []
+
+    def start(words, rank, *rest):
+        started.append(subprocess.Popen(["sleep", "100"] if rank == 0 else ["sh", "-c", ends]))
+        return started[-1]
+
+    monkeypatch.setattr(launcher, "_started", start)
+    assert launch([], 2) == code
+    assert all(process.poll() is not None for process in started) and says in capfd.readouterr().err
+
+
+def test_ending_the_launcher_alone_ends_all(monkeypatch):
+    from triptych.run import launch as launcher
+
+    monkeypatch.setattr(launcher, "GRACE", 0.1)
+    started = []
+
+    def start(words, rank, *rest):
+        started.append(subprocess.Popen(["sleep", "100"]))
+        if rank:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return started[-1]
+
+    monkeypatch.setattr(launcher, "_started", start)
+    with pytest.raises(KeyboardInterrupt):
+        launch([], 2)
+    assert [process.poll() for process in started] == [-signal.SIGINT] * 2

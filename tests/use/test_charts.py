@@ -94,6 +94,12 @@ def test_curves_name_lines_best_stop_and_stages():
     assert not any("best" in text or "stopped" in text for text in quiet)
 
 
+def test_stages_that_are_near_each_other_have_their_numbers_alone():
+    log = [{"epoch": n, "stage": max(0, (n - 35) // 3), "loss": 1.0} for n in range(1, 45)]
+    found = texts(charts.curves(log, ["loss"], "Loss", None, None))
+    assert [text.strip() for text in found if "stage" in text] == ["stage 1"] and "2" in found
+
+
 def test_curves_leave_out_what_is_not_a_number():
     log = [*LOG, {"epoch": 8, "stage": 2, "train loss": float("nan")}, {"epoch": 9, "stage": 2, "train loss": None}]
     svg = charts.curves(log, ["train loss", "no such thing"], "Loss", None, 9)

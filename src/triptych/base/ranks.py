@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from triptych.base.errors import TriptychError
+
 T = TypeVar("T")
 PATIENCE = timedelta(hours=6)
 """How long one process waits for another: the first one measures and writes alone, and may have much to do."""
@@ -91,5 +93,20 @@ def together(device: str) -> Iterator[Ranks]:
     dist.init_process_group(backend, rank=mine.rank, world_size=mine.size, timeout=PATIENCE)
     try:
         yield mine
+    except RuntimeError as problem:
+        if (told := plainly(problem, mine)) is not problem:
+            raise told from problem
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def plainly(problem: BaseException, mine: Ranks) -> BaseException:
+    """The problem itself; in plain words where it is that another process cannot be heard any more."""
+    from torch.distributed import DistError
+
+    if mine.size == 1 or not (isinstance(problem, DistError) or (isinstance(problem, RuntimeError) and "gloo" in str(problem))):
+        return problem
+    what = f"another of the {mine.size} processes that work together is gone: it failed, was killed, or its machine cannot be reached"
+    fix = "read what it said, if it could say something; then triptych train --resume RUN goes on with all of them"
+    return TriptychError(what, where=f"process {mine.rank} of 0 to {mine.size - 1}", fix=fix)

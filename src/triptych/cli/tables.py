@@ -176,7 +176,8 @@ def _told(task: str, told: dict[str, Any]) -> Iterable[str]:
         later = told.get("heard_from")
         note = f"   (heard from {later:.1f} s on, for the rest is cut off; `triptych subtitles` hears all)" if later else ""
         note += f"   ({told['why_not']})" if "why_not" in told else ""
-        yield f"{task}: {told['said'] or '-'}{note}"
+        nothing = "-" if "why_not" in told or told["said"] is None else "-   (the answer is empty)"
+        yield f"{task}: {told['said'] or nothing}{note}"
 
 
 def comparison(found: dict[str, Any]) -> None:

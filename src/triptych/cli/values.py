@@ -47,12 +47,11 @@ def named_values(named: Mapping[str, Sequence[str]], recipe: Recipe) -> dict[str
     from triptych.run.writing import asked_words, tasks_of
 
     words = asked_words(recipe)
-    talks = {task.messages for task in tasks_of(recipe).values()}
-    for name in named:
-        if name not in recipe.inputs and name not in words:
-            raise unknown_word("option", f"--{name}", [f"--{known}" for known in [*recipe.inputs, *words]] + ["--json"])
+    talks = {side.messages for task in tasks_of(recipe).values() for side in task.sides()}
     row: dict[str, Any] = {}
-    for name, values in named.items():
+    for name, values in ((_meant(word, recipe, words), values) for word, values in named.items()):
+        if name in row:
+            raise InputError(f"{name} is given by two names", fix=f"give it as --{name} alone")
         if name in recipe.inputs and _takes_files(recipe.inputs[name].modality):
             found = [file_or_value(value, recipe.inputs[name].modality) for value in values]
             row[name] = found if len(found) > 1 else found[0]
@@ -64,6 +63,24 @@ def named_values(named: Mapping[str, Sequence[str]], recipe: Recipe) -> dict[str
         else:
             row[name] = values[0] if name in words else file_or_value(values[0], recipe.inputs[name].modality)
     return row
+
+
+def _meant(word: str, recipe: Recipe, words: Sequence[str]) -> str:
+    """The input or typed column of an option: by its name, or by that of its modality where there is only one.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    if word in recipe.inputs or word in words:
+        return word
+    alike = [name for name, settings in recipe.inputs.items() if settings.modality == word]
+    typed = [] if alike or word != getattr(recipe.decoder, "modality", None) else words
+    if len(alike) + len(typed) == 1:
+        return (alike or list(typed))[0]
+    known = [f"--{name}" for name in [*recipe.inputs, *words]]
+    if len(alike) + len(typed) > 1:
+        raise InputError(f"--{word} could be any of several", known=[f"--{name}" for name in alike or typed])
+    raise unknown_word("option", f"--{word}", [*known, "--json"])
 
 
 def _takes_files(modality: str) -> bool:

@@ -117,6 +117,8 @@ class Encoder(Part):
     """A part that turns one prepared input into `Encoded` of width `width`."""
 
     width: int
+    sequences: bool = True
+    """Whether somebody reads the tokens that it gives. Where nobody does, it may give its vector as the one token."""
 
     @property
     def stride(self) -> int | None:

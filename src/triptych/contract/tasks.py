@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -51,6 +52,17 @@ def check_prompt(prompt: str | list[str] | None) -> None:
     for wording in wordings(prompt or []):
         if LABEL not in wording:
             raise ValueError(f"prompt {wording!r} says nothing of the class; write {LABEL} where its name belongs: This is {LABEL} music.")
+
+
+def check_question(template: str, system: str | None, answers: Collection[str]) -> None:
+    """Raises ValueError where braces do not match, or the question names a column that is asked for."""
+    for words in (template, system or ""):
+        try:
+            names = [name for _, name, _, _ in Formatter().parse(words) if name]
+        except ValueError as error:
+            raise ValueError(f"the braces of {words!r} do not match ({error}); double one that is meant as itself: {{{{ or }}}}") from error
+        if told := next((name for name in names if name in answers), None):
+            raise ValueError(f"the question {words!r} names {{{told}}}, the column that is asked for: the answer stands in the question")
 
 
 class Classify(_Head):
@@ -210,6 +222,8 @@ class Generate(_Task):
         if self.messages is None and (self.template is None or self.target is None):
             missing = "template" if self.template is None else "target"
             raise ValueError(f"a generate task has a template (the question) and a target (the answer), or messages; it lacks {missing}")
+        if self.template is not None and self.target is not None:
+            check_question(self.template, self.system, [self.target])
         if strange := [name for name in self.scores if name not in WRITTEN]:
             raise ValueError(f"there is no score {strange[0]!r} of written answers; known: {', '.join(WRITTEN)}")
         if self.top_p < 1 and not self.temperature:
@@ -235,6 +249,7 @@ class Prefer(_Task):
     def _two(self) -> Prefer:
         if self.chosen == self.rejected:
             raise ValueError(f"chosen and rejected are one column, {self.chosen!r}; an answer is not better than itself")
+        check_question(self.template, self.system, [self.chosen, self.rejected])
         return self
 
     def sides(self) -> tuple[Generate, ...]:

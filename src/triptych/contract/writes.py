@@ -36,7 +36,7 @@ class Script(Protocol):
         """Columns of the table that a task's question and answer are made of, besides the inputs."""
 
     def item(self, task: Any, cells: Mapping[str, Any], inputs: Mapping[str, int], open: bool = False) -> Item:
-        """One row with its answer; without one it ends where the answer begins.
+        """One row with its answer; without one it ends where the answer begins. `total` is how long it was before a question was cut.
 
         Args:
             task: settings of the generate task.

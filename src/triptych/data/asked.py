@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ AT_ONCE = 2_000
 """Rows looked through at a time."""
 REASONS = 5
 """Reasons that are told one by one."""
+NUMBER = re.compile(r"\d[\d,]+")
+"""Reasons that differ in a large number only are one; the first of them is told."""
 
 
 @dataclass
@@ -40,7 +43,7 @@ class AskedRows:
         self.sides = self.task.sides()
         self.columns = list(dict.fromkeys(column for side in self.sides for column in self.script.columns(side, list(self.inputs))))
         for column in self.columns:
-            self.table.require(column, f"task {self.name}")
+            self.table.require(column, f"task {self.name}", self.inputs)
 
     @property
     def question(self) -> list[str]:
@@ -59,21 +62,32 @@ class AskedRows:
 
     def target(self) -> Target:
         """Which rows have an answer that can be learnt; why the others have none, said as findings."""
-        has, why = torch.zeros(len(self.table.rows), dtype=torch.bool), Counter[str]()
-        first: dict[str, int] = {}
+        has, why, cut = torch.zeros(len(self.table.rows), dtype=torch.bool), Counter[str](), list[int]()
+        first: dict[str, tuple[int, BadValue]] = {}
         everything = range(len(self.table.rows))
         for index, cells in zip(everything, self._cells(everything), strict=True):
             if not all(side.messages in cells for side in self.sides if side.messages):
                 continue
             try:
-                learnt = all(bool(item["learnt"].any()) for item in self._items(index, cells))
+                items = self._items(index, cells)
+                learnt = all(bool(item["learnt"].any()) for item in items)
                 if learnt:
                     self._check_words(index, cells)
+                    cut += [index] * any(int(item["total"]) > len(item["ids"]) for item in items)
                 has[index] = learnt
             except BadValue as problem:
-                why[problem.what] += 1
-                first.setdefault(problem.what, index)
-        return Target(torch.zeros(len(has)), has, {}, self._why_not(why, first))
+                kind = NUMBER.sub("0", problem.what)
+                why[kind] += 1
+                first.setdefault(kind, (index, problem))
+        return Target(torch.zeros(len(has)), has, {}, [*self._why_not(why, first), *self._losing(cut)])
+
+    def _losing(self, cut: Sequence[int]) -> list[str]:
+        """A sentence about questions of which the decoder reads only the end."""
+        if not cut:
+            return []
+        questions = "1 question is" if len(cut) == 1 else f"{len(cut):,} questions are"
+        first = self.table.rows.ids()[cut[0]]
+        return [f"task {self.name}: {questions} longer than the decoder has room for; the first words are not read (the first: {first})"]
 
     def _check_words(self, index: int, cells: Mapping[str, Any]) -> None:
         """Raise BadValue where a row has no input and its question none of its own words: what is left was written for an input."""
@@ -82,11 +96,15 @@ class AskedRows:
         if not any(column in cells for column in self.question):
             raise BadValue("nothing is left to ask about: the row has no input, and no words of its own in the question")
 
-    def _why_not(self, why: Counter[str], first: Mapping[str, int]) -> list[str]:
+    def _why_not(self, why: Counter[str], first: Mapping[str, tuple[int, BadValue]]) -> list[str]:
         """Sentences about rows that are not used, of many reasons the most frequent and how many rows the others cost."""
         ids = self.table.rows.ids() if why else []
         told = why.most_common(REASONS if len(why) > REASONS else None)
-        said = [f"task {self.name}: {_not_used(count)}: {what} (the first: {ids[first[what]]})" for what, count in told]
+        said = []
+        for kind, count in told:
+            index, problem = first[kind]
+            fix = f"; {problem.fix}" if problem.fix else ""
+            said.append(f"task {self.name}: {_not_used(count)}: {problem.what} (the first: {ids[index]}){fix}")
         rest = sum(why.values()) - sum(count for _, count in told)
         return said + ([f"task {self.name}: {_not_used(rest)} for {len(why) - len(told):,} other reasons"] if rest else [])
 

@@ -25,6 +25,7 @@ from triptych.contract.modality import Modality
 from triptych.data.chunk import Chunk, Done, write_chunk
 from triptych.data.columns import ID, Column, schema, survey
 from triptych.data.journal import Journal, alone, sweep
+from triptych.data.lacking import told as what_lacks
 from triptych.data.notes import Notes
 from triptych.data.place import common_folder, placed
 from triptych.data.rejects import read_rejects, write_rejects
@@ -263,7 +264,8 @@ def _publish(work: Work, told: About) -> Built:
     if len(rejects) > plan.max_rejected * rows + 1e-9 or not kept:
         write_rejects(refused, rejects)
         raise _too_many(work.source, rejects, rows, kept, refused)
-    findings = list(dict.fromkeys([*work.source.findings, *work.journal.head["findings"]]))
+    without = what_lacks(((row, column, room) for chunk in done for row, column, room in chunk.lacking), kept)
+    findings = list(dict.fromkeys([*work.source.findings, *work.journal.head["findings"], *without]))
     ready, dataset = work.journal.path.with_name("rejects.csv"), work.before()
     if dataset is None or name not in _made_by(dataset):  # else it was stopped right after this
         write_rejects(ready, [*(read_rejects(beside) if plan.append and beside.exists() else []), *rejects])

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from triptych.contract.modality import Modality
 from triptych.data.columns import encoded, schema
 from triptych.data.held import HELD, hold
 from triptych.data.kinds import readers, suffix_of
+from triptych.data.lacking import lacks
 from triptych.data.pace import Pace
 from triptych.data.rows import Reject, Row
 from triptych.data.several import together
@@ -44,12 +45,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Done:
-    """A chunk that is on the disk: `taken` = `kept` + rejects; `fragment` is Lance's own word for the piece."""
+    """A chunk that is on the disk: `taken` = `kept` + rejects; `fragment` is Lance's own word for the piece.
+
+    `lacking`: (row, column, room) of files in which a room that takes such files finds nothing.
+    """
 
     taken: int
     kept: int
     rejects: list[list[str]]
     fragment: str | None
+    lacking: list[list[str]] = field(default_factory=list)
 
 
 Reading = Callable[[int], AbstractContextManager[Any]]
@@ -62,7 +67,8 @@ def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
     import pyarrow as pa
     from lance.fragment import write_fragments
 
-    judged = list(_each(chunk, reading))
+    lacking: list[list[str]] = []
+    judged = list(_each(chunk, reading, lacking))
     rejects = [[entry.id, entry.reason] for entry in judged if isinstance(entry, Reject)]
     rows = [entry for entry in judged if not isinstance(entry, Reject)]
     fragment = None
@@ -72,22 +78,33 @@ def write_chunk(chunk: Chunk, reading: Reading = nullcontext) -> Done:
         mode = "append" if chunk.append else "overwrite"
         (piece,) = write_fragments(pa.Table.from_arrays(arrays, schema=shape), chunk.table, schema=shape, mode=mode)
         fragment = json.dumps(piece.to_json())
-    return Done(len(chunk.entries), len(rows), rejects, fragment)
+    return Done(len(chunk.entries), len(rows), rejects, fragment, lacking)
 
 
-def _each(chunk: Chunk, reading: Reading) -> Iterator[list[Any] | Reject]:
-    """Every entry judged, in order, in threads where they are faster."""
+def _each(chunk: Chunk, reading: Reading, lacking: list[list[str]]) -> Iterator[list[Any] | Reject]:
+    """Every entry judged, in order, in threads where they are faster; `lacking` takes what kept ones lack."""
 
-    def judged_at(place: int) -> list[Any] | Reject:
+    def judged_at(place: int) -> tuple[list[Any] | Reject, list[list[str]]]:
         with reading(place):
-            return as_fields(chunk.entries[place], chunk)
+            found = as_fields(chunk.entries[place], chunk)
+            return found, [] if isinstance(found, Reject) else _lacking(chunk.entries[place], chunk)
 
     places, pace = iter(range(len(chunk.entries))), Pace()
     with ThreadPoolExecutor(THREADS) as pool:
         while some := list(islice(places, pace.chunk)):
             with pace.timed(len(some)):
                 judged = list((pool.map if pace.threaded else map)(judged_at, some))
-            yield from judged
+            for found, without in judged:
+                lacking += without
+                yield found
+
+
+def _lacking(entry: Row | Reject, chunk: Chunk) -> list[list[str]]:
+    """(row, column, room) of each room that might find something in a file of the row, and does not."""
+    cells = entry.cells if isinstance(entry, Row) else {}
+    media = {column.name: cells[column.name] for column in chunk.about.columns if column.kind == "media" and cells.get(column.name)}
+    placed = {name: Path(chunk.folder) / cell if isinstance(cell, str) else cell for name, cell in media.items()}
+    return [[entry.id, name, room] for name, cell in placed.items() for room in sorted(lacks(cell, chunk.rooms))]
 
 
 def judge_from(chunk: Chunk, first: int, reading: Reading) -> None:

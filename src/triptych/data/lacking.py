@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from triptych.base.errors import Absent, BadValue
-from triptych.contract.cells import Blob, Cell, Span
+from triptych.contract.cells import Blob, Cell, Several, Span
 from triptych.contract.modality import Modality
-from triptych.data.kinds import share
+from triptych.data.kinds import readers, share, suffix_of
 from triptych.data.rows import Row, Rows
+
+SHOWN = 5
+"""Rows that are named as examples."""
 
 
 def costs_row(problems: Mapping[str, BadValue], cells: Mapping[str, Any], rooms: Mapping[str, Modality]) -> str | None:
@@ -35,6 +38,29 @@ def costs_row(problems: Mapping[str, BadValue], cells: Mapping[str, Any], rooms:
 
 def _same(first: Any, second: Any) -> bool:
     return first is second or (type(first) is type(second) and isinstance(first, str | Path | Blob | Span) and first == second)
+
+
+def lacks(file: Cell, rooms: Mapping[str, Modality]) -> set[str]:
+    """Rooms that may find something in a file, told by its ending, and find nothing in it: `audio` of a film without sound."""
+    if isinstance(file, Several):
+        return set.intersection(*(lacks(item, rooms) for item in file.items)) if file.items else set()
+    whole = file.source if isinstance(file, Span) else file
+    if not isinstance(whole, Path | Blob):
+        return set()
+    fitting = readers(suffix_of(whole.name), rooms.values())
+    content = bytes(whole) if isinstance(whole, Blob) and len(fitting) > 1 else whole
+    return {room.name for room in fitting if not room.holds(content)} if len(fitting) > 1 else set()
+
+
+def told(lacking: Iterable[tuple[str, str, str]], kept: int) -> list[str]:
+    """What is said of (row, column, room) of files in which the room finds nothing: a line for each column and room."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row, column, room in lacking:
+        found.setdefault((column, room), []).append(row)
+    return [
+        f"{column}: there is no {room} in the files of {len(rows):,} of {kept:,} rows, such as {', '.join(rows[:SHOWN])}"
+        for (column, room), rows in sorted(found.items())
+    ]
 
 
 @dataclass(frozen=True)

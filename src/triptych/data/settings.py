@@ -195,9 +195,16 @@ class EachSettings(Settings):
     )
 
 
+def _by_column(value: Any) -> Any:
+    """`each: boxes` is short for its column; after `--set data.each.once=...` that word comes as a `kind`."""
+    if isinstance(value, dict) and "kind" in value and "column" not in value:
+        value = {("column" if name == "kind" else name): held for name, held in value.items()}
+    return {"column": value} if isinstance(value, str) else value
+
+
 Each = Annotated[
     EachSettings,
-    BeforeValidator(lambda value: {"column": value} if isinstance(value, str) else value, json_schema_input_type=str | EachSettings),
+    BeforeValidator(_by_column, json_schema_input_type=str | EachSettings),
 ]
 Name = Annotated[str, Field(min_length=1)]
 Key = Name | Annotated[list[Name], Field(min_length=1)] | Annotated[dict[Name, Name], Field(min_length=1)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from triptych.base.errors import InputError
+from triptych.base.errors import InputError, nearest
 from triptych.contract.cells import Cell
 from triptych.contract.examined import Finding
 from triptych.contract.modality import Split
@@ -50,13 +50,15 @@ class Table:
         self.require(name, asked_by)
         return list(self.rows.cells(name))
 
-    def require(self, name: str, asked_by: str) -> None:
-        """Refuse a column that is not there."""
+    def require(self, name: str, asked_by: str, others: Iterable[str] = ()) -> None:
+        """Refuse a column that is not there; `others` are words that might be meant as well."""
         if name not in self.columns:
-            fix = ""
+            known = list(dict.fromkeys([*self.columns, *others]))
+            close = nearest(name, known, 1)
+            fix = f"did you mean {close[0]!r}?" if close else ""
             if len(self.columns) == 1 and len(self.columns[0].split()) < len(self.columns[0]) / 8:
                 fix = "the header looks like one long name: check the file's delimiter"
-            raise InputError(f"no column {name!r}, which {asked_by} asks for", where=self.source, known=self.columns, fix=fix)
+            raise InputError(f"no column {name!r}, which {asked_by} asks for", where=self.source, known=known, fix=fix)
 
     def has(self, name: str) -> list[bool]:
         """Which rows have a cell in this column; none where there is no such column."""

@@ -70,12 +70,14 @@ def _unused(name: str, task: Any, cells: Sequence[Cell], texts: Sequence[str], t
     found = []
     if silent:
         shown = ", ".join(repr(cell) for cell in silent[:3])
-        found.append(
-            f"task {name}: of {len(silent):,} texts nothing is left once they are normalised ({shown}); those rows are not used for it"
-        )
+        found.append(f"task {name}: nothing is left of {_many(len(silent), 'text')} once normalised ({shown}); not used for it")
     if alone:
-        found.append(f"task {name}: {alone:,} rows have a text and no {task.input}; those rows are not used for it")
+        found.append(f"task {name}: {_many(alone, 'row')} with a text and no {task.input}; not used for it")
     return found
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _strange(name: str, spelling: Spelling, texts: Sequence[str], has: Sequence[bool]) -> list[str]:
@@ -85,6 +87,6 @@ def _strange(name: str, spelling: Spelling, texts: Sequence[str], has: Sequence[
         return []
     shown = ", ".join(repr(symbol) for symbol, _ in counted.most_common(5))
     return [
-        f"task {name}: {len(counted):,} {spelling.unit} are in no training row ({shown}); "
-        f"the model cannot say them, and wherever they are expected they count as errors"
+        f"task {name}: {_many(len(counted), spelling.unit.removesuffix('s'))} of no training row ({shown}); "
+        f"the model cannot say {'it' if len(counted) == 1 else 'them'}, which counts as an error where expected"
     ]

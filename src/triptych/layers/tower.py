@@ -124,6 +124,10 @@ class Family(ABC):
         """Which tokens count once all blocks are passed; some that the blocks looked at may not."""
         return flow.mask_PT
 
+    def vector(self, base: Any, flow: Flow) -> Tensor | None:
+        """The same as `pool` gives, where it can be had without an answer to each token; None where it cannot."""
+        return None
+
     def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
         """The base's own vector of a row: pooled_PD."""
         return masked_mean(tokens_PTD, mask_PT)
@@ -261,6 +265,9 @@ class Tower(Held, Encoder):
         return Flow(_full(packed.tensors[cut]), packed.mask_PT, rows), int(cut.removeprefix(BLOCK).split("_")[0])
 
     def _left(self, flow: Flow) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Tokens, which of them are real, and the base's own vector; where nobody reads tokens, the vector is the one token."""
+        if not self.sequences and self.pooling == "base" and (vector_PD := self.family.vector(self.base, flow)) is not None:
+            return vector_PD[:, None], torch.ones(len(vector_PD), 1, dtype=torch.bool, device=vector_PD.device), vector_PD
         tokens_PTD = self.family.leave(self.base, flow)
         real_PT = self.family.real(flow)
         mask_PT = real_PT if real_PT is not None else tokens_PTD.new_ones(tokens_PTD.shape[:2], dtype=torch.bool)

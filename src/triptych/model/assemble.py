@@ -33,6 +33,8 @@ class Model(nn.Module):
         super().__init__()
         self.encoders, self.fusion, self.heads, self.decoder = ByName(encoders), fusion, ByName(heads), decoder
         self.drop_inputs = drop_inputs
+        for encoder in encoders.values():
+            encoder.sequences = self.reads_sequences
 
     @property
     def reads_sequences(self) -> bool:

@@ -6,7 +6,7 @@ target is the task's loss. A batch in which no row has it gives a zero that stil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -125,10 +125,22 @@ def _pair(output: Output, a: str, b: str, both_B: Tensor, groups_P: Tensor, sett
 
 
 def task_loss(output: Output, found: Mapping[str, Term]) -> Tensor:
-    """The unweighted loss of one task: the mean over its terms of their means; a zero with a gradient where there is none."""
+    """The unweighted loss of one task: the mean over its terms of their means; a zero with a gradient where there is none.
+
+    A column of a contrast that no pair of the batch has is in it with a zero too: the weights behind it then have a gradient in
+    one process as in several, where rows of all come and go together, and an optimiser treats them alike.
+    """
     if found:
-        return torch.stack([term.loss_P.mean() for term in found.values()]).mean()
-    return torch.stack([tensor.float().sum() * 0.0 for tensor in output.tensors.values() if tensor.ndim]).sum()
+        loss = torch.stack([term.loss_P.mean() for term in found.values()]).mean()
+        used = {f"embedding.{column}_BD" for pair in found for column in pair.split(", ")}
+        unpaired = [tensor for name, tensor in output.tensors.items() if name.startswith("embedding.") and name not in used]
+        return loss + _nothing(unpaired) if unpaired else loss
+    return _nothing([tensor for tensor in output.tensors.values() if tensor.ndim])
+
+
+def _nothing(tensors: Sequence[Tensor]) -> Tensor:
+    """A zero whose gradient reaches all of them."""
+    return torch.stack([tensor.float().sum() * 0.0 for tensor in tensors]).sum()
 
 
 def rows_judged(found: Mapping[str, Term]) -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from triptych.base.errors import InputError, TriptychError
-from triptych.base.ranks import Ranks
+from triptych.base.ranks import Ranks, plainly
 from triptych.base.ranks import ranks as ranks_there
 from triptych.base.ranks import together as connected
 from triptych.base.runtime import Stopwatch
@@ -246,16 +246,20 @@ def _carried_out(recipe: Recipe, table: Table, run: RunFolder, around: Around) -
                 run.write("forgetting.json", finite(told))
             write_down(bench, run, untouched, simple, trained, best, watch)
         ranks.wait()
-    except BaseException as problem:
+    except BaseException as raised:
+        problem = plainly(raised, ranks)
         if isinstance(problem, InputError) and len(run.read_log()) == epochs:  # nothing was trained
             trackers.finish(run, "failed")
             raise
         status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
-        run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
+        with suppress(OSError):  # a full disk has no room for it either
+            run.about({"status": status, "problem": f"{type(problem).__name__}: {problem}"})
         trackers.finish(run, status)
         voice.say(f"{status}; go on with: triptych train --resume {run.path}")
         if isinstance(problem, InputError):  # what was paid for is kept
             raise TriptychError(problem.what, where=problem.where, known=problem.known, fix=problem.fix) from problem
+        if problem is not raised:
+            raise problem from raised
         raise
     if ranks.first:
         trackers.finish(run, "done", around.report(run) if around.report else None)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from triptych.base.errors import InputError
 from triptych.base.plain import is_number
-from triptych.contract.examined import Finding, worst_first
+from triptych.contract.examined import Finding, Severity, worst_first
 from triptych.contract.modality import SIDES, Split
 from triptych.contract.tasks import IN_WRITING, metrics, rule_of
+from triptych.data.lacking import SHOWN
 from triptych.data.settings import SOURCE
 from triptych.data.sheet import Asked
 from triptych.data.table import Table
@@ -22,7 +23,7 @@ from triptych.objective.thresholds import FEW
 from triptych.run.lengths import Lengths, lengths_before
 from triptych.run.ordering import plan_of
 from triptych.run.recipe import Recipe
-from triptych.run.writing import asked_rows, learn, script_of, targets_of, words_of
+from triptych.run.writing import asked_rows, learn, script_of, targets_of, tasks_of, words_of
 
 
 def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def findings(recipe: Recipe, table: Table) -> dict[str, Any]:
     targets = targets_of(recipe, table, asked)
     lengths = lengths_before(recipe, table)
     counted = {
-        f"{name} ({_answers(task)})": {side: _counted(table, task, side) for side in SIDES}
+        f"{name} ({_answers(task)})": {side: _counted(table, task, side, targets[name].has) for side in SIDES}
         for name, task in recipe.tasks.items()
         if task.kind != "contrast"
     }
@@ -61,13 +62,15 @@ def _answers(task: Any) -> str:
     return str(getattr(task, "target", None) or getattr(task, "messages", None) or task.chosen)
 
 
-def _counted(table: Table, task: Any, side: Split) -> str:
+def _counted(table: Table, task: Any, side: Split, has: Tensor) -> str:
     """`12 a, 9 b` for few classes or labels, `0 (12), 1 (9)` where they are numbers.
 
-    Of many, the rows and how many different ones, or from where to where they go.
+    Of many, the rows and how many different ones, or from where to where they go. Rows whose answer cannot be used (it is not
+    among those that the task `has`) do not count; a class that no training row has stands here all the same.
     """
     column = _answers(task)
-    cells = [row.cells.get(column) for row in table.rows.take(table.at(side), [column])]
+    usable = [index for index in table.at(side) if has[index] or task.kind in ("classify", "multilabel")]
+    cells = [row.cells.get(column) for row in table.rows.take(usable, [column])]
     filled = [cell for cell in cells if cell is not None]
     if not filled:
         return "-"
@@ -93,7 +96,8 @@ def told(recipe: Recipe, table: Table, targets: Mapping[str, Target] | None = No
     asked = [Finding("warning", "target", text) for target in (targets or {}).values() for text in target.findings]
     cut = [finding for one in lengths if (finding := one.finding())]
     few = few_to_choose_on(recipe, table, targets or {})
-    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table)])
+    unanswered = _unanswered(recipe, table, targets or {})
+    return worst_first([*asked, *few, *table.diagnosis, *cut, *read, *_gaps(recipe, table), *unanswered, *_unasked(recipe)])
 
 
 def asked_of(recipe: Recipe) -> Asked:
@@ -135,6 +139,53 @@ def _gaps(recipe: Recipe, table: Table) -> list[Finding]:
                 Finding("note", "gaps", f"input {name}: these rows have none (that is fine: they are used without it)", rows=absent)
             )
     return notes + [Finding("note", "empty side", f"there are no {side} rows") for side in SIDES if not table.at(side)]
+
+
+def _unanswered(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> list[Finding]:
+    """Rows that a task has no answer for: a gap, where other tasks have one; nothing is learnt from a row that no task asks."""
+    ids = table.rows.ids()
+    gaps, silent = list[Finding](), [True] * len(ids)
+    for name, task in recipe.tasks.items():
+        columns = [column for word in ("target", "messages", "chosen", "rejected") if (column := getattr(task, word, None))]
+        if not columns:  # what belongs together is learnt from every row
+            silent = [False] * len(silent)
+            continue
+        answered = [all(cells) for cells in zip(*map(table.has, columns), strict=True)]
+        if name in targets:  # of several labels, nothing said is an answer
+            answered = [there or has for there, has in zip(answered, targets[name].has.tolist(), strict=True)]
+        lacking = [not there for there in answered]
+        silent = [before and now for before, now in zip(silent, lacking, strict=True)]
+        gaps += _no_answer(
+            "note", f"task {name}: these rows have no answer ({' or '.join(columns)} is empty), and are not asked it", lacking, ids
+        )
+    text, fix = "no task has an answer for these rows, so nothing is learnt from them", "fill in their answers, or take them out"
+    lost = _no_answer("warning", text, silent, ids, fix)
+    return lost + (gaps if len(recipe.tasks) > 1 or not lost else [])
+
+
+def _no_answer(severity: Severity, text: str, lacking: Sequence[bool], ids: Sequence[str], fix: str = "") -> list[Finding]:
+    rows = [index for index, lacks in enumerate(lacking) if lacks]
+    return [Finding(severity, "no answer", text, fix, len(rows), tuple(ids[index] for index in rows[:SHOWN]))] if rows else []
+
+
+def _unasked(recipe: Recipe) -> list[Finding]:
+    """Inputs that stand in no question, where nothing but the questions shows them."""
+    if recipe.fusion.kind != "prefix" or any(task.kind not in IN_WRITING for task in recipe.tasks.values()):
+        return []
+    sides = [side for task in tasks_of(recipe).values() for side in task.sides()]
+    told = " ".join(f"{side.template}" for side in sides)
+    if any(side.messages for side in sides):
+        return []
+    return [
+        Finding(
+            "warning",
+            "not asked about",
+            f"input {name}: no template names it, so nothing is learnt from it",
+            f"write {{{name}}} in a template, or remove the input",
+        )
+        for name in recipe.inputs
+        if f"{{{name}}}" not in told
+    ]
 
 
 def check_select(recipe: Recipe, table: Table, targets: Mapping[str, Target]) -> None:

@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -25,8 +27,11 @@ from triptych.data.rows import Source
 from triptych.run.folder import RunFolder, open_folder
 from triptych.run.recipe import Recipe
 
-GRACE = 15.0
-"""Seconds that the others have to end by themselves once one has ended badly."""
+GRACE, ASKED = 15.0, 5.0
+"""Seconds that the others have to end by themselves once one has ended badly, and then once they are asked to."""
+ENDED = (0, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL)
+"""Codes of a first process that had no chance to say what was wrong."""
+MEMORY = ": by hand, or by the system where memory runs out"
 
 
 def launch(words: Sequence[str], count: int, told: IO[bytes] | None = None) -> int:
@@ -39,15 +44,21 @@ def launch(words: Sequence[str], count: int, told: IO[bytes] | None = None) -> i
     with tempfile.TemporaryFile() as others:
         running = [_started(words, rank, count, port, told, None if rank == 0 else others) for rank in range(count)]
         try:
-            code = _waited(running)
-        except KeyboardInterrupt:  # the terminal sends it to all of them
-            for process in running:
-                process.wait()
+            with _stopped_as_by_hand():
+                failed = _waited(running)
+        except KeyboardInterrupt:  # a terminal sends it to all of them, `kill` to this one alone
+            _end(running, signal.SIGINT)
             raise
-        if code and running[0].returncode in (0, -signal.SIGTERM, -signal.SIGKILL):
+        if failed is None:
+            return 0
+        code = running[failed].returncode
+        if failed or code < 0:
             others.seek(0)
-            sys.stderr.write(others.read()[-4000:].decode(errors="replace"))
-    return code
+            sys.stderr.write(others.read()[-4000:].decode(errors="replace") if running[0].returncode in ENDED else "")
+        if code < 0:
+            name = signal.Signals(-code).name
+            print(f"process {failed} of 0 to {count - 1} was ended by {name}{MEMORY if name == 'SIGKILL' else ''}", file=sys.stderr)
+    return code if code > 0 else 1
 
 
 def train_shared(recipe: Recipe, out: str | Path | None, rows: Source | None) -> RunFolder:
@@ -82,27 +93,40 @@ def _started(
     return subprocess.Popen(command, env=environment, stdout=told if rank == 0 else subprocess.DEVNULL, stderr=errors)
 
 
-def _waited(running: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait for all; where one ends badly the others would wait for it for ever, so they are ended too."""
-    failed = None
-    while any(process.poll() is None for process in running):
-        failed = next((process.returncode for process in running if process.returncode), None)
-        if failed is not None:
-            break
+def _waited(running: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """Wait for all; which of them ended badly first, if one did. The others would wait for it for ever, so they are ended too."""
+    while None in (codes := [process.poll() for process in running]) and not any(codes):
         time.sleep(0.05)
-    if failed is None:
-        return next((process.returncode for process in running if process.returncode), 0)
-    until = time.monotonic() + GRACE
-    while any(process.poll() is None for process in running) and time.monotonic() < until:
-        time.sleep(0.05)
-    for ending in (signal.SIGTERM, signal.SIGKILL):
+    failed = next((number for number, code in enumerate(codes) if code), None)
+    if failed is not None:
+        _end(running, signal.SIGTERM)
+    return failed
+
+
+def _end(running: Sequence[subprocess.Popen[bytes]], ask: signal.Signals) -> None:
+    """Leave them time to end by themselves, then ask them to, then do not ask."""
+    for ending, seconds in ((None, GRACE), (ask, ASKED), (signal.SIGKILL, ASKED)):
         for process in running:
-            if process.poll() is None:
+            if ending is not None and process.poll() is None:
                 process.send_signal(ending)
-        time.sleep(0.5 if any(process.poll() is None for process in running) else 0)
+        until = time.monotonic() + seconds
+        while any(process.poll() is None for process in running) and time.monotonic() < until:
+            time.sleep(0.05)
     for process in running:
         process.wait()
-    return failed if failed > 0 else 1
+
+
+@contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+    """What a scheduler or `kill` sends to this process alone (SIGTERM) stops all of them, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread say so
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _free_port() -> int:

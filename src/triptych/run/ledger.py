@@ -74,11 +74,15 @@ class Ledger:
     ) -> None:
         """Count a measured batch: each task's norm, times its weight, and each row's."""
         self.looked += 1
-        for name, norm in norms.items():
-            self.pulls[name] += norm
+        self.look_at_tasks(norms)
         for name, pull_B in by_row.items():
             if pull_B is not None and found[name]:
                 self._sum(name, batch, torch.stack([row_losses(found[name])[0], pull_B], 1), LOOKED)
+
+    def look_at_tasks(self, norms: Mapping[str, float]) -> None:
+        """Count what each task's weighted gradient measures."""
+        for name, norm in norms.items():
+            self.pulls[name] += norm
 
     def look_at_encoders(self, norms: Mapping[str, float]) -> None:
         """Count what reaches the encoders in a measured batch."""

@@ -38,6 +38,8 @@ from triptych.run.recipe import Stage
 
 ELSEWHERE = ("name", "revision", "lora", "trust_remote_code")
 """Words of an encoder that its digest says better, code and all, or that change nothing of what is frozen."""
+UNLIKE = ("code", "input", "of")
+"""Words about what is kept in which two versions, or two recipes, may differ over the same base and preparation."""
 LEAST, ROWS = 8, 32
 """Encoded at once: half of what a step of training takes, between these: no slower, and memory is no more than its."""
 PART_BYTES, PART_SECONDS = 2**26, 20.0
@@ -99,7 +101,8 @@ class _Frozen:
         self.kept = Kept(_place(about))
         self.about = {**about, "input": name, "of": str(getattr(encoder.settings, "name", ""))}
         if self.kept.damaged and bench.ranks.first:
-            voice.say(f"  {self.kept.damaged} files of what was remembered of {name} were damaged: those rows are computed again")
+            what = "1 file" if self.kept.damaged == 1 else f"{self.kept.damaged} files"
+            voice.say(f"  damaged: {what} of what was remembered of {name}; those rows are computed again")
         self.contents = _contents(plain)
 
     def column(self) -> Remembered:
@@ -128,6 +131,8 @@ class _Frozen:
             told = f"{len(keys) - len(missing):,} of {len(keys):,} {what} of {self.name} are remembered"
             self.voice.say(f"  {told}" + ("" if missing else "; nothing of it is computed"))
             if missing:
+                if not len(self.kept) and not self.kept.damaged and _of_another_version(self.about, self.kept.folder):
+                    self.voice.say(f"  what is remembered of {self.name} was made by another version of triptych, so it is computed again")
                 if not (self.kept.folder / ABOUT).exists():
                     write_json(self.kept.folder / ABOUT, self.about)
                 self._compute(missing, keys, pack)
@@ -198,6 +203,16 @@ def _about(encoder: Encoder, plain: Any, last: int, whole: bool, precision: str)
         "precision": precision,
         "code": code,
     }
+
+
+def _of_another_version(about: Mapping[str, Any], folder: Path) -> bool:
+    """Whether the same is kept, but for the code that made it."""
+    for path in folder.parent.glob(f"*/{ABOUT}"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            other = json.loads(path.read_text(encoding="utf-8"))
+            if path.parent != folder and all(other.get(word) == value for word, value in about.items() if word not in UNLIKE):
+                return True
+    return False
 
 
 def _contents(plain: InputColumn) -> dict[int, str]:

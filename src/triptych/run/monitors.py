@@ -21,6 +21,8 @@ from triptych.run.measure import Measured
 
 WINDOW = 10
 """Steps that are looked at together: one step's loss says little."""
+HIGH = 0.01
+"""A rate from which nobody is sent to a higher one: AdamW's usual ones are a tenth of it and less."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Moment:
     """Whether the rate is still rising."""
     rate: float = 0.0
     """Highest learning rate of the stage."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Rate of each part, where the recipe gives them one by one."""
 
     def notice(self, monitor: str, text: str, fix: str, since: int, severity: Severity = "warning") -> Notice:
         """A notice of now."""
@@ -110,7 +114,12 @@ class AtChance(Monitor):
     ABOVE = 1.1
     """Times chance, from where it is worse than chance."""
 
+    MOVED = 0.25
+    """Share of the first step's loss by which a later one differs that has gone anywhere."""
+
     sums: dict[str, list[float]] = field(default_factory=dict)
+    first: dict[str, float] = field(default_factory=dict)
+    """Loss of the first step."""
     pinned: dict[str, list[int]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
 
@@ -120,6 +129,7 @@ class AtChance(Monitor):
         """See the class."""
         for task, loss in seen.losses.items():
             bounds = seen.bounds[task]
+            self.first.setdefault(task, loss)
             if seen.now.warm or not bounds.chance > bounds.floor:
                 continue
             sums = self.sums.setdefault(task, [0.0, 0.0, 0.0, 0.0])
@@ -137,14 +147,15 @@ class AtChance(Monitor):
         steps, epochs = now.step - since + 1, now.epoch - epoch
         if task not in self.told and steps >= self.STEPS and (epochs >= self.EPOCHS or steps >= self.LONG):
             self.told.append(task)
-            above = loss > self.ABOVE * chance
+            above, first = loss > self.ABOVE * chance, self.first[task]
+            moved = abs(loss / WINDOW - first) > self.MOVED * first
+            where = f"{'above' if above else 'at'} chance{', where it began' if above and not moved else ''}"
             text = (
-                f"{task}: the loss has stayed {'above' if above else 'at'} chance ({loss / WINDOW:.3g}; {chance / WINDOW:.3g} is what an "
-                f"answer costs that does not look at its row) for {steps} steps, since step {since}"
+                f"{task}: the loss has stayed {where} ({loss / WINDOW:.3g}; {chance / WINDOW:.3g} is what an answer costs that does "
+                f"not look at its row) for {steps} steps, since step {since}"
             )
-            rates = f"{now.rate / 10:.1g}" if above else f"{now.rate * 10:.1g} or {now.rate / 10:.1g}"
             fix = (
-                f"{'a lower' if above else 'another'} rate: --set stages.{now.stage}.lr={rates}; check that its target belongs to "
+                f"{other_rate(now, lower=above and moved)}; check that its target belongs to "
                 "its row and that the stage trains what the task needs; --set training.check_batch=true tries to learn one batch by heart"
             )
             yield now.notice(self.name, text, fix, since)
@@ -189,7 +200,7 @@ class Rising(Monitor):
                 f"the loss rose from {once * before:.3g} at step {since} to {level * before:.3g} at step {seen.now.step}: "
                 "the learning rate is too high"
             )
-            yield seen.now.notice(self.name, text, _lower(seen.now), since)
+            yield seen.now.notice(self.name, text, lower_rate(seen.now), since)
         elif not self.lowest or level < self.lowest[0]:
             self.lowest = [level, float(seen.now.step)]
 
@@ -220,7 +231,7 @@ class Temperature(Monitor):
                 self.told.append(task)
                 since = now.step - len(past) + 1
                 text = f"{task}: the temperature went from {1 / past[0]:.3g} to {1 / scale:.3g} within {len(past) - 1} steps"
-                yield now.notice(self.name, text, _lower(now, task), since)
+                yield now.notice(self.name, text, lower_rate(now, task), since)
             elif self.HOTTEST < scale < self.COLDEST:
                 self.bound.pop(task, None)
             elif now.step - self.bound.setdefault(task, now.step) >= self.STEPS:
@@ -230,7 +241,7 @@ class Temperature(Monitor):
 
     def _fix(self, task: str, scale: float, now: Moment) -> str:
         if scale < 1:
-            return f"the embeddings say nothing yet: {_lower(now, task)}, and look whether rows of {task} belong together at all"
+            return f"the embeddings say nothing yet: {lower_rate(now, task)}, and look whether rows of {task} belong together at all"
         return "usual late in long trainings; early, look for copies among the rows that do not count as belonging together (positives)"
 
 
@@ -270,7 +281,10 @@ class Collapse(Monitor):
                 f"{key}: the embeddings have collapsed (mean cosine of different rows {cosine:.2f}, effective rank {rank:.1f} of "
                 f"{embedding_PD.shape[1]}), since step {since}"
             )
-            fix = f"{_lower(now)}; larger batches (training.batch_size, with training.chunk where memory is short); check the column"
+            fix = (
+                f"{lower_rate(now)}, and weight_decay where it was raised; larger batches (training.batch_size, with training.chunk where "
+                "memory is short); check the column"
+            )
             yield now.notice(self.name, text, fix, since)
 
 
@@ -288,9 +302,26 @@ def rank_me(embedding_PD: Tensor, most: int = 1024) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
-def _lower(now: Moment, part: str = "") -> str:
+def lower_rate(now: Moment, part: str = "") -> str:
     """A tenth of the rate, as words for the command line."""
-    return f"a lower rate{f' for {part}' if part else ''}: --set stages.{now.stage}.lr={now.rate / 10:.1g}"
+    return f"a lower rate{f' for {part}' if part else ''}: {_set_rate(now, 0.1, part)}"
+
+
+def other_rate(now: Moment, lower: bool) -> str:
+    """A rate to try where nothing is learnt: a tenth; or ten times as much, unless the rate is `HIGH` or is to be `lower`."""
+    if lower or now.rate >= HIGH:
+        return lower_rate(now)
+    return f"another rate: {_set_rate(now, 10)}, or a hundredth of that"
+
+
+def _set_rate(now: Moment, factor: float, part: str = "") -> str:
+    """What changes the stage's rate, or that of one part where each has its own."""
+    path = f"stages.{now.stage}.lr"
+    if part in now.rates:
+        return f"--set {path}.{part}={now.rates[part] * factor:.1g}"
+    if now.rates:
+        return f"--set '{path}={{{', '.join(f'{name}: {rate * factor:.1g}' for name, rate in now.rates.items())}}}'"
+    return f"--set {path}={now.rate * factor:.1g}"
 
 
 def all_monitors() -> list[Monitor]:

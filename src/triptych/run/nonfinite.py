@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from triptych.base.files import write_json, written_aside
 from triptych.contract.values import Batch
 from triptych.model.assemble import Model
 from triptych.run.folder import RunFolder
-from triptych.run.monitors import Moment, Notice
+from triptych.run.monitors import Moment, Notice, lower_rate
 
 IN_A_ROW = 5
 """Steps without a number, one after the other, after which training stops; two epochs of them where those have fewer steps."""
@@ -64,8 +65,7 @@ class NotANumber:
         self.steps.append(now.step)
         self.in_a_row += 1
         place = first_place(model, batch)
-        if self.kept < KEPT:
-            self._keep(now, batch, what, place)
+        kept = f" Its batch: {self._keep(now, batch, what, place)} (safetensors.torch.load_file)." if self.kept < KEPT else ""
         if self.in_a_row >= self.most:
             raise TriptychError(
                 f"{what} was no number in {self.in_a_row} steps in a row, the last of them step {now.step}; first in {place}",
@@ -75,16 +75,14 @@ class NotANumber:
         if str(place) in self.told:
             return None
         self.told.append(str(place))
-        text = f"{what} is no number at step {now.step}, first in {place}. The step was left out; its batch is kept in nan/"
+        text = f"{what} is no number at step {now.step}, first in {place}. The step was left out.{kept}"
         return now.notice(self.name, text, self._fix(place, now), now.step, "error")
 
     @staticmethod
     def _fix(place: Place, now: Moment) -> str:
         if place.where.startswith(("input", "target")):
             return "look at these rows, and take them out or mend them"
-        return (
-            f"lower the learning rate: --set stages.{now.stage}.lr={now.rate / 10:.1g}; --set training.precision=float32 where it is bf16"
-        )
+        return f"{lower_rate(now)}; --set training.precision=float32 where it is bf16"
 
     def summary(self) -> str:
         """`3 steps were left out, between step 4 and step 90`; empty where none was."""
@@ -93,15 +91,18 @@ class NotANumber:
         count = f"{len(self.steps)} step{'s were' if len(self.steps) > 1 else ' was'} left out because something was no number"
         return f"{count}, between step {self.steps[0]} and step {self.steps[-1]}"
 
-    def _keep(self, now: Moment, batch: Batch, what: str, place: Place) -> None:
+    def _keep(self, now: Moment, batch: Batch, what: str, place: Place) -> Path:
+        """Tensors, and beside them which rows they are of; returns the file with the tensors."""
         self.kept += 1
         folder = self.run.path / "nan"
         folder.mkdir(exist_ok=True)
         name = f"step-{now.step}" + (f"-rank-{self.run.rank}" if self.run.rank else "")
-        with written_aside(folder / f"{name}.safetensors") as aside:
+        file = folder / f"{name}.safetensors"
+        with written_aside(file) as aside:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(batch)}, aside)
         about = {"step": now.step, "epoch": now.epoch, "what": what, "first": place.where, "rows": list(place.rows), "ids": list(batch.ids)}
         write_json(folder / f"{name}.json", about)
+        return file
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered, as plain values."""

@@ -12,6 +12,7 @@ from triptych.data.added import divide_first, with_added
 from triptych.data.check import screen
 from triptych.data.doctor import diagnose
 from triptych.data.facts import Facts
+from triptych.data.lacking import SHOWN
 from triptych.data.looks import Looks
 from triptych.data.rows import Source
 from triptych.data.samples import SAMPLE, make_sample, sample_made
@@ -37,6 +38,9 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
     for name, task in recipe.tasks.items():
         if wanted := getattr(task, "target", None) or getattr(task, "positives", None):
             table.require(wanted, f"task {name}")
+    for name, task in tasks_of(recipe).items():  # before any value is looked at
+        for column in words_of(recipe, task):
+            table.require(column, f"task {name}", recipe.inputs)
     if recipe.data.added is not None:
         table = with_added(limited(table, recipe.data.limit), added_rows(recipe, columns, voice))
     facts = Facts({recipe.columns()[name]: (rooms()[settings.modality], settings.examined()) for name, settings in recipe.inputs.items()})
@@ -57,11 +61,22 @@ def open_table(recipe: Recipe, voice: Voice, rows: Source | None = None) -> Tabl
         there = table.has(column)
         if not any(there[index] for index in table.at("train")):
             fix = "remove it from the recipe, or check its column"
-            raise InputError(f"no training row has the input {name!r}", where=table.source, fix=fix)
+            raise InputError(f"no training row has the input {name!r}{_why_none(table, facts, column)}", where=table.source, fix=fix)
     answers = [str(getattr(task, "target", None) or getattr(task, "positives", None)) for task in recipe.tasks.values()]
     answers += [column for task in tasks_of(recipe).values() for column in words_of(recipe, task)]
     word = fingerprint(table, facts, [column for column in answers if column in table.columns])
     return replace(table, diagnosis=diagnose(table, facts, asked_of(recipe)), lengths=facts.lengths(), fingerprint=word)
+
+
+def _why_none(table: Table, facts: Facts, column: str) -> str:
+    """What is known of files that fill a column and give nothing for it."""
+    ids = table.rows.ids()
+    found = [
+        f"{len(rows):,} rows, such as {', '.join(ids[row] for row in rows[:SHOWN])}: {fault.text}"
+        for fault, rows in facts.columns[column].faults.items()
+        if fault.code in ("absent", "unreadable")
+    ]
+    return "; ".join(["", *found])
 
 
 def added_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice) -> Table:
@@ -81,7 +96,10 @@ def tell(recipe: Recipe, table: Table, voice: Voice) -> None:
         voice.say(f"  and {len(table.rejects) - 5} more, all in the run's rejects.csv")
     for finding in told(recipe, table):
         if finding.severity != "note":
-            voice.say(f"  {finding.severity}: {finding.text}" + (f" ({finding.rows} rows)" if finding.rows else ""))
+            voice.say(
+                f"  {finding.severity}: {finding.text}"
+                + (f" ({finding.rows:,} row{'s' if finding.rows > 1 else ''})" if finding.rows else "")
+            )
 
 
 def read_rows(recipe: Recipe, columns: Mapping[str, Modality], voice: Voice, rows: Source | None = None) -> Table:

@@ -336,7 +336,7 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
         InputError: whatever is wrong with it, before torch is imported.
     """
     path = Path("recipe.yaml") if isinstance(name, Mapping) else find(name)
-    tree = override(dict(name) if isinstance(name, Mapping) else _tree(path), changes)
+    tree = _changed(dict(name) if isinstance(name, Mapping) else _tree(path), list(changes))
     if source is not None and isinstance(tree.get("data", {}), dict):
         tree = {**tree, "data": {**tree.get("data", {}), "source": source}}
     recipe = parse(Recipe, tree, path.name)
@@ -356,6 +356,15 @@ def read(name: str | Mapping[str, Any], changes: Iterable[str] = (), source: str
             "name": recipe.name or re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem),
         }
     )
+
+
+def _changed(tree: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    """The tree with `--set` words; where one is of a stage and an approach stands for the stages, it is spelled out before that."""
+    of_stages = [change for change in changes if change.startswith("stages.")]
+    made = override(tree, [change for change in changes if change not in of_stages])
+    if of_stages and made.get("approach") is not None and not made.get("stages"):
+        return override(spelled(made), of_stages)
+    return override(tree, changes)
 
 
 def _give_word(*parts: Any) -> None:

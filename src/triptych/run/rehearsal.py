@@ -21,7 +21,7 @@ from triptych.objective.losses import task_loss, terms
 from triptych.run.bench import Bench
 from triptych.run.chunked import answers
 from triptych.run.lit import parameter_groups
-from triptych.run.monitors import Moment, Notice
+from triptych.run.monitors import Moment, Notice, other_rate
 from triptych.run.progress import Voice
 from triptych.run.recipe import Recipe, Stage
 from triptych.run.watch import Watch
@@ -67,12 +67,12 @@ class Rehearsed:
             shown = ", ".join(f"{t} {self.before[t]:.3g} to {self.after[t]:.3g} (chance {self.bounds[t].chance:.3g})" for t in failed)
             text = f"a copy of the model could not learn one batch of {self.rows} rows by heart in {self.steps} steps: {shown}"
             rose = any(not self.after[task] <= self.before[task] * ROSE for task in failed)
-            rates = f"{now.rate / 10:.1g}" if rose else f"{now.rate * 10:.1g} or {now.rate / 10:.1g}"
+            rate = other_rate(now, lower=rose)
             fix = (
                 "on so few rows any model that can learn should: "
-                + (f"the loss rose, so a lower rate first: --set stages.0.lr={rates}; " if rose else "")
+                + (f"the loss rose, so first {rate}; " if rose else "")
                 + "check that targets belong to their rows and inputs are not empty; "
-                + ("" if rose else f"another rate: --set stages.0.lr={rates}; ")
+                + ("" if rose else f"{rate}; ")
                 + "less dropout; a larger model"
             )
             yield now.notice("one batch", text, fix, 0)

@@ -61,8 +61,8 @@ def fitting(name: str, target: Target, table: Table, column: str, given: str, fr
         what = f"task {name}: the text of every training row has more symbols than {given!r} has steps, one in {1000 * frame:.0f} ms"
         raise InputError(what, where=table.source, fix=f"shorter steps of time for {given!r}, or check that texts belong to their rows")
     told = (
-        f"task {name}: {len(long):,} training rows ({', '.join(ids[row] for row in long[:SHOWN])}) have more symbols in their text than "
-        f"{given!r} has steps, one in {1000 * frame:.0f} ms; they are not used for it"
+        f"task {name}: {len(long):,} training row{'s have' if len(long) > 1 else ' has'} more symbols in the text than {given!r} has "
+        f"steps, one in {1000 * frame:.0f} ms ({', '.join(ids[row] for row in long[:SHOWN])}); not used for it"
     )
     return replace(target, has=has, findings=[*target.findings, told])
 

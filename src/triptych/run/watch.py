@@ -51,8 +51,9 @@ class Watch:
 
     def begin(self, number: int, stage: Stage, epochs_before: int, steps_an_epoch: int) -> None:
         """A stage begins."""
-        rate = max(stage.lr.values()) if isinstance(stage.lr, dict) else stage.lr
-        self.now = Moment(self.now.step, epochs_before + 1, number, 0, True, rate)
+        rates = dict(stage.lr) if isinstance(stage.lr, dict) else {}
+        rate = stage.lr if isinstance(stage.lr, float) else max(rates.values())
+        self.now = Moment(self.now.step, epochs_before + 1, number, 0, True, rate, rates)
         self.steps, self.index = steps_an_epoch, 0
         self.warm = round(stage.warmup * stage.epochs * steps_an_epoch)
         self.broken.begin(steps_an_epoch)
@@ -93,13 +94,17 @@ class Watch:
         if self.blind or not (for_ledger or for_weights):
             return
         # Each process has its own rows' share of them; the first one's serves for all, so that all weigh alike.
-        norms = self.ranks.told(gradients.by_task(learnt, gradients.shared(model)))
+        norms = {} if self._alone() else self.ranks.told(gradients.by_task(learnt, gradients.shared(model)))
         if for_weights:
             self.weighting.observe(norms)
         if for_ledger:
             weights = self.weighting.weights()
             by_row = {name: gradients.by_row(loss, outputs[name]) for name, loss in learnt.items()}
             self.ledger.look(batch, found, {name: weights[name] * norm for name, norm in norms.items()}, by_row)
+
+    def _alone(self) -> bool:
+        """Whether one task is learnt: then its gradient is what the step goes back through anyway."""
+        return len(self.weighting.own) == 1
 
     def _measured(self) -> bool:
         return self.ledger.due(self.index - 1, self.steps)
@@ -123,6 +128,9 @@ class Watch:
             return False
         self.broken.fine()
         if self._measured() and not self.blind:
+            if self._alone():
+                whole = float(gradients.norm([p.grad for p in gradients.shared(model)]))
+                self.ledger.look_at_tasks(dict.fromkeys(self.weighting.own, whole))
             self.ledger.look_at_encoders(gradients.by_encoder(model))
         return True
 

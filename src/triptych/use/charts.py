@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from triptych.use.drawing import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, drawn, plain_axes, short, svg
+from triptych.use.drawing import ACCENT, ACCENT2, INK, LINE, MUTED, WIDTH, drawn, plain_axes, score_axis, short, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ MOST_COUNTED = 14
 
 _SHADES = 12
 _RING: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 8, "fillstyle": "none", "markeredgewidth": 1.6}
+NAME_WIDE, NUMBER_WIDE = 0.14, 0.03
+"""Shares of a chart's width that a stage's name takes at the top, and its number alone."""
 
 
 def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, stopped_at: int | None, best_at: int | None) -> str:
@@ -54,9 +56,7 @@ def curves(log: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, s
             ax.plot([], [], **_RING, color=INK, label=f"best (epoch {best_at})")
         if stopped_at is not None:
             ax.axvline(stopped_at, color=INK, linewidth=1, linestyle=":", label=f"stopped (epoch {stopped_at})")
-        values = [value for points in lines.values() for _, value in points]
-        if min(values) >= 0 and 0.5 < max(values) <= 1:  # a score: an axis up to 1.04 would promise what cannot be
-            ax.set_ylim(top=1.01)
+        score_axis(ax, [value for points in lines.values() for _, value in points])
         ax.set_xlabel("epoch")
         ax.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=1.8, columnspacing=1.2)
@@ -170,12 +170,20 @@ def _line_styles(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _stages(ax: Axes, log: Sequence[Mapping[str, Any]]) -> None:
-    """A thin line where a stage begins after another, with its name at the top."""
-    for before, row in pairwise(log):
-        if row.get("stage") != before.get("stage"):
-            between = (before["epoch"] + row["epoch"]) / 2
-            ax.axvline(between, color=MUTED, linewidth=0.8)
-            ax.text(between, 1.0, f" stage {row['stage']}", transform=ax.get_xaxis_transform(), va="bottom", ha="left", color=MUTED, size=8)
+    """A thin line where a stage begins after another, with its name at the top; with its number alone where names would overlap."""
+    begun = [((one["epoch"] + two["epoch"]) / 2, two["stage"]) for one, two in pairwise(log) if two.get("stage") != one.get("stage")]
+    width = max((log[-1]["epoch"] - log[0]["epoch"]) if log else 0, 1)
+    ends = [*[place for place, _ in begun[1:]], log[-1]["epoch"] if log else 0]
+    tight = len(begun) > 1 and min(end - place for (place, _), end in zip(begun, ends, strict=True)) < NAME_WIDE * width
+    written = -math.inf
+    for place, stage in begun:
+        ax.axvline(place, color=MUTED, linewidth=0.8)
+        if place - written < NUMBER_WIDE * width:
+            continue
+        written = place
+        first = (place, stage) == begun[0]
+        told, side = (f" stage {stage}", "left") if not tight else (f"stage {stage} ", "right") if first else (str(stage), "center")
+        ax.text(place, 1.0, told, transform=ax.get_xaxis_transform(), va="bottom", ha=side, color=MUTED, size=8)
 
 
 def _cells(ax: Axes, shares: Sequence[Sequence[float]], darkest: float) -> None:

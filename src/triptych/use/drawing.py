@@ -7,7 +7,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -99,3 +99,11 @@ def plain_axes(ax: Axes) -> None:
     ax.grid(visible=True, color=LINE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.xaxis.label.set_color(MUTED)
+
+
+def score_axis(ax: Axes, values: Sequence[float]) -> None:
+    """End the axis at 1 where the values are a score: one up to 1.04 would promise what cannot be."""
+    if min(values) >= 0 and 0.5 < max(values) <= 1:
+        ax.set_ylim(top=1.01)
+        low = ax.get_ylim()[0]
+        ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick < 1.005])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triptych.use.drawing import SERIES, WIDTH, drawn, plain_axes, short, svg
+from triptych.use.drawing import SERIES, WIDTH, drawn, plain_axes, score_axis, short, svg
 
 _DASHES = ("-", "--", ":", "-.")
 Points = Sequence[tuple[int, float]]
@@ -44,9 +44,7 @@ def overlay(lines: Mapping[str, Points | None], title: str) -> str:
             if name in there:
                 dots = "o" if len(there[name]) < 3 else ""
                 ax.plot(*zip(*there[name], strict=True), **style(number), linewidth=1.6, marker=dots, markersize=4, label=short(name, 24))
-        values = [value for points in there.values() for _, value in points]
-        if min(values) >= 0 and 0.5 < max(values) <= 1:
-            ax.set_ylim(top=1.01)
+        score_axis(ax, [value for points in there.values() for _, value in points])
         ax.set_xlabel("epoch")
         ax.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.legend(loc="outside lower left", ncols=2, frameon=False, handlelength=2.2, columnspacing=1.2)

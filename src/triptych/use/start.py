@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -18,12 +19,16 @@ from triptych.use.look import Look, examine
 MATCH = "match"  # what the contrast task is called
 FEW_ROWS = 2000
 PROMPT = "This is {label}."
+LEARNT_FROM = 0.65
+"""Share of the rows that the split below leaves to learn from."""
+HEAD_STEPS = 300
+"""What a new head needs to learn at the usual rate: of few rows more epochs, which cost next to nothing over a frozen base."""
 APPROACHES = [
-    "approach: head   # the base stays as it is, and what it gives is computed once; or instead:",
-    "# approach: {kind: last, blocks: 1}      # then its last block learns, too",
-    "# approach: {kind: gradual, blocks: 3}   # then one block more in every stage, from the last one down",
-    "# approach: {kind: lora, rank: 8}        # then small additions to its layers learn",
-    "# approach: full                         # then all of it learns",
+    "approach: {kind: head, epochs: EPOCHS}   # the base stays as it is, and what it gives is computed once; or instead:",
+    "# approach: {kind: last, epochs: EPOCHS, blocks: 1}      # then its last block learns, too",
+    "# approach: {kind: gradual, epochs: EPOCHS, blocks: 3}   # then one block more in every stage, from the last one down",
+    "# approach: {kind: lora, epochs: EPOCHS, rank: 8}        # then small additions to its layers learn",
+    "# approach: {kind: full, epochs: EPOCHS}                 # then all of it learns",
 ]
 
 
@@ -55,6 +60,7 @@ def _written(look: Look, source: Path, out: Path, base: Base | None = None, prom
     if said(str(source)) and not source.exists():
         named = f"{str(source).partition(':')[0]}:{named}"
     epochs, batch = (30, 32) if rows < FEW_ROWS else (15, 64)
+    batch, approaches = _tuned(rows, batch, alone=len(look.inputs) == 1) if base else (batch, [])
     # The classes are often plain from one input alone; how well all of them fit together tells the epochs apart.
     several = f", drop_inputs: 0.2, select: {MATCH}.recall@1"
     stage = f"{{train: [all], epochs: {epochs}, lr: 1.0e-3, patience: {max(5, epochs // 3)}}}"
@@ -71,10 +77,18 @@ def _written(look: Look, source: Path, out: Path, base: Base | None = None, prom
         *[_input_line(names[key], look.columns[key], modality, look.settings[key]) for key, modality in look.inputs.items()],
         "tasks:",
         *_task_lines(look, names, prompt),
-        *(APPROACHES if base else ["stages:", f"  - {stage}   # stops early when validation gains nothing"]),
+        *(approaches or ["stages:", f"  - {stage}   # stops early when validation gains nothing"]),
         f"training: {{batch_size: {batch}{several if len(look.inputs) > 1 else ''}}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _tuned(rows: int, batch: int, alone: bool) -> tuple[int, list[str]]:
+    """Rows in a batch and the approaches: of few rows small batches and many epochs. Where inputs are told apart, a batch stays large."""
+    batch = min(batch, 8 if rows < 250 else 16 if rows < 1000 else batch) if alone else batch
+    steps = max(1, round(rows * LEARNT_FROM / batch))
+    epochs = min(60, max(10, math.ceil(HEAD_STEPS / steps)))
+    return batch, [line.replace("EPOCHS", str(epochs)) for line in APPROACHES]
 
 
 def _yaml(value: Any) -> str:

@@ -53,3 +53,28 @@ def test_half_the_bits_go_the_quick_way_too():
         quick = CLAP.step(made, hidden_PTD, {})
     assert quick.dtype == hidden_PTD.dtype
     torch.testing.assert_close(quick, its_own(made, hidden_PTD), atol=3e-2, rtol=3e-2)
+
+
+@pytest.mark.parametrize("changed", [{}, {"qkv_bias": False}, {"attention_probs_dropout_prob": 0.3}])
+def test_the_first_that_learns_has_the_same_answer_and_gradients(changed, monkeypatch):
+    """Dropout draws the same numbers; and no gradient goes back through the products to the tokens."""
+    made, hidden_PTD = layer(4, 4, 2, **changed).requires_grad_(True).train(), torch.randn(3, 16, 8)
+    torch.nn.init.normal_(made.layernorm_before.weight)
+    torch.nn.init.normal_(made.layernorm_before.bias)
+    learnt = [(name, p) for name, p in made.named_parameters() if not name.endswith("key.bias")]  # softmax takes that one out
+    found = []
+    for through in (its_own, lambda *words: CLAP.step(*words, {})):
+        torch.manual_seed(1)
+        answer = through(made, hidden_PTD)
+        found.append([answer.detach(), *torch.autograd.grad(answer.square().sum(), [p for _, p in learnt])])
+        monkeypatch.setattr(made, "forward", None)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "frozen", "asked"), [(8, "", False), (4, "layernorm_before", False), (4, "", True)])
+def test_where_more_windows_or_gradients_are_asked_the_layer_itself_learns(side, frozen, asked):
+    made = layer(side, 4, 2).requires_grad_(True)
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(not frozen or frozen not in name)
+    assert not swin.begins(made, torch.randn(1, side * side, 8).requires_grad_(asked))

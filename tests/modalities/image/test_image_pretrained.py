@@ -12,6 +12,7 @@ from transformers import AutoImageProcessor
 from triptych.base.errors import InputError
 from triptych.base.settings import parse
 from triptych.modalities import rooms
+from triptych.modalities.image import pretrained
 
 ROOM = rooms()["image"]
 PATCHES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 16, "patch_size": 8}
@@ -187,6 +188,18 @@ def test_statistics_of_frozen_norms_stay_to_the_bit(name, twin):
     moved = {key for key, value in tower.base.state_dict().items() if not torch.equal(value, before[key])}
     assert moved and moved <= kept and any("running_mean" in key for key in moved)
     assert 0 < len(kept) < len(before) / 2
+
+
+@pytest.mark.parametrize("size", [(9, 700), (700, 9)])
+def test_of_a_line_of_pixels_only_the_middle_is_made_large(size, monkeypatch):
+    """A line of 1 x 4,000 would be 262 million pixels before its middle is cut out."""
+    steps = {"shortest": 64, "size": None, "crop": [56, 56], "resample": 2, "channels": 3}
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    whole = np.asarray(pretrained.cropped(pretrained.resized(image, steps), steps["crop"]), np.int16)
+    monkeypatch.setattr(pretrained, "LONG", 1_000)
+    middle = pretrained.resized(image, steps)
+    assert middle.size == (56, 56)
+    assert np.abs(np.asarray(pretrained.cropped(middle, steps["crop"]), np.int16) - whole).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,15 @@ ASKED = [
 
 
 def tokenizer(form="plain"):
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
     known = {word: number for number, word in enumerate([*SPECIALS, *WORDS])}
     held = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
     held.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if form == "Qwen2Config":  # transformers makes a tokenizer of this model anew, from its merges
+        held = Tokenizer(models.BPE(unk_token="<unk>"))
+        held.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        held.train_from_iterator([" ".join(WORDS)] * 3, trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=SPECIALS, show_progress=False))
     forms = {"t5": "$A </s>", "bart": "<s> $A </s>"}
     if form in forms:
         held.post_processor = processors.TemplateProcessing(single=forms[form], special_tokens=[("<s>", 2), ("</s>", 1)])
@@ -79,7 +83,7 @@ def saved(folder, config, words, kind="AutoModelForCausalLM", form="plain", **mo
     if hasattr(model, "final_logits_bias"):
         model.final_logits_bias.normal_()
     model.eval().save_pretrained(folder)
-    tokenizer(form).save_pretrained(folder)
+    tokenizer(config if config == "Qwen2Config" else form).save_pretrained(folder)
     return folder
 
 
@@ -116,6 +120,22 @@ def ended(ids, end=1):
 def rows_of(packed):
     for n, mask in enumerate(packed.mask_PT):
         yield {name.split("_")[0]: tensor[n][mask] for name, tensor in packed.tensors.items()}
+
+
+def test_an_answer_of_which_nothing_can_be_written_costs_its_row_and_a_strange_tokenizer_the_recipe(tmp_path):
+    config, words, _ = CAUSAL["qwen2"]
+    script, _ = held(saved(tmp_path / "base", config, words))
+    with pytest.raises(BadValue, match="no token for anything in the answer"):
+        script.item(TASK, {"question": "is it", "answer": "\u4e5f"}, {})
+    assert int(script.item(TASK, {"question": "is it", "answer": "no"}, {})["learnt"].sum()) > 1
+    config, words, _ = CAUSAL["llama"]
+    saved(tmp_path / "other", config, words, vocab_size=VOCAB - 5)
+    with pytest.raises(InputError, match=f"has {len(SPECIALS) + len(WORDS)} ids, and the model knows {VOCAB - 5}"):
+        TextScript(Base(name=str(tmp_path / "other")), {}).fit([])
+    for file in (tmp_path / "other").glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(InputError, match="has weights and no tokenizer"):
+        TextScript(Base(name=str(tmp_path / "other")), {}).fit([])
 
 
 @pytest.mark.parametrize("family", CAUSAL)

@@ -19,13 +19,17 @@ ROWS = "rows:"
 
 Rows = Iterable[Mapping[str, Any]] | Callable[[], Iterable[Mapping[str, Any]]]
 
+SAMPLED = {"array", "sampling_rate"}
+"""Fields of samples in memory, as Hugging Face's data sets give them."""
+
 
 def from_rows(rows: Rows, *, name: str = "python", folder: str | Path = ".", version: str = "") -> Source:
     """Dictionaries as rows. They are gone through several times, so a stream is given as the function that starts it.
 
     A value may be a text, a number, a truth value, a list of them, None; a `Path` (a file by reference); `bytes`,
-    `{"bytes": ..., "path": "a.wav"}` or anything with a method `save(file, format)` (a file by value, written as PNG); a
-    `Span` of one of those; a mapping, whose fields become columns `a.b`; an array of one dimension, which becomes a list.
+    `{"bytes": ..., "path": "a.wav"}` or anything with a method `save(file, format)` (a file by value, written as PNG);
+    `{"array": ..., "sampling_rate": ...}` (the same, as WAV); a `Span` of one of those; a mapping, whose fields become
+    columns `a.b`; an array of one dimension, which becomes a list.
     What is none of them costs its row. A field `id` names the rows where each has one of its own.
 
     Args:
@@ -99,6 +103,10 @@ def _told(value: Any, name: str, folder: Path) -> Any:
         return Span(folder / value.source, value.start, value.end)
     if callable(getattr(value, "save", None)):
         return _saved(value, name)
+    if isinstance(value, Mapping) and value.keys() >= SAMPLED and value["array"] is not None:
+        return _sampled(value, name)
+    if isinstance(value, Mapping):  # its fields become columns: arrays among them are lists too
+        return {key: _told(held, f"{name}.{key}", folder) if hasattr(held, "tolist") else held for key, held in value.items()}
     if hasattr(value, "tolist"):  # an array or a number of one
         if getattr(value, "ndim", 0) > 1:
             raise ValueError(f"{name}: an array of {value.ndim} dimensions is no cell; give the bytes of a file, or its path")
@@ -108,6 +116,23 @@ def _told(value: Any, name: str, folder: Path) -> Any:
     if type(value).__name__ in ("Decimal", "UUID"):
         return value
     raise ValueError(f"{name}: a {type(value).__name__} is no cell (known: text, number, list, bytes, Path, Span)")
+
+
+def _sampled(value: Mapping[str, Any], name: str) -> Blob:
+    """Samples (N,), (N, C) or (C, N) and their rate, as data sets hold them, as a file without loss."""
+    import numpy as np
+    from scipy.io import wavfile
+
+    file = io.BytesIO()
+    try:
+        samples = np.asarray(value["array"])
+        wavfile.write(
+            file, int(value["sampling_rate"]), samples.T if samples.ndim == 2 and samples.shape[0] < samples.shape[1] else samples
+        )
+    except Exception as error:
+        kind = f"{type(value['array']).__name__} at {value['sampling_rate']!r} samples a second"
+        raise ValueError(f"{name}: a {kind} cannot be written as WAV: {error}") from error
+    return Blob(file.getvalue(), f"{name}.wav")
 
 
 def _saved(value: Any, name: str) -> Blob:

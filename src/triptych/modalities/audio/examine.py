@@ -19,11 +19,17 @@ RANGE = 60  # dB below the loudest that the sketch still sees
 QUIET = 1e-3  # peak of a recording in which nothing is heard (60 dB below full scale)
 FULL = 0.98  # of full scale: two samples in a row above it are cut off at the top
 CLIPPED = 0.005  # share of such samples from which it is heard
+LOUD = 4.0  # times full scale: peaks between samples of a mastered recording reach 1.5, integers saved as floats thousands
 SHORT = 0.05  # seconds in which no word and no tone fits
 
 SILENT = Fault("silent", "nothing is heard in them", "remove these rows, or record them again")
 OVERDRIVEN = Fault(
     "clipped", "clipped: too loud when they were recorded or saved", "record or export them at a lower level", "warning", 0.05
+)
+OUTSIDE = Fault(
+    "out of range",
+    f"samples far outside -1 to 1 ({LOUD:g} times and more): each was divided by its own loudest sample, so none is louder than another",
+    "divide them by one number for all, such as 32768 of 16-bit numbers, or find what wrote them",
 )
 BRIEF = Fault("short", f"shorter than {SHORT:g} s", "check where they were cut")
 
@@ -48,6 +54,8 @@ def examine(recording: Recording, settings: Any) -> Examined:
 
 def _faults(recording: Recording, peak: float, settings: Any) -> list[Fault]:
     faults = []
+    if recording.peak >= LOUD:
+        faults.append(OUTSIDE)
     if peak < QUIET:
         faults.append(SILENT)
     elif peak >= FULL:

@@ -59,8 +59,12 @@ class Clap(SoundFamily):
     def step(self, block: Any, hidden: Tensor, around: dict[str, Any]) -> Tensor:
         """A layer, and the merging after it where the stage ends."""
         layer, *merging = block if isinstance(block, nn.ModuleList) else [block]
-        quick = swin.fits(layer) and not swin.learns(layer, hidden)
-        hidden = swin.through(layer, hidden) if quick else layer(hidden, layer.input_resolution)[0]
+        if swin.fits(layer) and not swin.learns(layer, hidden):
+            hidden = swin.through(layer, hidden)
+        elif swin.begins(layer, hidden):
+            hidden = swin.first(layer, hidden)
+        else:
+            hidden = layer(hidden, layer.input_resolution)[0]
         for merge in merging:
             hidden = merge(hidden, layer.input_resolution)
         return hidden
@@ -73,10 +77,14 @@ class Clap(SoundFamily):
         tokens_PTD: Tensor = base.audio_projection(folded.transpose(1, 2).reshape(rows, number, width))
         return tokens_PTD
 
-    def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
+    def vector(self, base: Any, flow: Flow) -> Tensor:
         """The mean over places, projected after that: the projection bends."""
         pooled_PD: Tensor = base.audio_projection(self.of(base).norm(flow.hidden).mean(1))
         return pooled_PD
+
+    def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
+        """See `vector`."""
+        return self.vector(base, flow)
 
 
 class Wav2Vec2(SoundFamily):

@@ -16,6 +16,7 @@ from triptych.base.errors import BadValue
 from triptych.contract.cells import Blob, Span
 from triptych.modalities.audio import decode
 from triptych.modalities.audio.memory import in_memory
+from triptych.modalities.audio.straight import content_of, straight
 
 MAX_BYTES = 4 << 30
 SOURCES = (
@@ -37,6 +38,7 @@ class Recording:
     samples_N: np.ndarray  # float32, -1..1
     rate: int  # samples a second
     name: str = ""  # the file it came from, for messages and captions
+    peak: float = 1.0  # the loudest sample as it was given, where that was above 1: all were divided by it
 
     @property
     def seconds(self) -> float:
@@ -88,7 +90,9 @@ def _from_path(path: Any, span: Span | None = None) -> Recording:
         if known.is_file():
             if not known.stat().st_size:
                 raise BadValue("the sound file is empty (0 bytes)", where=name, fix="copy it again from where it came")
-            with known.open("rb") as file:
+            with known.open("rb", buffering=0) as file:  # what a buffer reads ahead, libsndfile would not see
+                if span is None and (found := straight(content_of(file, known.stat().st_size))):
+                    return _recording(*found, name, sure=True)
                 return _decoded(file, name, span)
         odd = "this is neither a file nor a folder" if known.exists() else "there is no such file"
         problem = "this is a folder, not a sound file" if known.is_dir() else odd
@@ -100,6 +104,8 @@ def _from_path(path: Any, span: Span | None = None) -> Recording:
 def _from_bytes(content: bytes | bytearray | memoryview, name: str, span: Span | None = None) -> Recording:
     if not content:
         raise BadValue("the sound is empty (0 bytes)", where=name)
+    if span is None and (found := straight(content)):
+        return _recording(*found, name, sure=True)
     with in_memory(content) as file:
         return _decoded(file, name, span)
 
@@ -167,17 +173,18 @@ def _recording(samples_N: np.ndarray, rate: int, name: str, sure: bool = False) 
     """`sure`: the samples are known to be from -1 to 1. To look costs a tenth of the time of decoding a FLAC."""
     if not len(samples_N):
         raise BadValue("there are no samples in the sound: only a header, or nothing")
+    peak = 1.0
     if not sure:
-        samples_N = bounded(samples_N, rate)
-    return Recording(np.ascontiguousarray(samples_N, dtype=np.float32), rate, name)
+        samples_N, peak = bounded(samples_N, rate)
+    return Recording(np.ascontiguousarray(samples_N, dtype=np.float32), rate, name, peak)
 
 
-def bounded(samples_N: np.ndarray, rate: int) -> np.ndarray:
-    """Samples from -1 to 1: scaled down where they are louder. Raises BadValue where they are no numbers."""
+def bounded(samples_N: np.ndarray, rate: int) -> tuple[np.ndarray, float]:
+    """Samples from -1 to 1, and what they were divided by where they are louder. Raises BadValue where they are no numbers."""
     peak = max(float(samples_N.max()), -float(samples_N.min()))  # NaN and infinity come through both
     if not np.isfinite(peak):
         _refuse_numbers(samples_N, rate)
-    return samples_N / np.asarray(peak, samples_N.dtype) if peak > 1.0 else samples_N
+    return (samples_N / np.asarray(peak, samples_N.dtype), peak) if peak > 1.0 else (samples_N, 1.0)
 
 
 def _refuse_numbers(samples_N: np.ndarray, rate: int) -> NoReturn:

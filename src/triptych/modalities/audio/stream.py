@@ -48,10 +48,15 @@ def _cut(
     for block_N in blocks:
         held_N, fresh = np.concatenate([held_N, block_N.astype(np.float32)]), fresh + len(block_N)
         while len(held_N) >= size:
-            yield late + at / rate, Recording(np.ascontiguousarray(bounded(held_N[:size], rate)), rate, name)
+            yield late + at / rate, _window(held_N[:size], rate, name)
             held_N, at = held_N[step:], at + step
             fresh = max(len(held_N) - (size - step), 0)
     if not at and not len(held_N):
         raise BadValue("there are no samples in the sound: only a header, or nothing")
     if not at or fresh > LEAST * rate:
-        yield late + at / rate, Recording(np.ascontiguousarray(bounded(held_N, rate)), rate, name)
+        yield late + at / rate, _window(held_N, rate, name)
+
+
+def _window(samples_N: np.ndarray, rate: int, name: str) -> Recording:
+    scaled_N, peak = bounded(samples_N, rate)
+    return Recording(np.ascontiguousarray(scaled_N), rate, name, peak)

@@ -1,8 +1,8 @@
-"""A layer of Swin over windows, where nothing learns: what transformers' own layer gives, in two thirds of its time.
+"""A layer of Swin over windows: what transformers' own layer gives, in two thirds of its time where nothing learns.
 
 The original takes the whole batch from one step to the next, so every step reads it from memory and writes it back; it makes scores
 and probabilities in full, and moves windows about with three copies each way. Here some windows at a time go through the whole
-layer, while they lie in the processor's cache, and attention is one kernel.
+layer, while they lie in the processor's cache, and attention is one kernel. `first` is the first layer that learns.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
 TOKENS = 2048
 """At once: of 256 to 4,096 as good as any at the sizes of all four stages of a tiny Swin; there is little between 1,024 and 4,096."""
@@ -29,6 +29,36 @@ def fits(layer: Any) -> bool:
     """Whether windows fill the map: one that would have to be padded is left to the layer itself."""
     layer.set_shift_and_window_size(layer.input_resolution)
     return all(side % int(layer.window_size) == 0 for side in layer.input_resolution)
+
+
+def begins(layer: Any, hidden_PTD: Tensor) -> bool:
+    """Whether learning begins in this layer, norm and all, over maps of one window: then `first` does what it does."""
+    own, norm = layer.attention.self, layer.layernorm_before
+    plain = all(type(made) is nn.Linear for made in (own.query, own.key, own.value))  # an addition (LoRA) is more than its weight
+    whole = fits(layer) and layer.input_resolution == (layer.window_size, layer.window_size)
+    return whole and plain and torch.is_grad_enabled() and not hidden_PTD.requires_grad and norm.weight.requires_grad
+
+
+def first(layer: Any, hidden_PTD: Tensor) -> Tensor:
+    """The first layer that learns, over maps of one window: a twelfth of its products is left out.
+
+    What comes in needs no gradient, and norm and products after it are linear in it. So factor and offset of the norm go into the
+    weights of those products, and their gradients come from the weights' own; nothing is gone back through to the tokens.
+    """
+    own, norm, (rows, size, width) = layer.attention.self, layer.layernorm_before, hidden_PTD.shape
+    normed_PTD = layer_norm(hidden_PTD, norm.normalized_shape, eps=norm.eps)
+    split = (rows, size, own.num_attention_heads, own.attention_head_size)
+    query, key, value = (_after(norm, made, normed_PTD).view(split).transpose(1, 2) for made in (own.query, own.key, own.value))
+    scores = (query * own.attention_head_size**-0.5) @ key.transpose(2, 3) + _bias(layer)
+    seen_PTD = (own.dropout(scores.softmax(-1)) @ value).transpose(1, 2).reshape(rows, size, width)
+    tokens_PTD = hidden_PTD + layer.drop_path(layer.attention.output(seen_PTD, hidden_PTD))
+    return tokens_PTD + layer.output(layer.intermediate(layer.layernorm_after(tokens_PTD)))
+
+
+def _after(norm: Any, made: Any, normed_PTD: Tensor) -> Tensor:
+    """What a linear layer gives of normed tokens, which have neither factor nor offset yet."""
+    offset = made.weight @ norm.bias
+    return linear(normed_PTD, made.weight * norm.weight, offset if made.bias is None else offset + made.bias)
 
 
 def through(layer: Any, hidden_PTD: Tensor) -> Tensor:

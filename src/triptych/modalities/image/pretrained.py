@@ -29,6 +29,8 @@ COPY_AGAIN = "copy the whole run folder again, or train again"
 PLAIN = ("BitImageProcessor", "CLIPImageProcessor", "DeiTImageProcessor", "MobileNetV2ImageProcessor", "SiglipImageProcessor")
 KNOWN = (*PLAIN, "ViTImageProcessor", "ConvNextImageProcessor")
 """Processors of transformers that do no more than resize, crop, rescale and normalise, as is done here."""
+LONG = 4_000_000
+"""Pixels of a resized picture from which only its middle is made: the shorter side of a line of 1 x 4,000 would make it 262 million."""
 WARPED_FROM = 384
 """ConvNeXt's processor crops below this side, and stretches from there on."""
 
@@ -131,9 +133,19 @@ class BasePreparation:
 
 
 def resized(image: Image.Image, steps: dict[str, Any]) -> Image.Image:
-    """To the height and width that the processor says, or so that the shorter side has a length."""
+    """To the height and width that the processor says, or so that the shorter side has a length.
+
+    Of a picture that would be very long then, only the middle that `cropped` leaves is made.
+    """
     size = _size_resized(image.width, image.height, steps)
-    return image if size == image.size else image.resize(size, Image.Resampling(steps["resample"]))
+    how = Image.Resampling(steps["resample"])
+    if steps["crop"] and size[0] * size[1] > LONG:
+        kept = min(size[0], steps["crop"][1]), min(size[1], steps["crop"][0])
+        left, top = ((whole - part) // 2 for whole, part in zip(size, kept, strict=True))
+        across, down = image.width / size[0], image.height / size[1]
+        box = (left * across, top * down, (left + kept[0]) * across, (top + kept[1]) * down)
+        return image.resize(kept, how, box)
+    return image if size == image.size else image.resize(size, how)
 
 
 def _size_resized(width: float, height: float, steps: dict[str, Any]) -> tuple[int, int]:

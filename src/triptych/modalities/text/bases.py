@@ -66,6 +66,13 @@ def context_of(settings: Any, known: Mapping[str, Any]) -> int:
     return settings.context or min(MOST, longest or MOST)
 
 
+def check_ids(name: str, known: int, there: int) -> None:
+    """Raise InputError where a tokenizer has ids that its model does not know."""
+    if known > there:
+        what = f"the tokenizer of {name} has {known:,} ids, and the model knows {there:,}: they do not belong together"
+        raise InputError(what, where="decoder", fix="copy the tokenizer of that very model beside its weights")
+
+
 def form_of(config: dict[str, Any]) -> str | None:
     """Of which form a model of this config is; None where it writes no text, or is of a kind that is not known here."""
     from transformers.models.auto import modeling_auto as known

@@ -10,7 +10,7 @@ from torch import nn
 from triptych.base.errors import InputError
 from triptych.layers.held import Held
 from triptych.layers.tower import pretrained
-from triptych.modalities.text.bases import APART, CAUSAL, CLASSES, HEARD, context_of, described, ends, folder_of, pieces, trimmed
+from triptych.modalities.text.bases import APART, CAUSAL, CLASSES, HEARD, check_ids, context_of, described, ends, folder_of, pieces, trimmed
 from triptych.modalities.text.decoders import Base
 from triptych.modalities.text.writers import Writer
 
@@ -60,13 +60,6 @@ class _Family:
     def trimmed(self, base: Any) -> None:
         """See `bases.trimmed`."""
         trimmed(base, self.form)
-
-
-def check_ids(name: str, known: int, there: int) -> None:
-    """Raise InputError where a tokenizer has ids that its model does not know."""
-    if known > there:
-        what = f"the tokenizer of {name} has {known:,} ids, and the model knows {there:,}: they do not belong together"
-        raise InputError(what, where="decoder", fix="copy the tokenizer of that very model beside its weights")
 
 
 def writer(settings: Base, facts: Mapping[str, Any]) -> BaseWriter:

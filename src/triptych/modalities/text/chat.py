@@ -36,7 +36,10 @@ _MARKS = re.compile(
     f"{SLOT[0]}(?P<slot>\\d+){SLOT[1]}|{ID[0]}(?P<id>\\d+){ID[1]}|{WORDS[0]}(?P<words>[^{WORDS[1]}]*){WORDS[1]}|[\ufdd0-\ufdef]"
 )
 _LOOK = (Turn("user", ("What is it?",)), Turn("assistant", ("It is so.",), learnt=True))
+TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "*.vocab")
+"""Names of files that hold a vocabulary."""
 UNLIMITED = 100_000
+SHORTER = "shorten the answer, or give the decoder more room: decoder.context"
 
 
 def chat_files(folder: Path) -> tuple[str, dict[str, Any]]:
@@ -54,8 +57,11 @@ def chat_files(folder: Path) -> tuple[str, dict[str, Any]]:
         text = held.backend_tokenizer.to_str()
     except Exception as error:  # transformers and tokenizers raise all kinds
         said = (str(error).strip() or "nothing is said").splitlines()[0]
+        what = f"the tokenizer of the decoder cannot be read: {said}"
+        if not any(one.match(word) for word in TOKENIZERS for one in folder.iterdir()):
+            what = "the decoder has weights and no tokenizer"
         fix = "copy or download the tokenizer's files too: tokenizer.json, or vocab and merges"
-        raise InputError(f"the tokenizer of the decoder cannot be read: {said}", where=str(folder), fix=fix) from error
+        raise InputError(what, where=str(folder), fix=fix) from error
     template = held.chat_template
     if isinstance(template, dict):
         template = template.get("default", next(iter(template.values()), None))
@@ -176,15 +182,15 @@ class Chat:
         """
         texts = {(n, k): p for n, t in enumerate(turns) if t.role == "user" for k, p in enumerate(t.parts) if isinstance(p, str) and p}
         if not texts:
-            raise BadValue(f"it takes {total} places and there are {most}, which the answers fill", fix="shorten the answer")
+            what = f"question and answer take {total:,} places, the decoder has {most:,}, and the answer alone fills them"
+            raise BadValue(what, fix=SHORTER)
         turn, part = max(texts, key=lambda at: len(texts[at]))
         parts = list(turns[turn].parts)
         parts[part] = _without_left(texts[turn, part], self._bare.encode(texts[turn, part], add_special_tokens=False).offsets, over)
         made = [*turns[:turn], replace(turns[turn], parts=tuple(parts)), *turns[turn + 1 :]]
         if not any(part for t in made if t.role == "user" for part in t.parts):
-            raise BadValue(
-                f"it takes {total} places and there are {most}, so nothing would be left of the question", fix="shorten the answer"
-            )
+            what = f"question and answer take {total:,} places and the decoder has {most:,}, so nothing would be left of the question"
+            raise BadValue(what, fix=SHORTER)
         return made
 
     def _encoded(self, turns: list[Turn], open_: bool, chat: bool) -> dict[str, list[int]]:

@@ -273,6 +273,10 @@ class ClapText(TextFamily):
         tokens_PTD: Tensor = base.text_projection(pooler.activation(pooler.dense(flow.hidden)))
         return tokens_PTD
 
+    def vector(self, base: Any, flow: Flow) -> Tensor:
+        """The first token."""
+        return self.leave(base, Flow(flow.hidden[:, :1]))[:, 0]
+
     def pool(self, base: Any, flow: Flow, tokens_PTD: Tensor, mask_PT: Tensor) -> Tensor:
         """The first token."""
         return tokens_PTD[:, 0]

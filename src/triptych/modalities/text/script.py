@@ -18,7 +18,7 @@ from triptych.base.files import write_json, write_text
 from triptych.contract.generator import IDS, LEARNT, SLOTS, TEXT
 from triptych.contract.values import Item, Packed
 from triptych.modalities.text.apart import Apart
-from triptych.modalities.text.bases import APART, CAUSAL, HEARD, context_of, described, folder_of
+from triptych.modalities.text.bases import APART, CAUSAL, HEARD, check_ids, context_of, described, folder_of
 from triptych.modalities.text.chat import Chat, chat_files
 from triptych.modalities.text.messages import Turn, check_counts, read_messages
 from triptych.modalities.text.settings import Cleaning
@@ -31,7 +31,7 @@ MULTILINGUAL = 51865
 
 
 class TextScript:
-    """Implements `Script`: an item is `{"ids", "slot", "learnt"}`, each (T,)."""
+    """Implements `Script`: an item is `{"ids", "slot", "learnt"}`, each (T,), and `total` (), T before a question was cut."""
 
     def __init__(self, decoder: Any, inputs: Mapping[str, str]) -> None:
         """Not yet fitted: `fit` or `load` comes first. `inputs` are the recipe's, each with its modality."""
@@ -43,7 +43,7 @@ class TextScript:
         """Train a vocabulary of questions and answers, or take that of the pretrained model, which learns nothing.
 
         Raises:
-            InputError: there is no text to learn from; the pretrained model cannot be had.
+            InputError: there is no text to learn from; the pretrained model cannot be had, or its tokenizer is that of another.
         """
         if self.decoder.kind == "pretrained":
             self._take(folder_of(self.decoder))
@@ -54,6 +54,8 @@ class TextScript:
             special = {"pad_token": PAD, "cls_token": START}
             self._about = {"template": None, "special": special, "stops": [], "longest": self.decoder.context}
         self.__dict__.pop("chat", None)
+        if self.decoder.kind == "pretrained":
+            check_ids(self.decoder.name, self.facts()["vocabulary"], described(folder_of(self.decoder))["vocabulary"])
 
     def _take(self, folder: Path) -> None:
         """The tokenizer of a pretrained model, and what its form wants to know."""
@@ -86,7 +88,9 @@ class TextScript:
         if self._about.get("form") == HEARD:
             _only_heard(turns)
         item = self.chat.encode(turns, open=open or not any(turn.learnt for turn in turns), chat=bool(task.messages))
-        return {name: item[name] for name in ("ids", "slot", "learnt")}
+        if turns[-1].learnt and not open and int(item["learnt"].sum()) <= 1:  # its end alone: the model would learn to say nothing
+            raise BadValue("the decoder's vocabulary has no token for anything in the answer", fix="decoder.tokenizer: bpe")
+        return item
 
     def answer(self, text: str) -> list[int]:
         """See `Script`."""

@@ -157,6 +157,8 @@ def test_the_microphone_is_heard_and_a_voice_finds_rows(opened):
     opened.wait_for_selector("#search-told .problem")
     told = opened.inner_text("#search-told")
     assert "Known:" in told and "label" in told and "Traceback" not in told
+    opened.reload()
+    opened.wait_for_selector("#found .card")  # that of the last question which was one, however much it shows
 
 
 def test_voices_are_rated_blind(opened, page_at, tiny_table):

@@ -57,10 +57,10 @@ def _preferred(name: str, lessons: Sequence[Lesson], old: Run, new: Run) -> dict
 
 def _likelier(name: str, lessons: Sequence[Lesson], run: Run) -> int:
     """On how many rows a version takes the better answer for likelier than the worse, as a whole."""
-    target = run.recipe.tasks[name].target
+    task: Any = run.recipe.tasks[name]
     nll = []
     for column in (CHOSEN, REJECTED):
-        rows = [replace(one, row=replace(one.row, cells={**one.row.cells, target: one.row.cells[column]})) for one in lessons]
+        rows = [replace(one, row=replace(one.row, cells={**one.row.cells, task.target: one.row.cells[column]})) for one in lessons]
         nll.append(_measured(name, rows, run).answers[name][:, 2])
     return int((nll[0] < nll[1]).sum())
 

@@ -55,11 +55,12 @@ def build(kit: Kit) -> None:
     found = html_place("", elem_id="found")
     for control, word in [(where, "where"), (limit, "limit"), *zip(weights, (f"weight.{column}" for column in names), strict=True)]:
         kit.keep(control, f"search.{word}")
-    kit.keep(found, "search.found")
-    inputs = [where, limit, *weights, *fields]
-    work = plainly(functools.partial(_search, service, names), 2)
+    inputs, asked = [where, limit, *weights, *fields], kit.memory("search.asked", None)
+    work = plainly(functools.partial(_search, service, names), 3)
     for event in (search.click, where.submit, *(field.submit for field in fields if isinstance(field, gr.Textbox))):
-        on(event, work, inputs, [problem, found])
+        on(event, work, inputs, [problem, found, asked])
+    again = plainly(functools.partial(_again, service, names), 2)
+    kit.shows["Search"].append(("", again, [asked], [problem, found]))
 
 
 async def _search(service: Service, names: Sequence[str], where: Any, limit: Any, *given: Any) -> AsyncIterator[tuple[Any, ...]]:
@@ -73,7 +74,15 @@ async def _search(service: Service, names: Sequence[str], where: Any, limit: Any
     if not parts:
         raise InputError("there is nothing to look for", known=names, fix="give words, a picture or a sound, with a weight that is not 0")
     hits = await service.search(parts, limit=int(limit), where=str(where).strip() or None if where else None)
-    yield (await asyncio.to_thread(gallery, hits),)
+    yield await asyncio.to_thread(gallery, hits), [where, limit, *given]
+
+
+async def _again(service: Service, names: Sequence[str], asked: Any) -> AsyncIterator[tuple[Any, ...]]:
+    """What was found last, asked for anew: pictures and players are more than a browser keeps."""
+    if not isinstance(asked, list) or len(asked) != 2 + 2 * len(names):
+        return
+    async for found, _ in _search(service, names, *asked):
+        yield (found,)
 
 
 def gallery(hits: Sequence[Hit]) -> str:

@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_a_number_is_a_message_not_a_model(tiny_recipe, tmp_p
     """Every epoch's loss is not a number, so there is no best one to keep."""
     plain = lit.task_loss
     monkeypatch.setattr(lit, "task_loss", lambda *words: plain(*words) * float("nan"))
-    with pytest.raises(TriptychError, match="a lower rate: --set stages.0.lr=") as caught:
+    with pytest.raises(TriptychError, match=r"a lower rate: --set stages\.0\.lr=") as caught:
         fit(read(str(tiny_recipe), ["training.select=loss"]), tmp_path / "run", quiet=True)
     assert caught.value.exit_code == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"

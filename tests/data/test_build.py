@@ -264,6 +264,23 @@ def test_what_is_no_table_is_refused(tmp_path):
         made(listed(), tmp_path / "t.lance")
 
 
+def test_a_build_whose_pieces_were_taken_away_begins_anew(tmp_path, monkeypatch):
+    """As where the table was deleted, or an older copy of it put back, after a build was killed."""
+    table, rows = tmp_path / "t.lance", [Row(f"r{n}", {"n": n}) for n in range(20)]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("triptych.data.build._publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made(listed(*rows), table, chunk_rows=8)
+    assert journaled(table) == 20
+    shutil.rmtree(table)
+    assert made(listed(*rows), table, chunk_rows=8).kept == 20
+    assert list(read_stored(table).rows.ids()) == [row.id for row in rows]
+
+
 BUILD = """
 import os
 import sys
@@ -331,6 +348,7 @@ def test_killed_at_any_moment_the_old_version_is_whole_and_the_build_goes_on(tmp
         share = 1 - after / ROWS
         if state == "new":
             shutil.rmtree(table)
+            shutil.rmtree(table.with_name(f"{table.name}.build"), ignore_errors=True)
             shutil.copytree(tmp_path / "kept.lance", table)
             share = 1.0
     assert made(new, table, copied=True, chunk_rows=8, workers=0).kept == ROWS

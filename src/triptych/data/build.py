@@ -153,7 +153,8 @@ def _columns(work: Work) -> About:
     head["version"] = before.version if before else 0
     if before and journal.head and journal.head["build"] in _made_by(before):
         head["version"] -= 1  # it was stopped when its version was visible, and its rejects not yet
-    if journal.head and {name: journal.head[name] for name in head} == head:
+    pieces = {path.name for path in (work.table / "data").glob("*.lance")}
+    if journal.head and {name: journal.head[name] for name in head} == head and journal.files() <= pieces:  # none was taken away since
         journal.mend()
         work.voice.say(f"going on with a build that was stopped after {sum(done.taken for done in journal.done):,} rows")
         return unpacked(journal.head["about"])

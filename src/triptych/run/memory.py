@@ -98,9 +98,9 @@ def _before(bench: Bench, name: str, encoder: Encoder, plain: InputColumn, last:
     The blocks between have learnt nothing yet, as no stage so far trains more than the `last`.
     """
     later = last_trained(name, bench.recipe.stages)
-    return (
-        None if later is None or later <= last or not encoder.cuts(later) else _Frozen(bench, name, encoder, plain, (later, False), voice)
-    )
+    if later is None or later <= last or not encoder.cuts(later):
+        return None
+    return _Frozen(bench, name, encoder, plain, (later, False), voice)
 
 
 class _Frozen:
@@ -120,9 +120,8 @@ class _Frozen:
     def column(self, before: _Frozen | None = None) -> Remembered:
         """The input with all its rows in memory, computed now where they are not: from `before`, or from the table."""
         keys = {row: key(content) for row, content in self.contents.items()}
-        once: InputColumn | Remembered = dataclasses.replace(
-            self.plain, keep_bytes=0
-        )  # each is prepared once: nothing of it is worth keeping
+        # Each is prepared once, so nothing of it is worth keeping.
+        once: InputColumn | Remembered = dataclasses.replace(self.plain, keep_bytes=0)
         if before is not None and self._lacks(keys):
             once = before.column()
         self._filled(keys, lambda rows: once.pack(rows)[0], "rows")
